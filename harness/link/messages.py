@@ -1,0 +1,100 @@
+"""The values that travel over the wire, as Python sees them. docs/protocol.md is the source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Hello:
+    version: int
+    boot_reason: int
+    max_payload: int
+    rx_window: int
+    capabilities: int
+    frames_seen: int
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The device's `key=value` lines; the ones a device must give have a property."""
+
+    values: dict[str, str]
+
+    @property
+    def target(self) -> str:
+        return self.values["target"]
+
+    @property
+    def fidelity(self) -> str:
+        return self.values["fidelity"]
+
+    @property
+    def model(self) -> str:
+        return self.values["model"]
+
+    @property
+    def artifact(self) -> str:
+        return self.values["artifact"]
+
+    @property
+    def firmware(self) -> str:
+        return self.values["firmware"]
+
+    @property
+    def counter(self) -> str:
+        """What a scaled count is: instructions, cycles or none."""
+        return self.values["counter"]
+
+
+@dataclass(frozen=True)
+class InferenceReply:
+    """One inference as the device reports it.
+
+    `count` is already scaled to the unit `Identity.counter` names; `output` is empty
+    when it was not asked for. `input_digest`/`output_digest` are 8 bytes of BLAKE2s,
+    checked by the client against what was sent and received.
+    """
+
+    inference: int
+    layers: int
+    input_digest: bytes
+    output_digest: bytes
+    count: int
+    time_us: int
+    output: bytes
+    layer_counts: tuple[int, ...] = ()
+    layer_digests: tuple[bytes, ...] = ()
+    retries: int = 0
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """Bytes as the device measures them; None where it cannot know."""
+
+    arena_bytes: int | None
+    arena_used_bytes: int | None
+    model_bytes: int | None
+    stack_bytes: int | None
+    stack_used_bytes: int | None
+    heap_bytes: int | None
+    heap_low_bytes: int | None
+    static_ram_bytes: int | None
+
+
+@dataclass
+class WireStatistics:
+    """Counters of one link since it was opened."""
+
+    frames_sent: int = 0
+    frames_received: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    text_bytes: int = 0
+    crc_errors: int = 0
+    retries: int = 0
+    duplicates: int = 0
+    device_bad_frames: int = 0
+    restarts: int = 0
+    baud: int = 0
+    extra: dict[str, int] = field(default_factory=dict)

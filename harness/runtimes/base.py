@@ -1,0 +1,97 @@
+"""What every runtime gives the bench: load an artifact, its oracle, its firmware project.
+
+A runtime is a module or folder beside this one, registered in `runtimes/__init__.py`.
+Nothing in here knows of boards, links or pytest.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.tensors import TensorInfo
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator as the device runs it; `index` counts from 0 in that order."""
+
+    index: int
+    op: str
+    output: TensorInfo
+    macs: int
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a runtime executes: the file's bytes and the facts every consumer needs.
+
+    `digest` is the SHA-256 of `data`, lower-case hex; the firmware carries it and
+    the device is asked for it before any inference.
+    """
+
+    runtime: str
+    name: str
+    path: Path
+    data: bytes
+    digest: str
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A firmware source tree for one (artifact, kernels): everything the build needs
+    beside `firmware/core` and a platform.
+
+    `arena_bytes` is the planned peak of activation memory.
+    """
+
+    directory: Path
+    sources: tuple[Path, ...]
+    include_dirs: tuple[Path, ...]
+    arena_bytes: int
+
+
+class Oracle(ABC):
+    """The exact integers a correct device must return."""
+
+    @abstractmethod
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Outputs for one inference; dtype and shape as in `Artifact.inputs/outputs`."""
+
+    @abstractmethod
+    def run_layers(self, inputs: Sequence[Array]) -> list[Array]:
+        """The output of every layer, in the order of `Artifact.layers`."""
+
+
+class Runtime(ABC):
+    """One way to execute a network on a device."""
+
+    name: str
+    kernels: tuple[str, ...]
+
+    @abstractmethod
+    def load(self, path: Path) -> Artifact:
+        """Reads and verifies an artifact file.
+
+        Raises:
+            ModelError: unreadable, truncated, or not quantised as this runtime needs.
+            UnsupportedError: an operator or type outside the list, by name and index.
+        """
+
+    @abstractmethod
+    def oracle(self, artifact: Artifact) -> Oracle:
+        """The reference integers for this artifact."""
+
+    @abstractmethod
+    def generate(self, artifact: Artifact, kernels: str, directory: Path) -> Project:
+        """Writes the firmware project into `directory` (made if absent)."""

@@ -1,0 +1,56 @@
+"""One tensor's description and the affine arithmetic between its integers and real values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Name, shape and quantisation of a tensor: real = (q - zero_point) * scale.
+
+    `scale` is 0.0 and `zero_point` 0 for a tensor that is not quantised.
+    `dtype` is a numpy name: int8, uint8, int16, int32, int64, float32, bool.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float = 0.0
+    zero_point: int = 0
+
+    @property
+    def elements(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def size_bytes(self) -> int:
+        return self.elements * np.dtype(self.dtype).itemsize
+
+    @property
+    def quantised(self) -> bool:
+        return self.scale != 0.0
+
+    def quantise(self, real: NDArray[np.floating]) -> NDArray[np.generic]:
+        """Real values of any shape to this tensor's integers, saturating.
+
+        Rounds half away from zero after a float32 division, as TFLite's
+        AffineQuantize (tensorflow/lite/kernels/internal/reference/quantize.h).
+        """
+        if not self.quantised:
+            return np.asarray(real).astype(self.dtype)
+        # The half is added in float64: in float32, 0.49999997 + 0.5 is 1.
+        scaled = (np.asarray(real, dtype=np.float32) / np.float32(self.scale)).astype(np.float64)
+        rounded = np.trunc(scaled + np.copysign(0.5, scaled))
+        limits = np.iinfo(self.dtype)
+        return np.clip(rounded + self.zero_point, limits.min, limits.max).astype(self.dtype)
+
+    def dequantise(self, q: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Integers of any shape to float32 real values."""
+        if not self.quantised:
+            return np.asarray(q).astype(np.float32)
+        shifted = np.asarray(q).astype(np.int64) - self.zero_point
+        return (shifted.astype(np.float32) * np.float32(self.scale)).astype(np.float32)
