@@ -1,0 +1,172 @@
+"""The user's choices: one table of options, shared by the pytest plugin and the `harness` command.
+
+Each is a flag, an ini setting (`harness_samples = 100`) and, through `Settings`, plain data for
+everything below. `--target`, `--port` and `--baud` are pytest-embedded's own and only read here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option; `name` is the flag without dashes and, with underscores, the `Settings` field."""
+
+    name: str
+    default: str
+    metavar: str
+    help: str
+    choices: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name}"
+
+    @property
+    def field(self) -> str:
+        return self.name.replace("-", "_")
+
+    @property
+    def ini(self) -> str:
+        return f"harness_{self.field}"
+
+
+OPTIONS = (
+    Option(
+        "model",
+        "zoo",
+        "LIST",
+        "models, comma-separated: names from the zoo, directories with a model.toml, or .tflite files",
+    ),
+    Option("data", "", "FILE", ".npz with x (and y, the labels) instead of each model's own test set"),
+    Option("runtime", "tflm", "LIST", "runtimes, comma-separated"),
+    Option(
+        "kernels",
+        "portable",
+        "NAME",
+        "whose code does the arithmetic: portable (C99 generated here)",
+        choices=("portable",),
+    ),
+    Option(
+        "reference",
+        "onnx",
+        "NAME",
+        "the float model to compare with: onnx (onnxruntime), keras (extra [keras]) or none",
+        choices=("onnx", "keras", "none"),
+    ),
+    Option("samples", "all", "N", "how many samples of the data to run, or all; of random data, 100 if all"),
+    Option("layer-samples", "10", "N", "compare every layer, not only the outputs, on the first N samples"),
+    Option(
+        "board",
+        "auto",
+        "KIND",
+        "auto (a board on --port, else QEMU), serial, qemu, host (native process), "
+        "silicon (never fall back to an emulator)",
+        choices=("auto", "serial", "qemu", "host", "silicon"),
+    ),
+    Option("infer-timeout", "60", "SECONDS", "give a device up when it says nothing for so long in a run"),
+    Option("seed", "0", "N", "seed of the random inputs used where there are no data"),
+    Option("report-dir", "", "DIR", "where the report goes; default reports/<time>, linked as reports/latest"),
+)
+
+RANDOM_SAMPLES = 100
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The choices of one run, parsed and range-checked; names are resolved later, by their owners."""
+
+    targets: tuple[str, ...]
+    models: tuple[str, ...]
+    runtimes: tuple[str, ...]
+    kernels: str
+    data: Path | None
+    reference: str
+    samples: int | None
+    layer_samples: int
+    board: str
+    port: str | None
+    baud: int | None
+    infer_timeout_s: float
+    seed: int
+    report_dir: Path | None
+    build_root: Path
+
+
+def settings_from(
+    value: Callable[[Option], str],
+    *,
+    target: str,
+    port: str | None,
+    baud: str | None,
+    root: Path,
+) -> Settings:
+    """Parses option texts.
+
+    Args:
+        value: gives each option's text (flag, else ini, else default).
+        target: comma-separated target names.
+        root: directory under which `build/` and `reports/` lie.
+
+    Raises:
+        UsageError: a value that cannot be parsed or is out of range.
+    """
+    texts = {option.field: value(option).strip() for option in OPTIONS}
+    for option in OPTIONS:
+        if option.choices and texts[option.field] not in option.choices:
+            raise UsageError(
+                f"{option.flag} takes {', '.join(option.choices)}, not '{texts[option.field]}'",
+                f"e.g. {option.flag} {option.default}",
+            )
+    build_root = os.environ.get("HARNESS_BUILD_ROOT")
+    return Settings(
+        targets=split_list("--target", target),
+        models=split_list("--model", texts["model"]),
+        runtimes=split_list("--runtime", texts["runtime"]),
+        kernels=texts["kernels"],
+        data=Path(texts["data"]) if texts["data"] else None,
+        reference=texts["reference"],
+        samples=None if texts["samples"] == "all" else _integer("--samples", texts["samples"], 1),
+        layer_samples=_integer("--layer-samples", texts["layer_samples"], 0),
+        board=texts["board"],
+        port=port,
+        baud=_integer("--baud", baud, 1) if baud else None,
+        infer_timeout_s=_seconds("--infer-timeout", texts["infer_timeout"]),
+        seed=_integer("--seed", texts["seed"], 0),
+        report_dir=Path(texts["report_dir"]) if texts["report_dir"] else None,
+        build_root=Path(build_root) if build_root else root / "build",
+    )
+
+
+def split_list(flag: str, text: str) -> tuple[str, ...]:
+    """`a,b` to ("a", "b"), doubles dropped; UsageError when nothing is left."""
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise UsageError(f"{flag} expects a comma-separated list, got '{text}'")
+    return names
+
+
+def _integer(flag: str, text: str, minimum: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = minimum - 1
+    if number < minimum:
+        raise UsageError(f"{flag} expects a whole number of at least {minimum}, got '{text}'")
+    return number
+
+
+def _seconds(flag: str, text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise UsageError(f"{flag} expects seconds above 0, got '{text}'")
+    return seconds
