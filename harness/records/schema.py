@@ -135,6 +135,12 @@ class ItemRecord:
     duration_s: float = 0.0
     log: str | None = None
 
+    @property
+    def key(self) -> str:
+        """Unique within a run; `-portable` goes without saying."""
+        parts = [self.target, self.model, self.runtime]
+        return "-".join(parts if self.kernels == "portable" else [*parts, self.kernels])
+
 
 @dataclass(frozen=True)
 class RunRecord:
