@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from harness.tensors import TensorInfo
+
 
 @dataclass(frozen=True)
 class Hello:
@@ -45,6 +47,33 @@ class Identity:
     def counter(self) -> str:
         """What a scaled count is: instructions, cycles or none."""
         return self.values["counter"]
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One operator as the device describes it; fields as `harness.runtimes.base.Layer`."""
+
+    index: int
+    op: str
+    output: TensorInfo
+    macs: int
+
+
+@dataclass(frozen=True)
+class DeviceModel:
+    """What the device says it runs. All inputs count as one byte string, so do all outputs."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    layers: tuple[LayerInfo, ...]
+
+    @property
+    def input_bytes(self) -> int:
+        return sum(tensor.size_bytes for tensor in self.inputs)
+
+    @property
+    def output_bytes(self) -> int:
+        return sum(tensor.size_bytes for tensor in self.outputs)
 
 
 @dataclass(frozen=True)
