@@ -1,0 +1,240 @@
+"""A model as the bench knows it: `model.toml`, or a single file the user brings.
+
+`model.toml`, every path relative to it:
+
+    name = "mnist_mlp"              letters, digits, _ and -; the name in options and records
+    title, description, tutorial    text; `tutorial` says where the network comes from
+    classes = ["0", "1"]            optional: what the outputs mean, one per output element
+
+    [input]
+    shape = [1, 784]                of one inference, batch 1 first
+
+    [preprocess]                    optional: how uint8 pixels become real input values
+    kind = "affine"                 value = pixel * scale + offset
+    scale = 0.00392156862745098
+    offset = 0.0
+
+    [dataset]                       optional; .npz, see dataset.py
+    test = "../mnist/test.npz"
+    calibration = "../mnist/calibration.npz"
+
+    [artifacts]                     at least one
+    keras = "model.keras"
+    onnx = "model.onnx"
+    tflite = "model.tflite"
+
+    [expect]                        optional
+    reference_top1_min = 0.94       the float model's top-1 on `test`, 0..1
+
+This module reads and checks; it opens no artifact.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ModelError, UsageError
+from harness.model import digests
+from harness.model.preprocess import KINDS, Preprocess
+
+ARTIFACT_KINDS = ("keras", "onnx", "tflite")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What is declared about a model. A model brought as one file has only `name` and `artifacts`.
+
+    `directory` holds the model.toml; `artifacts` maps keras, onnx, tflite to files.
+    """
+
+    name: str
+    artifacts: dict[str, Path]
+    title: str = ""
+    description: str = ""
+    tutorial: str = ""
+    classes: tuple[str, ...] = ()
+    input_shape: tuple[int, ...] | None = None
+    preprocess: Preprocess | None = None
+    test: Path | None = None
+    calibration: Path | None = None
+    reference_top1_min: float | None = None
+    directory: Path | None = field(default=None, compare=False)
+
+
+def zoo_directory() -> Path:
+    """Where the zoo lies: inside an installed wheel, or beside `harness/` in a checkout."""
+    package = Path(__file__).parents[1]
+    bundled = package / "_bundled" / "models"
+    return bundled if bundled.is_dir() else package.parent / "models"
+
+
+def zoo() -> list[str]:
+    """The names of the models that come with the bench, sorted."""
+    return sorted(path.parent.name for path in zoo_directory().glob("*/model.toml"))
+
+
+def load_model(name_or_path: str | Path) -> ModelSpec:
+    """Finds a model by zoo name, by a directory with model.toml, or by one artifact file.
+
+    Raises:
+        UsageError: no such model.
+        ModelError: model.toml is wrong, names a missing file, or a file's digest differs.
+    """
+    name = str(name_or_path)
+    if name in zoo():
+        return read_spec(zoo_directory() / name)
+    path = Path(name_or_path).expanduser()
+    if path.name == "model.toml" and path.is_file():
+        return read_spec(path.parent)
+    if path.is_dir():
+        return read_spec(path)
+    kind = path.suffix.lstrip(".").lower()
+    if path.is_file():
+        if kind not in ARTIFACT_KINDS:
+            kinds = ", ".join(f".{kind}" for kind in ARTIFACT_KINDS)
+            raise UsageError(f"{path}: expected a model file ({kinds}) or a directory with model.toml")
+        return ModelSpec(name=path.stem, artifacts={kind: path.resolve()})
+    near = difflib.get_close_matches(name, zoo(), n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    what = "no such file" if kind in ARTIFACT_KINDS or "/" in name else "no such model"
+    raise UsageError(
+        f"{name}: {what}",
+        f"{hint}The zoo has: {', '.join(zoo())}; a path to a .tflite, .onnx or .keras file works too",
+    )
+
+
+def read_spec(directory: Path, check_files: bool = True) -> ModelSpec:
+    """Reads and checks `directory`/model.toml; `check_files=False` is for training, which makes them.
+
+    Raises:
+        ModelError: one line with the file and the key.
+    """
+    path = directory / "model.toml"
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{directory}: expected a model.toml in it, found none") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ModelError(f"{path}: not readable as TOML: {error}") from None
+    spec = _Reader(path).spec(values)
+    if check_files:
+        files = [(f"artifacts.{kind}", file) for kind, file in spec.artifacts.items()]
+        files += [("dataset.test", spec.test), ("dataset.calibration", spec.calibration)]
+        for key, file in files:
+            if file is None:
+                continue
+            if not file.is_file():
+                raise ModelError(f"{path}: {key}: no such file: {file}")
+            digests.verify(file)
+    return spec
+
+
+class _Reader:
+    """Checks one model.toml; every message starts with the file and the key."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def spec(self, values: dict[str, Any]) -> ModelSpec:
+        self._keys("", values, required={"name", "input", "artifacts"}, optional=set(_OPTIONAL_TABLES))
+        name = self._text(values, "name")
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise self._error("name", "letters, digits, _ and -", name)
+        directory = self._path.parent.resolve()
+        dataset = self._table(values, "dataset", required=set(), optional={"test", "calibration"})
+        artifacts = self._table(values, "artifacts", required=set(), optional=set(ARTIFACT_KINDS))
+        if not artifacts:
+            raise self._error("artifacts", f"at least one of {', '.join(ARTIFACT_KINDS)}", "none")
+        expect = self._table(values, "expect", required=set(), optional={"reference_top1_min"})
+        return ModelSpec(
+            name=name,
+            title=self._text(values, "title", ""),
+            description=self._text(values, "description", ""),
+            tutorial=self._text(values, "tutorial", ""),
+            classes=self._classes(values),
+            input_shape=self._shape(values),
+            preprocess=self._preprocess(values),
+            artifacts={kind: directory / self._text(artifacts, kind, at="artifacts.") for kind in artifacts},
+            test=self._file(dataset, "test", directory),
+            calibration=self._file(dataset, "calibration", directory),
+            reference_top1_min=self._share(expect, "reference_top1_min"),
+            directory=directory,
+        )
+
+    def _error(self, key: str, expected: str, came: object) -> ModelError:
+        return ModelError(f"{self._path}: {key}: expected {expected}, came {came!r}")
+
+    def _keys(self, at: str, values: dict[str, Any], required: set[str], optional: set[str]) -> None:
+        known = required | optional
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(sorted(known))}"
+                raise ModelError(f"{self._path}: unknown key {at}{key}", hint)
+        for key in sorted(required - set(values)):
+            raise ModelError(f"{self._path}: key {at}{key} is missing")
+
+    def _table(
+        self, values: dict[str, Any], key: str, required: set[str], optional: set[str]
+    ) -> dict[str, Any]:
+        table = values.get(key, {})
+        if not isinstance(table, dict):
+            raise self._error(key, "a table", table)
+        if key in values:
+            self._keys(f"{key}.", table, required, optional)
+        return table
+
+    def _text(self, values: dict[str, Any], key: str, default: str | None = None, at: str = "") -> str:
+        value = values.get(key, default)
+        if not isinstance(value, str):
+            raise self._error(at + key, "text", value)
+        return value
+
+    def _number(self, values: dict[str, Any], key: str, at: str) -> float:
+        value = values[key]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._error(at + key, "a number", value)
+        if not abs(value) < float("inf"):
+            raise self._error(at + key, "a finite number", value)
+        return float(value)
+
+    def _file(self, dataset: dict[str, Any], key: str, directory: Path) -> Path | None:
+        return directory / self._text(dataset, key, at="dataset.") if key in dataset else None
+
+    def _share(self, expect: dict[str, Any], key: str) -> float | None:
+        if key not in expect:
+            return None
+        share = self._number(expect, key, "expect.")
+        if not 0 <= share <= 1:
+            raise self._error(f"expect.{key}", "0..1", share)
+        return share
+
+    def _shape(self, values: dict[str, Any]) -> tuple[int, ...]:
+        shape = self._table(values, "input", required={"shape"}, optional=set())["shape"]
+        whole = isinstance(shape, list) and all(type(size) is int and size > 0 for size in shape)
+        if not whole or not shape or shape[0] != 1:
+            raise self._error("input.shape", "a list of whole numbers, batch 1 first", shape)
+        return tuple(shape)
+
+    def _classes(self, values: dict[str, Any]) -> tuple[str, ...]:
+        classes = values.get("classes", [])
+        if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
+            raise self._error("classes", "a list of texts", classes)
+        return tuple(classes)
+
+    def _preprocess(self, values: dict[str, Any]) -> Preprocess | None:
+        if "preprocess" not in values:
+            return None
+        table = self._table(values, "preprocess", required={"kind", "scale", "offset"}, optional=set())
+        if table["kind"] not in KINDS:
+            raise self._error("preprocess.kind", " or ".join(KINDS), table["kind"])
+        scale, offset = (self._number(table, key, "preprocess.") for key in ("scale", "offset"))
+        return Preprocess(table["kind"], scale, offset)
+
+
+_OPTIONAL_TABLES = ("title", "description", "tutorial", "classes", "preprocess", "dataset", "expect")
