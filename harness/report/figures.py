@@ -1,0 +1,201 @@
+"""How figures are worded and which ones there are: once, for every kind of report.
+
+None becomes a dash and never 0; an emulated count is called so wherever it stands. This
+module formats what the records hold and computes no measurement.
+"""
+
+from __future__ import annotations
+
+from harness.records.schema import ItemRecord, Memory, RunRecord
+
+DASH = "–"  # noqa: RUF001 - the typographic dash that stands for "not known"
+VERDICTS = {"passed": "PASSED", "failed": "FAILED", "error": "ERROR"}
+FIDELITIES = {
+    "silicon": "the chip itself",
+    "soc": "an emulator of the whole chip, running the flash image",
+    "isa": "an emulator of the same instruction set on another machine, not of the chip",
+    "host": "this computer, not the target's instruction set",
+}
+ISA_NOTICE = (
+    "Fidelity isa: the firmware ran on an emulator of the target's instruction set, not on the chip. "
+    "Its integer arithmetic is the target's own, so results compare integer for integer. Counts are "
+    "instructions (emulated): they are no cycles and no time, and no latency gate acted on them."
+)
+
+Figure = int | float | str | None
+
+
+def grouped(value: float | None, digits: int = 0) -> str:
+    """1234567 as "1 234 567" with no-break spaces."""
+    return DASH if value is None else f"{value:,.{digits}f}".replace(",", "\u00a0")
+
+
+def percent(share: float | None) -> str:
+    """0.9453 as "94.53 %"; shares run 0..1."""
+    return DASH if share is None else f"{share * 100:.2f}\u00a0%"
+
+
+def small(value: float | None) -> str:
+    """Four significant digits."""
+    return DASH if value is None else f"{value:.4g}"
+
+
+def byte_size(size_bytes: int | None) -> str:
+    """Bytes below 1 KiB as they are, above in KiB."""
+    if size_bytes is None:
+        return DASH
+    return f"{size_bytes}\u00a0B" if abs(size_bytes) < 1024 else f"{grouped(size_bytes / 1024, 1)}\u00a0KiB"
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes:.0f} min {rest:.0f} s" if minutes else f"{rest:.1f}\u00a0s"
+
+
+def many(count: int, noun: str) -> str:
+    """ "1 layer", "12 layers"."""
+    return f"{grouped(count)}\u00a0{noun}{'' if count == 1 else 's'}"
+
+
+def count_unit(item: ItemRecord) -> str | None:
+    """What this item's counts are, or None where they mean nothing.
+
+    On fidelity isa only instructions mean something: cycles and microseconds of an
+    emulator are the host's and are withheld.
+    """
+    if item.counts is None:
+        return None
+    unit = item.counts.unit
+    if item.fidelity == "isa":
+        return "instructions (emulated)" if unit.startswith("instructions") else None
+    return {"us": "µs"}.get(unit, unit)
+
+
+def count_range(item: ItemRecord) -> str:
+    """Median and range with the unit: "412 345 [412 000 … 413 000] instructions (emulated)"."""
+    unit = count_unit(item)
+    if item.counts is None or unit is None:
+        return DASH
+    counts = item.counts
+    spread = f"[{grouped(counts.minimum)} … {grouped(counts.maximum)}]"
+    return f"{grouped(counts.median)} {spread} {unit}"
+
+
+def runtime_label(item: ItemRecord) -> str:
+    return f"{item.runtime}/{item.kernels}"
+
+
+def runtime_gap(item: ItemRecord) -> str:
+    gap = item.runtime_gap
+    if gap is None:
+        return DASH
+    return f"{gap.max_lsb} LSB, {grouped(gap.mismatching_elements)} of {grouped(gap.elements)} differ"
+
+
+def layers_checked(item: ItemRecord) -> str:
+    gap = item.runtime_gap
+    if gap is None or not gap.layer_samples:
+        return DASH
+    return f"{many(gap.layers, 'layer')} × {many(gap.layer_samples, 'sample')}"  # noqa: RUF001
+
+
+def tally(run: RunRecord) -> dict[str, int]:
+    """Items by outcome, in the order passed, failed, error."""
+    return {outcome: sum(item.outcome == outcome for item in run.items) for outcome in VERDICTS}
+
+
+def verdict_sentence(run: RunRecord) -> str:
+    """ "3 passed, 1 error of 4 items"."""
+    counts = [f"{count} {outcome}" for outcome, count in tally(run).items() if count]
+    return f"{', '.join(counts) or 'nothing ran'} of {many(len(run.items), 'item')}"
+
+
+def runtime_gap_explained(item: ItemRecord) -> str:
+    """One sentence: what was found and who is to blame."""
+    gap = item.runtime_gap
+    if gap is None:
+        return "Not measured: the run did not get so far."
+    if gap.exact:
+        layers = f", and in every one of {layers_checked(item)}" if gap.layer_samples else ""
+        return (
+            f"The device returned exactly the oracle's integers in all {grouped(gap.elements)} output "
+            f"elements of {many(gap.samples, 'sample')}{layers}: kernels, build and transport are right."
+        )
+    where = f" The first layer that differs is {gap.mismatching_layers[0]}." if gap.mismatching_layers else ""
+    return (
+        f"{grouped(gap.mismatching_elements)} of {grouped(gap.elements)} output elements, in "
+        f"{grouped(gap.mismatching_samples)} of {many(gap.samples, 'sample')}, differ by up to "
+        f"{gap.max_lsb} LSB. The same integers went in: kernels, build or transport are to blame, "
+        f"not quantisation.{where}"
+    )
+
+
+def quantisation_gap_explained(item: ItemRecord) -> str:
+    """One sentence: what was found and who is to blame."""
+    gap = item.quantisation_gap
+    if gap is None:
+        return "Not measured: there was no float reference, or the run did not get so far."
+    agree = "" if gap.agreement is None else f" picks the same class in {percent(gap.agreement)} of them and"
+    return (
+        f"Against {gap.reference} over {many(gap.samples, 'sample')} the oracle{agree} is off by at most "
+        f"{small(gap.max_abs)} in any score: the price of the integer model on whatever hardware, "
+        "paid at quantisation and not in the firmware."
+    )
+
+
+def memory_parts(memory: Memory) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Flash and RAM split up, each a list of (name, bytes) without empty parts."""
+    data_bytes = memory.flash_bytes - memory.text_bytes - memory.rodata_bytes
+    flash = [("code", memory.text_bytes), ("constants", memory.rodata_bytes), ("initial data", data_bytes)]
+    ram = [
+        ("arena", memory.arena_bytes),
+        ("other static", memory.ram_bytes - memory.arena_bytes),
+        ("stack", memory.stack_bytes or 0),
+    ]
+    return [part for part in flash if part[1] > 0], [part for part in ram if part[1] > 0]
+
+
+def flat_figures(item: ItemRecord) -> dict[str, Figure]:
+    """Every figure of an item under one plain name: CSV columns and JUnit properties.
+
+    Shares run 0..1; `count_*` are in `count_unit` and None where the unit means nothing.
+    """
+    figures: dict[str, Figure] = {
+        "item": item.key,
+        "target": item.target,
+        "model": item.model,
+        "runtime": item.runtime,
+        "kernels": item.kernels,
+        "board": item.board,
+        "fidelity": item.fidelity,
+        "outcome": item.outcome,
+        "duration_s": item.duration_s,
+    }
+    unit = count_unit(item)
+    groups: list[tuple[str, object, str]] = [
+        (
+            "runtime_gap",
+            item.runtime_gap,
+            "max_lsb mismatching_elements elements mismatching_samples samples layers layer_samples",
+        ),
+        (
+            "quantisation_gap",
+            item.quantisation_gap,
+            "reference agreement max_abs mean_abs rmse cosine samples",
+        ),
+        ("top1", item.accuracy, "device oracle reference samples"),
+        ("count", item.counts if unit else None, "minimum median maximum samples"),
+        (
+            "memory",
+            item.memory,
+            "flash_bytes text_bytes rodata_bytes ram_bytes arena_bytes model_bytes stack_bytes "
+            "stack_used_bytes",
+        ),
+    ]
+    for prefix, group, names in groups:
+        figures |= {f"{prefix}_{name}": getattr(group, name, None) for name in names.split()}
+    gap = item.runtime_gap
+    figures["runtime_gap_mismatching_layers"] = " ".join(gap.mismatching_layers) if gap else None
+    figures["count_unit"] = unit
+    figures |= {f"wire_{name}": value for name, value in item.wire.items()}
+    return figures

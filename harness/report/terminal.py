@@ -1,0 +1,160 @@
+"""A run on the terminal: a table where it fits, one short block per item where it does not.
+
+In CI (no terminal) the blocks come as plain unwrapped lines. Text from devices and models
+is shown without its control characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from harness.records.schema import ItemRecord, RunRecord
+from harness.report.figures import (
+    DASH,
+    ISA_NOTICE,
+    VERDICTS,
+    byte_size,
+    count_range,
+    count_unit,
+    duration,
+    grouped,
+    layers_checked,
+    percent,
+    runtime_gap,
+    runtime_label,
+    small,
+    verdict_sentence,
+)
+
+TABLE_WIDTH = 150
+"""Columns the table needs; narrower terminals get blocks."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_STYLES = {"passed": "green", "failed": "bold red", "error": "bold magenta"}
+
+
+def plain(text: str) -> str:
+    """Without control characters, so that no log can move the cursor or change colours."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def render_table(run: RunRecord, console: Console) -> None:
+    """Prints every item's figures, what went wrong, and the verdict over all."""
+    if any(item.fidelity == "isa" for item in run.items):
+        notice = Text(ISA_NOTICE, "yellow")
+        _print(
+            console, Panel(notice, border_style="yellow", box=box.ROUNDED) if console.is_terminal else notice
+        )
+    if console.is_terminal and console.width >= TABLE_WIDTH:
+        console.print(_table(run), highlight=False)
+        for item in run.items:
+            for reason in _reasons(item):
+                _print(console, Padding(Text(f"{plain(item.key)}: {reason}", "red"), (0, 1)))
+    else:
+        for item in run.items:
+            _print_block(console, item)
+    outcome = next(
+        (name for name in ("error", "failed") if any(i.outcome == name for i in run.items)), "passed"
+    )
+    _print(console, Text(f"{verdict_sentence(run)} in {duration(run.duration_s)}", _STYLES[outcome]))
+
+
+def _print(console: Console, renderable: RenderableType) -> None:
+    console.print(renderable, soft_wrap=not console.is_terminal)
+
+
+def _reasons(item: ItemRecord) -> list[str]:
+    return [plain(reason) for reason in [*item.failures, *([item.error] if item.error else [])]]
+
+
+def _verdict(item: ItemRecord) -> Text:
+    return Text(VERDICTS.get(item.outcome, plain(item.outcome)), _STYLES.get(item.outcome, ""))
+
+
+def _top1(item: ItemRecord) -> tuple[str, str, str]:
+    accuracy = item.accuracy
+    if accuracy is None:
+        return DASH, DASH, DASH
+    return percent(accuracy.device), percent(accuracy.oracle), percent(accuracy.reference)
+
+
+def _print_block(console: Console, item: ItemRecord) -> None:
+    head = Text.assemble(
+        _verdict(item),
+        "  ",
+        (" ".join(plain(part) for part in (item.target, item.model, runtime_label(item))), "bold"),
+        f"  fidelity {plain(item.fidelity or DASH)}",
+    )
+    _print(console, head)
+    for reason in _reasons(item):
+        _print(
+            console,
+            Padding(Text(reason, "red"), (0, 0, 0, 2)) if console.is_terminal else Text(f"  {reason}"),
+        )
+    for name, value in _block_lines(item):
+        line = Text(f"{name:<18}{value}")
+        _print(console, Padding(line, (0, 0, 0, 2)) if console.is_terminal else Text("  ") + line)
+
+
+def _block_lines(item: ItemRecord) -> Iterator[tuple[str, str]]:
+    if item.runtime_gap:
+        yield "runtime gap", runtime_gap(item)
+        yield "layers checked", layers_checked(item)
+    if item.quantisation_gap:
+        gap = item.quantisation_gap
+        yield "quantisation gap", f"agreement {percent(gap.agreement)}, max |Δ| {small(gap.max_abs)}"
+    if item.accuracy:
+        yield "top-1", "device {}, oracle {}, float {}".format(*_top1(item))
+    if item.counts:
+        yield "per inference", plain(count_range(item))
+    if item.memory:
+        memory = item.memory
+        yield (
+            "memory",
+            f"flash {byte_size(memory.flash_bytes)}, arena {byte_size(memory.arena_bytes)}, "
+            f"stack {byte_size(memory.stack_used_bytes)} of {byte_size(memory.stack_bytes)}",
+        )
+
+
+def _table(run: RunRecord) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("target, model\nruntime/kernels", overflow="fold")
+    table.add_column("verdict\nfidelity")
+    table.add_column("runtime gap\nlayers checked", overflow="fold")
+    table.add_column("agreement\nmax |Δ|", justify="right")
+    table.add_column("top-1 device\noracle / float", justify="right")
+    table.add_column("per inference: median\n\\[min … max]", justify="right")
+    table.add_column("flash\narena / stack", justify="right")
+    for item in run.items:
+        table.add_row(*_table_cells(item))
+    return table
+
+
+def _table_cells(item: ItemRecord) -> Iterator[RenderableType]:
+    quantisation, counts, memory, unit = item.quantisation_gap, item.counts, item.memory, count_unit(item)
+    device, oracle, reference = _top1(item)
+    yield Text(f"{plain(item.target)} {plain(item.model)}\n{plain(runtime_label(item))}")
+    yield Text.assemble(_verdict(item), f"\n{plain(item.fidelity or DASH)}")
+    yield f"{runtime_gap(item)}\n{layers_checked(item)}"
+    agreement = percent(quantisation.agreement if quantisation else None)
+    yield f"{agreement}\n{small(quantisation.max_abs if quantisation else None)}"
+    yield f"{device}\n{oracle} / {reference}"
+    if counts and unit:
+        yield Text(
+            f"{grouped(counts.median)} {plain(unit)}\n[{grouped(counts.minimum)} … {grouped(counts.maximum)}]"
+        )
+    else:
+        yield f"{DASH}\n{DASH}"
+    if memory:
+        low = f"{byte_size(memory.arena_bytes)} / {byte_size(memory.stack_used_bytes)}"
+        yield f"{byte_size(memory.flash_bytes)}\n{low}"
+    else:
+        yield f"{DASH}\n{DASH}"
