@@ -75,7 +75,8 @@ INPUT_HEADER_BYTES = 8
 READ_HEADER_BYTES = 8
 BOOT_REASONS = ("unknown", "power-on", "reset request", "watchdog", "panic", "brown-out", "external pin")
 REQUIRED_IDENTITY = (
-    "target platform fidelity runtime kernels model artifact firmware counter counter_scale".split()
+    *("target", "platform", "fidelity", "runtime", "kernels"),
+    *("model", "artifact", "firmware", "counter", "counter_scale"),
 )
 _DTYPES = {1: "int8", 2: "uint8", 3: "int16", 4: "int32", 5: "float32", 6: "bool", 7: "int64"}
 _HELLO = struct.Struct("<IBBHIII")
@@ -91,7 +92,7 @@ def digest8(data: bytes) -> bytes:
 
 
 def status_name(status: int) -> str:
-    return Status(status).name if status in Status else f"status {status}"
+    return Status(status).name if status in set(Status) else f"status {status}"
 
 
 def boot_reason_name(reason: int) -> str:
@@ -186,8 +187,9 @@ def infer_reply_bytes(output_bytes: int, layers: int, flags: int) -> int:
 
 
 def parse_infer(payload: bytes) -> InferResult:
-    fixed = _unpack(_INFER, payload[: _INFER.size], "INFER")
-    inference, layers, flags, input_digest, output_digest, count, time_us = fixed
+    if len(payload) < _INFER.size:
+        raise LinkError(f"expected at least {_INFER.size} bytes in the INFER reply, {len(payload)} came")
+    inference, layers, flags, input_digest, output_digest, count, time_us = _INFER.unpack_from(payload)
     at = _INFER.size
     counts: tuple[int, ...] = ()
     digests: tuple[bytes, ...] = ()

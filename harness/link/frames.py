@@ -150,7 +150,7 @@ class FrameReader:
         pending = self._pending
         # A frame's second byte is its version: COBS leaves a non-zero first body byte as it is.
         if not self._hopeless:
-            self._hopeless = len(pending) >= 2 and pending[1] != VERSION or len(pending) > _MAX_ENCODED
+            self._hopeless = (len(pending) >= 2 and pending[1] != VERSION) or len(pending) > _MAX_ENCODED
         if not self._hopeless:
             return
         end = len(pending) if len(pending) > 1024 else pending.rfind(b"\n") + 1

@@ -1,0 +1,405 @@
+"""Requests in flight: the window, what was lost, what is sent again, and when to give up.
+
+Answers come in the order of the requests (docs/protocol.md §2), so every answer proves all
+earlier transmissions either answered or lost. Whenever something may have been lost (a damaged
+chunk on either side, a restart, a quiet line) a HELLO goes out as a probe: its answer settles
+what has to be sent again, and its `frames_seen` betrays a restart. Knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from harness.boards.base import Port
+from harness.errors import DeviceError, LinkError, PortError, SilentError
+from harness.link import codec
+from harness.link.codec import REPLY, Kind, Status
+from harness.link.frames import (
+    MIN_BODY_BYTES,
+    VERSION,
+    Frame,
+    FrameReader,
+    encode_frame,
+    encoded_limit,
+    payload_limit,
+)
+from harness.link.messages import Hello, WireStatistics
+from harness.link.wirelog import Direction, WireLog
+
+_PROBE_BYTES = encoded_limit(8)
+_MAX_PROBES = 4
+_MAX_TRIES = 20
+_MAX_RESTARTS = 3
+_FIRST_QUIET_S = 0.25
+_TAIL_LINES = 10
+
+
+@dataclass(eq=False)
+class Request:
+    """One request and what became of it. `transmissions` are the copies not proven lost."""
+
+    kind: int
+    sequence: int
+    encoded: bytes
+    what: str
+    wanted: bool = True
+    nonce: int = 0
+    reply: Frame | None = None
+    tries: int = 0
+    sent_s: float = 0.0
+    transmissions: list[int] = field(default_factory=list)
+
+
+class Pipeline:
+    """Sends requests over a port and collects their answers."""
+
+    def __init__(
+        self,
+        port: Port,
+        log: WireLog,
+        timeout_s: float,
+        baud: int = 0,
+        board_state: Callable[[], str] | None = None,
+    ) -> None:
+        self.timeout_s = timeout_s
+        self.log = log
+        self.statistics = WireStatistics(baud=baud)
+        self.hello = Hello(VERSION, 0, 0, 0, 0, 0)
+        self._port = port
+        self._board_state = board_state
+        self._reader = FrameReader()
+        self._in_flight: dict[int, Request] = {}
+        self._sequence = int.from_bytes(os.urandom(2), "little")
+        self._transmission = 0
+        self._frames_floor = 0
+        self._restarts_in_a_row = 0
+        self._suspicious = False
+        self._progress_s = 0.0
+        self._quiet_periods = 0
+        self._round_trip_s = 0.0
+
+    @property
+    def max_request_payload(self) -> int:
+        """The largest payload a request may have: it fits the device's frame and its window."""
+        return min(self.hello.max_payload, payload_limit(self._window))
+
+    @property
+    def _window(self) -> int:
+        # Probes must always find room.
+        return self.hello.rx_window - _MAX_PROBES * _PROBE_BYTES
+
+    @property
+    def unfinished_text(self) -> bytes:
+        return self._reader.pending
+
+    def connect(self, timeout_s: float) -> Hello:
+        """Finds the device: HELLO until it answers. Forgets all requests in flight.
+
+        Raises:
+            SilentError: no answer in `timeout_s`.
+            LinkError: no common protocol version, or limits too small to work with.
+        """
+        self._in_flight.clear()
+        self._frames_floor = 0
+        give_up_s = time.monotonic() + timeout_s
+        interval_s = 0.1
+        sent: list[Request] = []
+        while not any(hello.reply for hello in sent):
+            if time.monotonic() >= give_up_s:
+                raise self._silence("HELLO", timeout_s)
+            sent.append(self._send_hello())
+            until_s = min(time.monotonic() + interval_s, give_up_s)
+            interval_s = min(2 * interval_s, 1.0)
+            while not any(hello.reply for hello in sent) and (left_s := until_s - time.monotonic()) > 0:
+                self._poll(left_s)
+                # After READY or damage there is no point in waiting on.
+                if self._take_suspicion():
+                    break
+        self._in_flight.clear()
+        self._suspicious = False
+        if self.max_request_payload < 64 or self.hello.max_payload < 64:
+            raise LinkError(
+                f"the device takes payloads of {self.hello.max_payload} bytes in a window of "
+                f"{self.hello.rx_window}, too little to work with",
+                "Raise the buffers in its firmware",
+            )
+        return self.hello
+
+    def has_room(self, payload_bytes: int) -> bool:
+        """Whether a request with such a payload may be sent now."""
+        used = sum(len(request.encoded) for request in self._in_flight.values() if request.kind != Kind.HELLO)
+        return used + encoded_limit(payload_bytes) <= self._window
+
+    def submit(self, kind: Kind, payload: bytes, what: str) -> Request:
+        """Sends a request as soon as the window has room. `what` names it in errors."""
+        while not self.has_room(len(payload)):
+            self.pump()
+        if not self._in_flight:
+            self._note_progress()
+        request = self._new_request(kind, payload, what)
+        self._transmit(request)
+        return request
+
+    def wait(self, request: Request) -> Frame:
+        while request.reply is None:
+            self.pump()
+        return request.reply
+
+    def exchange(self, requests: Iterable[tuple[Kind, bytes, str]]) -> list[Frame]:
+        """Answers to many requests, in order, sent as the window allows."""
+        return [self.wait(sent) for sent in [self.submit(*request) for request in requests]]
+
+    def call(self, kind: Kind, payload: bytes, what: str) -> bytes:
+        """One request; the payload of its answer. Raises as `expect_ok` for a bad status."""
+        reply = self.wait(self.submit(kind, payload, what))
+        expect_ok(reply, what)
+        return reply.payload
+
+    def abandon(self, requests: Iterable[Request]) -> None:
+        """Answers to these are no longer wanted; until they come they count in the window."""
+        for request in requests:
+            request.wanted = False
+
+    def pump(self) -> None:
+        """Waits until something happens to the requests in flight, and does what it asks for.
+
+        Raises:
+            SilentError: no answer for `timeout_s`.
+            LinkError: one request was lost too often.
+            DeviceError: the device restarts over and over.
+            PortError: the port is gone.
+        """
+        quiet_s = max(_FIRST_QUIET_S, 2 * self._round_trip_s) * 2**self._quiet_periods
+        wake_s = self._progress_s + min(quiet_s, self.timeout_s)
+        self._poll(max(0.0, wake_s - time.monotonic()))
+        now_s = time.monotonic()
+        if self._take_suspicion():
+            self._probe()
+        elif now_s >= self._progress_s + self.timeout_s and self._in_flight:
+            waiting = (request.what for request in self._in_flight.values() if request.wanted)
+            raise self._silence(next(waiting, "HELLO"), self.timeout_s)
+        elif now_s >= self._progress_s + quiet_s:
+            self._quiet_periods += 1
+            self._probe()
+
+    def settle(self) -> None:
+        """Returns when nothing is in flight."""
+        while self._in_flight:
+            self.pump()
+
+    def restart(self, timeout_s: float) -> Hello:
+        """RESET, and the handshake with the device that comes back."""
+        for _ in range(_MAX_RESTARTS):
+            self.settle()
+            floor = self._frames_floor
+            reply = self._call_once(Kind.RESET, b"", "RESET")
+            if reply is not None:
+                expect_ok(reply, "RESET")
+            hello = self.connect(timeout_s)
+            if reply is not None or hello.frames_seen <= floor:
+                return hello
+        raise LinkError(
+            f"the device did not restart after {_MAX_RESTARTS} RESET requests", "Reset it by hand"
+        )
+
+    def change_baud(self, baud: int, timeout_s: float) -> None:
+        """Both ends to `baud`; back to the old rate when the device cannot be heard at the new one."""
+        self.settle()
+        old = self.statistics.baud
+        reply = self._call_once(Kind.SET_BAUD, codec.pack_baud(baud), f"SET_BAUD {baud}")
+        if reply is not None:
+            expect_ok(reply, f"SET_BAUD {baud}")
+        self._port.set_baud(baud)
+        try:
+            self.connect(0.9)
+        except SilentError:
+            self._port.set_baud(old)
+            self.connect(timeout_s)
+            raise LinkError(
+                f"the device took {baud} baud but cannot be heard at it; back at {old}",
+                "Choose a lower --baud",
+            ) from None
+        self.statistics.baud = baud
+
+    def _call_once(self, kind: Kind, payload: bytes, what: str) -> Frame | None:
+        """For what must not be sent twice: None when no answer came in half a second."""
+        request = self._new_request(kind, payload, what)
+        self._transmit(request)
+        until_s = time.monotonic() + 0.5
+        while request.reply is None and (left_s := until_s - time.monotonic()) > 0:
+            self._poll(left_s)
+        return request.reply
+
+    def _new_request(self, kind: Kind, payload: bytes, what: str) -> Request:
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        encoded = encode_frame(Frame(kind, self._sequence, payload))
+        return Request(kind, self._sequence, encoded, what)
+
+    def _transmit(self, request: Request) -> None:
+        self._transmission += 1
+        request.transmissions.append(self._transmission)
+        request.tries += 1
+        request.sent_s = time.monotonic()
+        self._in_flight[request.sequence] = request
+        self.log.data(Direction.TO_DEVICE, request.encoded)
+        self.statistics.frames_sent += 1
+        self.statistics.bytes_sent += len(request.encoded)
+        with self._told():
+            self._port.write(request.encoded)
+
+    def _send_hello(self) -> Request:
+        nonce = int.from_bytes(os.urandom(4), "little")
+        request = self._new_request(Kind.HELLO, codec.pack_hello(nonce), "HELLO")
+        request.nonce, request.wanted = nonce, False
+        self._transmit(request)
+        return request
+
+    def _probe(self) -> None:
+        probes = sum(request.kind == Kind.HELLO for request in self._in_flight.values())
+        if self._in_flight and probes < _MAX_PROBES:
+            self._send_hello()
+
+    def _take_suspicion(self) -> bool:
+        suspicious, self._suspicious = self._suspicious, False
+        return suspicious
+
+    def _poll(self, timeout_s: float) -> None:
+        with self._told():
+            data = self._port.read(timeout_s)
+        if not data:
+            return
+        self.log.data(Direction.FROM_DEVICE, data)
+        self.statistics.bytes_received += len(data)
+        for item in self._reader.feed(data):
+            if isinstance(item, Frame):
+                self.statistics.frames_received += 1
+                self._take(item)
+            elif item.damaged:
+                self.statistics.crc_errors += 1
+                self._suspicious |= len(item.data) >= MIN_BODY_BYTES
+                self.log.damaged(item.data)
+            else:
+                self.statistics.text_bytes += len(item.data)
+                self.log.text(item.data)
+
+    def _take(self, frame: Frame) -> None:
+        if frame.kind == Kind.READY:
+            self._suspicious = True
+        elif frame.kind == Kind.BAD_FRAME:
+            self.statistics.device_bad_frames += 1
+            self._suspicious = True
+        else:
+            request = self._in_flight.get(frame.sequence)
+            if request is None or frame.kind != request.kind | REPLY:
+                self.statistics.duplicates += 1
+            elif request.kind != Kind.HELLO:
+                self._frames_floor += 1
+                self._restarts_in_a_row = 0
+                self._answered(request, frame)
+            elif self._take_hello(request, frame):
+                self._answered(request, frame)
+
+    def _take_hello(self, request: Request, frame: Frame) -> bool:
+        if frame.status == Status.VERSION:
+            spoken = " to ".join(str(version) for version in frame.payload[:2])
+            raise LinkError(
+                f"the device speaks protocol version {spoken}, this bench speaks {VERSION}",
+                "Rebuild and flash its firmware",
+            )
+        expect_ok(frame, "HELLO")
+        nonce, hello = codec.parse_hello(frame.payload)
+        if nonce != request.nonce:
+            self.statistics.duplicates += 1
+            return False
+        # Each answer since the last HELLO was to one more valid frame of that boot.
+        restarted = hello.frames_seen <= self._frames_floor
+        self.hello, self._frames_floor = hello, hello.frames_seen
+        if restarted:
+            self._count_restart()
+        return True
+
+    def _count_restart(self) -> None:
+        self.statistics.restarts += 1
+        self._restarts_in_a_row += 1
+        waiting = [request.what for request in self._in_flight.values() if request.wanted]
+        if waiting and self._restarts_in_a_row >= _MAX_RESTARTS:
+            reason = codec.boot_reason_name(self.hello.boot_reason)
+            raise DeviceError(
+                f"the device restarted {self._restarts_in_a_row} times in a row instead of answering "
+                f"{waiting[0]}; boot reason: {reason}",
+                self._last_words(),
+            )
+
+    def _answered(self, request: Request, frame: Frame) -> None:
+        if len(request.transmissions) == 1:
+            self._round_trip_s = max(time.monotonic() - request.sent_s, 0.9 * self._round_trip_s)
+        request.reply = frame
+        del self._in_flight[request.sequence]
+        self._note_progress()
+        proven = request.transmissions[0]
+        for other in list(self._in_flight.values()):
+            other.transmissions = [number for number in other.transmissions if number > proven]
+            if other.transmissions:
+                continue
+            if not other.wanted:
+                del self._in_flight[other.sequence]
+                continue
+            if other.tries >= _MAX_TRIES:
+                raise LinkError(
+                    f"{other.what} was lost {other.tries} times while the device answered others "
+                    f"({self.statistics.crc_errors} damaged frames here, "
+                    f"{self.statistics.device_bad_frames} there)",
+                    "Check the cable, or choose a lower --baud",
+                )
+            self.statistics.retries += 1
+            self._transmit(other)
+
+    def _note_progress(self) -> None:
+        self._progress_s = time.monotonic()
+        self._quiet_periods = 0
+
+    def _silence(self, what: str, timeout_s: float) -> SilentError:
+        damaged = self.statistics.crc_errors
+        hint = f" ({damaged} damaged frames came: wrong baud rate?)" if damaged else ""
+        state = f" ({self._board_state()})" if self._board_state else ""
+        return SilentError(
+            f"expected the answer to {what}, nothing valid came for {timeout_s:.1f} s{hint}{state}",
+            f"Check port, baud rate and firmware, and reset the board. {self._last_words()}",
+        )
+
+    def _last_words(self) -> str:
+        lines = self.log.tail(_TAIL_LINES, self._reader.pending)
+        where = f" (whole log: {self.log.text_path})" if self.log.text_path else ""
+        if not lines:
+            return f"The device printed nothing{where}"
+        return f"The device's last lines{where}:\n" + "\n".join(f"  | {line}" for line in lines)
+
+    def _told(self) -> _WithLastWords:
+        return _WithLastWords(self._last_words)
+
+
+@dataclass(frozen=True)
+class _WithLastWords:
+    """Adds what the device said last to the error of a port that went away."""
+
+    last_words: Callable[[], str]
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, PortError):
+            remedy = f"{error.remedy}. {self.last_words()}" if error.remedy else self.last_words()
+            raise PortError(error.message, remedy) from error
+
+
+def expect_ok(frame: Frame, what: str) -> None:
+    """Raises DeviceError for a failed engine, LinkError for any other status but OK."""
+    if frame.status == Status.OK:
+        return
+    said = frame.payload.decode("utf-8", "replace")
+    if frame.status == Status.ENGINE:
+        raise DeviceError(f"the device's engine failed at {what}: {said}")
+    raise LinkError(f"the device refused {what}: {codec.status_name(frame.status)} {said}".rstrip())
