@@ -52,7 +52,7 @@ def split() -> tuple[Digits, Digits]:
 
 
 def write(directory: Path) -> None:
-    """Writes `test.npz` (the held-out digits), `calibration.npz` (the first training digits) and SHA256SUMS."""
+    """Writes `test.npz` (held-out digits), `calibration.npz` (first training digits), SHA256SUMS."""
     train, test = split()
     np.savez_compressed(directory / "test.npz", x=test.x, y=test.y)
     np.savez_compressed(

