@@ -1,0 +1,102 @@
+#include "describe.h"
+
+#include "bytes.h"
+#include "engine.h"
+#include "platform.h"
+
+#include <string.h>
+
+#ifndef FIRMWARE_TARGET
+#error "FIRMWARE_TARGET must name the chip this is built for, as a string"
+#endif
+#ifndef FIRMWARE_DIGEST
+#error "FIRMWARE_DIGEST must be the SHA-256 of what this is built from, as a string"
+#endif
+
+enum { KIND_INPUT = 0, KIND_OUTPUT = 1, KIND_LAYER = 2 };
+
+static void line(reply *answer, const char *key, const char *value) {
+    reply_text(answer, key);
+    reply_u8(answer, '=');
+    reply_text(answer, value);
+    reply_u8(answer, '\n');
+}
+
+void on_identify(const frame *request, reply *answer) {
+    const platform_info *platform = platform_get_info();
+    const engine_info *engine = engine_get_info();
+    const char *extra;
+
+    (void)request;
+    line(answer, "target", FIRMWARE_TARGET);
+    line(answer, "platform", platform->name);
+    line(answer, "fidelity", platform->fidelity);
+    line(answer, "runtime", engine->runtime);
+    line(answer, "kernels", engine->kernels);
+    line(answer, "model", engine->model);
+    line(answer, "artifact", engine->artifact_sha256);
+    line(answer, "firmware", FIRMWARE_DIGEST);
+    line(answer, "counter", platform->counter);
+    line(answer, "counter_scale", platform->counter_scale);
+    line(answer, "compiler", __VERSION__);
+    for (uint16_t i = 0; (extra = platform_identity_line(i)) != NULL; i++) {
+        reply_text(answer, extra);
+        reply_u8(answer, '\n');
+    }
+}
+
+static void describe(reply *answer, uint16_t total, uint16_t index, const engine_tensor *tensor,
+                     const engine_layer *layer) {
+    const char *op = layer != NULL ? layer->op : "";
+
+    reply_u16(answer, total);
+    reply_u16(answer, index);
+    reply_u8(answer, (uint8_t)tensor->dtype);
+    reply_u8(answer, tensor->rank);
+    reply_u16(answer, 0);
+    reply_u32(answer, tensor->bytes);
+    reply_u32(answer, tensor->scale_bits);
+    reply_u32(answer, (uint32_t)tensor->zero_point);
+    reply_u64(answer, layer != NULL ? layer->macs : 0);
+    for (uint8_t i = 0; i < tensor->rank; i++)
+        reply_u32(answer, (uint32_t)tensor->dims[i]);
+    reply_u8(answer, (uint8_t)strlen(op));
+    reply_text(answer, op);
+    reply_text(answer, tensor->name);
+}
+
+void on_describe(const frame *request, reply *answer) {
+    const engine_info *engine = engine_get_info();
+
+    if (request->length != 4) {
+        reply_fail(answer, STATUS_MALFORMED, "DESCRIBE takes 4 bytes");
+        return;
+    }
+    uint8_t kind = request->payload[0];
+    uint16_t index = get_u16(request->payload + 2);
+    if (kind == KIND_INPUT && index < engine->inputs)
+        describe(answer, engine->inputs, index, engine_input(index), NULL);
+    else if (kind == KIND_OUTPUT && index < engine->outputs)
+        describe(answer, engine->outputs, index, engine_output(index), NULL);
+    else if (kind == KIND_LAYER && index < engine->layers)
+        describe(answer, engine->layers, index, &engine_get_layer(index)->output, engine_get_layer(index));
+    else
+        reply_fail(answer, STATUS_RANGE, "no tensor or layer of this kind and index");
+}
+
+void on_memory(const frame *request, reply *answer) {
+    engine_memory engine;
+    platform_memory platform;
+
+    (void)request;
+    engine_get_memory(&engine);
+    platform_get_memory(&platform);
+    reply_u32(answer, engine.arena_bytes);
+    reply_u32(answer, engine.arena_used_bytes);
+    reply_u32(answer, engine.model_bytes);
+    reply_u32(answer, platform.stack_bytes);
+    reply_u32(answer, platform.stack_used_bytes);
+    reply_u32(answer, platform.heap_bytes);
+    reply_u32(answer, platform.heap_low_bytes);
+    reply_u32(answer, platform.static_ram_bytes);
+}

@@ -1,0 +1,12 @@
+/* Requests that tell what this firmware is: IDENTIFY, DESCRIBE, MEMORY. */
+#ifndef DESCRIBE_H
+#define DESCRIBE_H
+
+#include "frame.h"
+#include "reply.h"
+
+void on_identify(const frame *request, reply *answer);
+void on_describe(const frame *request, reply *answer);
+void on_memory(const frame *request, reply *answer);
+
+#endif

@@ -1,0 +1,163 @@
+/* platform.h for both QEMU machines: sleep instead of polling, painted stack, boot note. */
+#include "platform.h"
+
+#include "core.h"
+#include "machine.h"
+#include "uart16550.h"
+
+#include <string.h>
+
+/* From the linker script. The boot note lies outside every section, so that it
+ * outlives a reset; emulated RAM starts as zero. */
+extern uint32_t _boot_note[1];
+extern uint32_t _stack_bottom[];
+extern uint32_t _stack_top[];
+extern uint8_t _static_ram_start[];
+extern uint8_t _static_ram_end[];
+
+/* Also in start.S, which paints. */
+#define STACK_PAINT 0xA5A5A5A5u
+
+#define NOTE_RUNNING 0x52554E21u
+#define NOTE_RESET   0x52535421u
+#define NOTE_PANIC   0x50414E21u
+
+#define MIN_BAUD 1200u
+#define MAX_BAUD 5000000u
+
+static platform_boot_reason boot_reason;
+static uint32_t baud = 115200;
+static uint32_t next_baud;
+
+int main(void) {
+    core_run();
+    return 0;
+}
+
+void platform_init(void) {
+    switch (_boot_note[0]) {
+    case NOTE_RUNNING:
+        boot_reason = PLATFORM_BOOT_PIN; /* reset from outside, while all was well */
+        break;
+    case NOTE_RESET:
+        boot_reason = PLATFORM_BOOT_RESET;
+        break;
+    case NOTE_PANIC:
+        boot_reason = PLATFORM_BOOT_PANIC;
+        break;
+    default:
+        boot_reason = PLATFORM_BOOT_POWER_ON;
+        break;
+    }
+    _boot_note[0] = NOTE_RUNNING;
+    machine_init();
+    uart_start();
+}
+
+platform_boot_reason platform_get_boot_reason(void) {
+    return boot_reason;
+}
+
+size_t platform_read(uint8_t *data, size_t size, uint32_t timeout_us) {
+    uint64_t deadline_us =
+        timeout_us == UINT32_MAX ? SLEEP_FOR_EVER : platform_microseconds() + timeout_us;
+    for (;;) {
+        size_t got = uart_receive(data, size);
+        if (got > 0)
+            return got;
+        if (deadline_us != SLEEP_FOR_EVER && platform_microseconds() >= deadline_us)
+            return 0;
+        machine_sleep(deadline_us);
+    }
+}
+
+static void wait_for_room(void) {
+    uart_wake_on_room(true);
+    machine_sleep(SLEEP_FOR_EVER);
+    uart_wake_on_room(false);
+}
+
+void platform_write(const uint8_t *data, size_t size) {
+    while (size > 0) {
+        size_t sent = uart_send(data, size);
+        if (sent == 0)
+            wait_for_room();
+        data += sent;
+        size -= sent;
+    }
+}
+
+void platform_flush(void) {
+    while (!uart_sent_all())
+        wait_for_room();
+    if (next_baud != 0)
+        baud = next_baud;
+    next_baud = 0;
+}
+
+/* The emulated wire has no rate: any that a serial adapter makes is taken, remembered and reported. */
+bool platform_set_baud(uint32_t wanted) {
+    if (wanted < MIN_BAUD || wanted > MAX_BAUD)
+        return false;
+    next_baud = wanted;
+    return true;
+}
+
+uint32_t platform_get_baud(void) {
+    return baud;
+}
+
+void platform_get_memory(platform_memory *memory) {
+    const uint32_t *word = _stack_bottom;
+    while (word < _stack_top && *word == STACK_PAINT)
+        word++;
+    memory->stack_bytes = (uint32_t)((uintptr_t)_stack_top - (uintptr_t)_stack_bottom);
+    memory->stack_used_bytes = (uint32_t)((uintptr_t)_stack_top - (uintptr_t)word);
+    memory->heap_bytes = 0;
+    memory->heap_low_bytes = 0;
+    memory->static_ram_bytes = (uint32_t)(_static_ram_end - _static_ram_start);
+}
+
+const char *platform_identity_line(uint16_t index) {
+    static char line[] = "baud=0000000000";
+    uint32_t rest = baud;
+    if (index != 0)
+        return NULL;
+    size_t digits = 1;
+    for (uint32_t n = baud; n >= 10; n /= 10)
+        digits++;
+    line[5 + digits] = '\0';
+    for (size_t i = digits; i > 0; i--, rest /= 10)
+        line[4 + i] = (char)('0' + rest % 10);
+    return line;
+}
+
+void platform_reset(void) {
+    _boot_note[0] = NOTE_RESET;
+    machine_reset();
+}
+
+static void write_text(const char *text) {
+    platform_write((const uint8_t *)text, strlen(text));
+}
+
+void panic(const char *const names[3], const uint32_t values[3]) {
+    static const char hex[] = "0123456789abcdef";
+    static const uint8_t delimiter = 0;
+
+    _boot_note[0] = NOTE_PANIC;
+    /* Closes the frame that may be half sent, so that the line stands alone. */
+    platform_write(&delimiter, 1);
+    write_text("PANIC");
+    for (int i = 0; i < 3; i++) {
+        char number[] = "=0x00000000";
+        for (int digit = 0; digit < 8; digit++)
+            number[3 + digit] = hex[values[i] >> (28 - 4 * digit) & 15u];
+        write_text(" ");
+        write_text(names[i]);
+        write_text(number);
+    }
+    write_text("\n");
+    platform_write(&delimiter, 1);
+    machine_halt();
+}
