@@ -1,0 +1,39 @@
+"""The table of chips, from targets.toml. What a board can do or has installed is asked elsewhere."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+
+from harness.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Target:
+    """One chip. `clock_hz` is its fastest CPU clock, `sram_bytes` its on-chip data RAM,
+    `isa_platform` the firmware platform that runs its instruction set without a board.
+    """
+
+    id: str
+    name: str
+    isa: str
+    core: str
+    clock_hz: int
+    sram_bytes: int
+    isa_platform: str
+
+
+def _load() -> dict[str, Target]:
+    table = tomllib.loads((files("harness") / "targets.toml").read_text(encoding="utf-8"))
+    return {key: Target(id=key, **fields) for key, fields in table.items()}
+
+
+TARGETS = _load()
+
+
+def get_target(name: str) -> Target:
+    """The chip called `name` (`esp32c3`). Raises UsageError that lists the known ones."""
+    if name not in TARGETS:
+        raise UsageError(f"unknown target {name!r}", f"Known targets: {', '.join(TARGETS)}")
+    return TARGETS[name]
