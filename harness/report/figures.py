@@ -116,7 +116,11 @@ def runtime_gap_explained(item: ItemRecord) -> str:
     if gap is None:
         return "Not measured: the run did not get so far."
     if gap.exact:
-        layers = f", and in every one of {layers_checked(item)}" if gap.layer_samples else ""
+        layers = (
+            f", and in all {many(gap.layers, 'layer')} of {grouped(gap.layer_samples)} of them"
+            if gap.layer_samples
+            else ""
+        )
         return (
             f"The device returned exactly the oracle's integers in all {grouped(gap.elements)} output "
             f"elements of {many(gap.samples, 'sample')}{layers}: kernels, build and transport are right."
@@ -135,11 +139,11 @@ def quantisation_gap_explained(item: ItemRecord) -> str:
     gap = item.quantisation_gap
     if gap is None:
         return "Not measured: there was no float reference, or the run did not get so far."
-    agree = "" if gap.agreement is None else f" picks the same class in {percent(gap.agreement)} of them and"
+    same = "" if gap.agreement is None else f"picks the same class in {percent(gap.agreement)} of them; its "
     return (
-        f"Against {gap.reference} over {many(gap.samples, 'sample')} the oracle{agree} is off by at most "
-        f"{small(gap.max_abs)} in any score: the price of the integer model on whatever hardware, "
-        "paid at quantisation and not in the firmware."
+        f"Against {gap.reference} over {many(gap.samples, 'sample')} the oracle {same or 'differs: its '}"
+        f"scores are off by at most {small(gap.max_abs)}. That is the price of quantisation, "
+        "the same on any hardware: the firmware has no part in it."
     )
 
 

@@ -185,9 +185,9 @@ def _scatters(samples: Sequence[Sample]) -> list[Markup]:
         return []
     oracle = np.array([score for sample in samples for score in sample.oracle_scores])
     device = np.array([score for sample in samples for score in sample.device_scores])
-    drawn = (
-        [plots.scatter(oracle, device, "oracle score", "device score")] if oracle.size == device.size else []
-    )
+    drawn = []
+    if oracle.size == device.size:
+        drawn.append(plots.scatter(oracle, device, "oracle score", "device score", "device"))
     pairs = [
         pair
         for sample in samples
@@ -196,7 +196,7 @@ def _scatters(samples: Sequence[Sample]) -> list[Markup]:
     ]
     if pairs:
         both = np.array(pairs)
-        drawn.append(plots.scatter(both[:, 0], both[:, 1], "float reference score", "oracle score"))
+        drawn.append(plots.scatter(both[:, 0], both[:, 1], "float reference score", "oracle score", "oracle"))
     return [plot for plot in drawn if plot]
 
 

@@ -23,8 +23,10 @@ HISTOGRAM_BINS = 24
 Array = NDArray[np.float64]
 
 
-def scatter(x: Array, y: Array, x_label: str, y_label: str) -> Markup:
+def scatter(x: Array, y: Array, x_label: str, y_label: str, series: str) -> Markup:
     """Points (x, y) against the diagonal, both axes on one scale; "" when none is finite.
+
+    `series` (device, oracle) chooses the colour.
 
     Points of one half pixel are drawn once, and at most `MAX_POINTS` of the rest, at even
     strides, so that the file stays small and the same run gives the same file.
@@ -50,7 +52,7 @@ def scatter(x: Array, y: Array, x_label: str, y_label: str) -> Markup:
         ticks.append(_tick_x(LEFT + offset, TOP + extent, small(value)))
         ticks.append(_tick_y(LEFT, TOP + extent - offset, small(value)))
     frame = Markup('<path class="axis" d="M{0} {1}V{2}H{3}"/>').format(LEFT, TOP, TOP + extent, LEFT + extent)
-    body = Markup("").join([*ticks, frame, Markup('<path class="points" d="{}"/>').format(points)])
+    body = Markup("").join([*ticks, frame, Markup('<path class="points {}" d="{}"/>').format(series, points)])
     return _svg(SIZE, TOP + extent + BOTTOM, title, body + _labels(x_label, y_label, extent, extent))
 
 
