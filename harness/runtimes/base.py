@@ -74,10 +74,16 @@ class Oracle(ABC):
 
 
 class Runtime(ABC):
-    """One way to execute a network on a device."""
+    """One way to execute a network on a device.
+
+    `artifact_kind` is the file it takes, as model.toml's [artifacts] names it; `conversion_hint`
+    tells the user how to make one from another kind.
+    """
 
     name: str
     kernels: tuple[str, ...]
+    artifact_kind: str
+    conversion_hint: str
 
     @abstractmethod
     def load(self, path: Path) -> Artifact:

@@ -1,0 +1,148 @@
+"""What convolutions and fully connected layers share: bias, bound and requantisation of a sum.
+
+Where no filter tap can fall outside the image, the input's zero point is folded into
+the bias, so that the inner loop is one load per operand and one multiply-accumulate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.portable.fixed_point import INT32_MAX, quantise_multiplier
+from harness.portable.graph import Tensor
+from harness.portable.node import Node
+from harness.portable.step import Constant
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Per output channel: weights, what the sum starts from, and how it is scaled.
+
+    `input_offset` is what the kernel must add to each input (0 when folded into `bias`);
+    `bound` is the largest magnitude any partial sum can have.
+    """
+
+    weights: NDArray[np.int8]
+    bias: NDArray[np.int32]
+    multipliers: tuple[int, ...]
+    shifts: tuple[int, ...]
+    input_offset: int
+    output_zero_point: int
+    low: int
+    high: int
+    bound: int
+
+    @property
+    def uniform(self) -> bool:
+        """One multiplier for all channels."""
+        return len(set(zip(self.multipliers, self.shifts, strict=True))) == 1
+
+    def constants(self) -> list[Constant]:
+        arrays = [Constant("weights", self.weights), Constant("bias", self.bias)]
+        if not self.uniform:
+            arrays.append(Constant("multiplier", np.array(self.multipliers, np.int32)))
+            arrays.append(Constant("shift", self._shift_array()))
+        return arrays
+
+    def _shift_array(self) -> NDArray[np.generic]:
+        """Right shifts, unless some channel is scaled up; then signed, positive to the left."""
+        if max(self.shifts) <= 0:
+            return np.array([-shift for shift in self.shifts], np.uint8)
+        return np.array(self.shifts, np.int8)
+
+    def scaled(self, prefix: str) -> str:
+        """C expression: the requantised, clamped output of channel c from `sum`."""
+        name = "requantise" if max(self.shifts) <= 0 else "requantise_any"
+        factors = f"{prefix}_multiplier[c], {prefix}_shift[c]"
+        if self.uniform:
+            shift = self.shifts[0]
+            factors = f"{self.multipliers[0]}, {-shift if shift <= 0 else shift}"
+        return f"(int8_t)clamp({name}(sum, {factors}) + OUTPUT_ZERO_POINT, LOW, HIGH)"
+
+    def named(self) -> dict[str, int]:
+        """The constants that `scaled` and the inner loops refer to by name."""
+        offset = {"INPUT_OFFSET": self.input_offset} if self.input_offset else {}
+        return {**offset, "OUTPUT_ZERO_POINT": self.output_zero_point, "LOW": self.low, "HIGH": self.high}
+
+    def notes(self) -> list[str]:
+        folded = "" if self.input_offset else "; the input's zero point is in the bias"
+        return [f"|sum| <= {self.bound}{folded}"]
+
+
+def plan_sums(
+    node: Node, channels_last: NDArray[np.generic], *, foldable: bool, per_tensor_product_is_float: bool
+) -> Sums:
+    """`channels_last` are the weights as (output channel, everything that is summed).
+
+    `per_tensor_product_is_float`: TFLite multiplies the scales of a per-tensor fully connected
+    layer in float32, those of everything else in float64.
+    """
+    source, weights, target = (
+        node.int8_activation(node.input(0)),
+        node.input(1),
+        node.int8_activation(node.output()),
+    )
+    node.require(all(zero == 0 for zero in weights.zero_points), "weights with a zero point other than 0")
+    channels = channels_last.shape[0]
+    bias = _bias(node, channels)
+    zero_point = source.info.zero_point
+    magnitudes = np.abs(channels_last.astype(np.int64)).sum(axis=1)
+    fold = foldable or zero_point == 0
+    if fold:
+        bias = bias - zero_point * channels_last.astype(np.int64).sum(axis=1)
+        bound = int((np.abs(bias) + 128 * magnitudes).max())
+    else:
+        bound = int((np.abs(bias) + max(128 + zero_point, 127 - zero_point) * magnitudes).max())
+    multipliers, shifts = _multipliers(node, channels, per_tensor_product_is_float)
+    if bound << max(0, *shifts) > INT32_MAX - 256:
+        node.refuse(f"its sums can reach {bound} times 2^{max(0, *shifts)}, which does not fit 32 bits")
+    low, high = node.activation_range(target)
+    return Sums(
+        weights=np.ascontiguousarray(node.constant(weights)).astype(np.int8).reshape(-1),
+        bias=bias.astype(np.int32),
+        multipliers=multipliers,
+        shifts=shifts,
+        input_offset=0 if fold else -zero_point,
+        output_zero_point=target.info.zero_point,
+        low=low,
+        high=high,
+        bound=bound,
+    )
+
+
+def _bias(node: Node, channels: int) -> NDArray[np.int64]:
+    if not node.has_input(2):
+        return np.zeros(channels, np.int64)
+    tensor = node.input(2)
+    node.require_dtype(tensor, "int32")
+    values = node.constant(tensor).reshape(-1).astype(np.int64)
+    if len(values) != channels:
+        node.malformed(f"has {len(values)} biases for {channels} channels")
+    return values
+
+
+def _multipliers(
+    node: Node, channels: int, product_is_float: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """input scale * weight scale / output scale for each channel, as multiplier and shift."""
+    source, weights, target = node.input(0), node.input(1), node.output()
+    if len(weights.scales) not in (1, channels):
+        node.malformed(f"weights have {len(weights.scales)} scales for {channels} channels")
+    if len(weights.scales) == 1 and product_is_float:
+        product = float(np.float32(source.info.scale) * np.float32(weights.scales[0]))
+        pairs = [quantise_multiplier(product / target.info.scale)]
+    else:
+        pairs = [
+            quantise_multiplier(source.info.scale * scale / target.info.scale) for scale in weights.scales
+        ]
+    if len(pairs) == 1:
+        pairs *= channels
+    return tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
+
+
+def per_channel_axis(weights: Tensor) -> int | None:
+    """The axis the scales run along, None for one scale."""
+    return weights.axis if len(weights.scales) > 1 else None

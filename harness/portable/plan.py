@@ -1,0 +1,125 @@
+"""From a graph to a plan: one resolved step per operator and a place for every tensor.
+
+Making the plan is also the full check of a model: what this module accepts can be
+generated and run. It writes no files; `project.py` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.errors import UnsupportedError
+from harness.portable.graph import Graph, Tensor
+from harness.portable.memory import Buffer, MemoryPlan, plan_memory
+from harness.portable.node import MAX_RANK, Node
+from harness.portable.ops import OPERATORS
+from harness.portable.step import Alias, Step
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`offsets` maps each activation tensor's index to its byte offset in the arena."""
+
+    graph: Graph
+    steps: tuple[Step, ...]
+    offsets: dict[int, int]
+    memory: MemoryPlan
+
+    @property
+    def constant_bytes(self) -> int:
+        return sum(constant.values.nbytes for step in self.steps for constant in step.constants())
+
+
+def check_operators(graph: Graph) -> None:
+    """Raises UnsupportedError for the first operator without a kernel, by name and index."""
+    for operator in graph.operators:
+        if operator.op not in OPERATORS:
+            raise UnsupportedError(
+                f"operator {operator.index} ({operator.op}) is not supported",
+                f"Supported: {', '.join(sorted(OPERATORS))}",
+            )
+
+
+def make_plan(graph: Graph) -> Plan:
+    """Resolves every operator and places every activation.
+
+    Raises:
+        UnsupportedError: an operator, or a form of one, that has no kernel here.
+        ModelError: shapes, types or options that contradict each other.
+    """
+    check_operators(graph)
+    _check_order(graph)
+    steps = tuple(OPERATORS[operator.op](Node(graph, operator)) for operator in graph.operators)
+    roots = _alias_roots(steps)
+    owners = sorted({roots.get(tensor, tensor) for tensor in _activations(graph)})
+    buffers = [_lifetime(graph, steps, roots, owner) for owner in owners]
+    memory = plan_memory(buffers)
+    placed = dict(zip(owners, memory.offsets, strict=True))
+    offsets = {tensor: placed[roots.get(tensor, tensor)] for tensor in sorted(_activations(graph))}
+    return Plan(graph, steps, offsets, memory)
+
+
+def _activations(graph: Graph) -> set[int]:
+    """Tensors that live in the arena."""
+    return {*graph.inputs, *(tensor for operator in graph.operators for tensor in operator.outputs)}
+
+
+def _check_order(graph: Graph) -> None:
+    """Every tensor must be written once, before it is read."""
+    ready = set(graph.inputs)
+    for tensor in graph.inputs:
+        _check_activation(graph.tensors[tensor], tensor in graph.inputs[: graph.inputs.index(tensor)])
+    for operator in graph.operators:
+        node = Node(graph, operator)
+        for index in operator.inputs:
+            if index >= 0 and graph.tensors[index].data is None and index not in ready:
+                node.malformed(f"reads tensor '{graph.tensors[index].info.name}' before anything wrote it")
+        for index in operator.outputs:
+            if index in ready:
+                node.malformed(f"writes tensor '{graph.tensors[index].info.name}' a second time")
+            _check_activation(graph.tensors[index], graph.tensors[index].data is not None)
+            ready.add(index)
+    for index in graph.outputs:
+        if index not in ready:
+            raise UnsupportedError(
+                f"output '{graph.tensors[index].info.name}' is not computed by any operator"
+            )
+
+
+def _check_activation(tensor: Tensor, conflict: bool) -> None:
+    if conflict:
+        raise UnsupportedError(f"tensor '{tensor.info.name}' is an activation and something else as well")
+    if len(tensor.info.shape) > MAX_RANK:
+        raise UnsupportedError(
+            f"tensor '{tensor.info.name}' has {len(tensor.info.shape)} dimensions; {MAX_RANK} at most"
+        )
+    if tensor.info.dtype not in ("int8", "uint8", "float32"):
+        raise UnsupportedError(
+            f"activation '{tensor.info.name}' is {tensor.info.dtype}; the portable kernels take int8",
+            "Convert with full-integer int8 quantisation",
+        )
+
+
+def _alias_roots(steps: tuple[Step, ...]) -> dict[int, int]:
+    """For the output of an alias, the tensor whose buffer it shares."""
+    roots: dict[int, int] = {}
+    for step in steps:
+        if isinstance(step, Alias):
+            source = step.reads[0].index
+            roots[step.writes[0].index] = roots.get(source, source)
+    return roots
+
+
+def _lifetime(graph: Graph, steps: tuple[Step, ...], roots: dict[int, int], owner: int) -> Buffer:
+    """From the step that writes `owner` to the last that reads it under any of its names."""
+    names = {owner, *(tensor for tensor, root in roots.items() if root == owner)}
+    uses = [
+        index
+        for index, step in enumerate(steps)
+        if any(tensor.index in names for tensor in (*step.reads, *step.writes))
+    ]
+    if names & set(graph.inputs):
+        uses.append(-1)
+    if names & set(graph.outputs):
+        uses.append(len(steps))
+    return Buffer(graph.tensors[owner].info.size_bytes, min(uses), max(uses))

@@ -1,0 +1,90 @@
+"""Writes a plan's sources into a directory, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from harness.errors import MissingError, OutputError
+from harness.portable.plan import Plan
+from harness.portable.source import (
+    Identity,
+    arena_bytes,
+    headers,
+    model_source,
+    weights_header,
+    weights_source,
+)
+from harness.runtimes.base import Project
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def firmware_dir() -> Path:
+    """The firmware sources: beside the package in a checkout, inside it when installed.
+
+    Raises:
+        MissingError: neither is there.
+    """
+    for candidate in (_PACKAGE / "_bundled" / "firmware", _PACKAGE.parent / "firmware"):
+        if (candidate / "engine.h").is_file():
+            return candidate
+    raise MissingError(
+        "the firmware sources are not installed", "pip install --force-reinstall esp32-nn-harness"
+    )
+
+
+def write_project(plan: Plan, identity: Identity, directory: Path) -> Project:
+    """Writes the engine for `plan`; the same plan gives the same bytes.
+
+    The directory gets model.c, model_weights.c/.h and the shared headers the kernels use;
+    other files in it are left alone. Each file appears whole.
+
+    Raises:
+        OutputError: the directory cannot be written.
+    """
+    shared = firmware_dir() / "runtimes" / "portable"
+    files = {
+        "model.c": model_source(plan, identity),
+        "model_weights.c": weights_source(plan),
+        "model_weights.h": weights_header(plan),
+    }
+    for name in _with_includes(shared, headers(plan)):
+        files[name] = (shared / name).read_text(encoding="utf-8")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=directory))
+        try:
+            for name, text in files.items():
+                (staging / name).write_text(text, encoding="utf-8", newline="\n")
+            for name in files:
+                os.replace(staging / name, directory / name)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write the project into {directory}: {error.strerror}", "Choose another directory"
+        ) from error
+    return Project(
+        directory=directory,
+        sources=(directory / "model.c", directory / "model_weights.c"),
+        include_dirs=(directory, firmware_dir()),
+        arena_bytes=arena_bytes(plan),
+    )
+
+
+def _with_includes(shared: Path, names: list[str]) -> list[str]:
+    """`names` and the headers beside them that they include."""
+    found: list[str] = []
+    queue = list(names)
+    while queue:
+        name = queue.pop(0)
+        if name in found:
+            continue
+        found.append(name)
+        for line in (shared / name).read_text(encoding="utf-8").splitlines():
+            if line.startswith('#include "'):
+                queue.append(line.split('"')[1])
+    return sorted(found)

@@ -1,0 +1,254 @@
+"""A plan as C99: model.c (one function per layer, engine.h) and model_weights.c/.h.
+
+The text is a function of the plan and the artifact's identity alone: the same model
+gives the same bytes, on every machine. Writes no files; `project.py` does.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from harness.portable.c_text import C_TYPES, comment_text, fill, layout, literals, string
+from harness.portable.graph import Tensor
+from harness.portable.plan import Plan
+from harness.portable.step import Alias, Step
+from harness.tensors import TensorInfo
+
+DTYPES = {"int8": "ENGINE_INT8", "uint8": "ENGINE_UINT8", "float32": "ENGINE_FLOAT32"}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the firmware answers when asked what it runs."""
+
+    runtime: str
+    model: str
+    digest: str
+
+
+def model_source(plan: Plan, identity: Identity) -> str:
+    """model.c: layers in the order they run, then the functions of engine.h."""
+    graph = plan.graph
+    inputs = [graph.tensors[index] for index in graph.inputs]
+    outputs = [graph.tensors[index] for index in graph.outputs]
+    macs = sum(step.macs for step in plan.steps)
+    lines = [
+        "/*",
+        f" * {comment_text(identity.model)}: {len(plan.steps)} layers, {macs:,} multiply-accumulates.",
+        f" * Generated from the artifact with SHA-256 {identity.digest}.",
+        " *",
+        f" * Activations share an arena of {plan.memory.peak_bytes} bytes; at the busiest layer",
+        f" * {plan.memory.lower_bound_bytes} are alive at once, so no plan could need less.",
+        f" * Weights and tables: {plan.constant_bytes} bytes of read-only memory.",
+        " */",
+        '#include "engine.h"',
+        *[f'#include "{header}"' for header in headers(plan)],
+        '#include "model_weights.h"',
+        "#include <string.h>",
+        "",
+        "static union {",
+        f"    int8_t bytes[{arena_bytes(plan)}];",
+        f"    uint32_t words[{arena_bytes(plan) // 4}];",
+        "} arena __attribute__((aligned(16)));",
+        "",
+    ]
+    for step in plan.steps:
+        lines += _function(step)
+    lines += _run_layer(plan)
+    lines += _tensors("inputs", inputs) + _tensors("outputs", outputs) + _layers(plan)
+    lines += _offsets("input_offset", plan, inputs) + _offsets("output_offset", plan, outputs)
+    lines += _offsets("layer_offset", plan, [step.writes[0] for step in plan.steps])
+    lines += _engine(plan, identity)
+    return "\n".join(lines)
+
+
+def arena_bytes(plan: Plan) -> int:
+    """Size of the arena; never 0, which C does not allow."""
+    return max(plan.memory.peak_bytes, 16)
+
+
+def headers(plan: Plan) -> list[str]:
+    """The shared headers the plan's kernels need."""
+    return sorted({header for step in plan.steps for header in step.headers})
+
+
+def weights_header(plan: Plan) -> str:
+    """model_weights.h: one extern per array."""
+    lines = [
+        "/* Weights, biases, multipliers and tables, by layer. */",
+        "#ifndef MODEL_WEIGHTS_H",
+        "#define MODEL_WEIGHTS_H",
+    ]
+    lines += ["", "#include <stdint.h>", ""]
+    for step in plan.steps:
+        for constant in step.constants():
+            name = f"{step.prefix}_{constant.name}"
+            lines.append(
+                f"extern const {C_TYPES[constant.values.dtype.name]} {name}[{constant.values.size}];"
+            )
+    return "\n".join([*lines, "", "#endif", ""])
+
+
+def weights_source(plan: Plan) -> str:
+    """model_weights.c: the arrays, aligned for vector loads."""
+    lines = ['#include "model_weights.h"', ""]
+    for step in plan.steps:
+        for constant in step.constants():
+            name = f"{step.prefix}_{constant.name}"
+            c_type = C_TYPES[constant.values.dtype.name]
+            lines.append(f"const {c_type} {name}[{constant.values.size}] __attribute__((aligned(16))) = {{")
+            lines += [*fill(literals(constant.values)), "};", ""]
+    return "\n".join(lines)
+
+
+def _function(step: Step) -> list[str]:
+    comment = ["/*", f" * Layer {step.index}: {step.op}"]
+    for name, tensor in [
+        *zip(step.read_names, step.reads, strict=True),
+        *zip(step.write_names, step.writes, strict=True),
+    ]:
+        comment.append(f" *   {name:<8} {describe(tensor.info)}")
+    comment += [
+        f" * {step.macs:,} multiply-accumulates." if step.macs else "",
+        *(f" * {note}." for note in step.notes()),
+    ]
+    comment = [line for line in comment if line]
+    if isinstance(step, Alias):
+        return [*comment, " * Same bytes, same place: nothing to do.", " */", ""]
+    parameters = [
+        f"const {C_TYPES[t.info.dtype]} *{n}" for n, t in zip(step.read_names, step.reads, strict=True)
+    ]
+    parameters += [
+        f"{C_TYPES[t.info.dtype]} *{n}" for n, t in zip(step.write_names, step.writes, strict=True)
+    ]
+    head = f"static void {step.function}({', '.join(parameters)})"
+    return [*comment, " */", head, "{", *layout(step.body(), depth=1), "}", ""]
+
+
+def describe(info: TensorInfo) -> str:
+    """One line: shape, type, quantisation, name."""
+    shape = "x".join(map(str, info.shape)) or "scalar"
+    quantisation = f", scale {info.scale:.9g}, zero point {info.zero_point}" if info.quantised else ""
+    return f"{shape} {info.dtype}{quantisation}, {comment_text(info.name)}"
+
+
+def _at(plan: Plan, tensor: Tensor) -> str:
+    offset = plan.offsets[tensor.index]
+    if tensor.info.dtype == "float32":
+        return f"&arena.words[{offset // 4}]"
+    return f"{'(uint8_t *)' if tensor.info.dtype == 'uint8' else ''}&arena.bytes[{offset}]"
+
+
+def _run_layer(plan: Plan) -> list[str]:
+    lines = ["static void run_layer(uint16_t index)", "{", "    switch (index) {"]
+    for step in plan.steps:
+        if isinstance(step, Alias):
+            continue
+        arguments = ", ".join(_at(plan, tensor) for tensor in (*step.reads, *step.writes))
+        lines += [f"    case {step.index}:", f"        {step.function}({arguments});", "        break;"]
+    return [*lines, "    default:", "        break;", "    }", "}", ""]
+
+
+def _tensor(info: TensorInfo) -> str:
+    bits = struct.unpack("<I", struct.pack("<f", info.scale))[0]
+    dims = ", ".join(map(str, info.shape)) or "0"
+    return (
+        f"{{{string(info.name)}, {DTYPES[info.dtype]}, {len(info.shape)}, {{{dims}}}, "
+        f"{info.size_bytes}, 0x{bits:08x}u, {info.zero_point}}}"
+    )
+
+
+def _tensors(name: str, tensors: list[Tensor]) -> list[str]:
+    rows = [f"    {_tensor(tensor.info)}," for tensor in tensors]
+    return [f"static const engine_tensor {name}[] = {{", *rows, "};", ""]
+
+
+def _layers(plan: Plan) -> list[str]:
+    rows = [f'    {{"{s.op}", {s.macs}u, {_tensor(s.writes[0].info)}}},' for s in plan.steps]
+    return ["static const engine_layer layers[] = {", *rows, "};", ""]
+
+
+def _offsets(name: str, plan: Plan, tensors: list[Tensor]) -> list[str]:
+    return [
+        f"static const uint32_t {name}[] = {{",
+        *fill(str(plan.offsets[t.index]) for t in tensors),
+        "};",
+        "",
+    ]
+
+
+def _engine(plan: Plan, identity: Identity) -> list[str]:
+    counts = f"{len(plan.graph.inputs)}, {len(plan.graph.outputs)}, {len(plan.steps)}"
+    names = f'{string(identity.runtime)}, "portable", {string(identity.model)}'
+    text = _ENGINE.replace("@INFO@", f"{names},\n    {string(identity.digest)},\n    {counts}")
+    return [*text.replace("@MODEL_BYTES@", str(plan.constant_bytes)).splitlines(), ""]
+
+
+_ENGINE = """\
+static const engine_info info = {
+    @INFO@
+};
+
+const char *engine_init(void)
+{
+    memset(&arena, 0, sizeof arena);
+    return NULL;
+}
+
+const engine_info *engine_get_info(void)
+{
+    return &info;
+}
+
+const engine_tensor *engine_input(uint16_t index)
+{
+    return &inputs[index];
+}
+
+const engine_tensor *engine_output(uint16_t index)
+{
+    return &outputs[index];
+}
+
+const engine_layer *engine_get_layer(uint16_t index)
+{
+    return &layers[index];
+}
+
+void *engine_input_data(uint16_t index)
+{
+    return &arena.bytes[input_offset[index]];
+}
+
+const void *engine_output_data(uint16_t index)
+{
+    return &arena.bytes[output_offset[index]];
+}
+
+const void *engine_layer_data(uint16_t index)
+{
+    return &arena.bytes[layer_offset[index]];
+}
+
+const char *engine_invoke(uint16_t count, engine_observer observer, void *context)
+{
+    if (count > info.layers) {
+        return "more layers asked for than the model has";
+    }
+    for (uint16_t index = 0; index < count; index++) {
+        run_layer(index);
+        if (observer != NULL) {
+            observer(context, index);
+        }
+    }
+    return NULL;
+}
+
+void engine_get_memory(engine_memory *memory)
+{
+    memory->arena_bytes = sizeof arena;
+    memory->arena_used_bytes = sizeof arena;
+    memory->model_bytes = @MODEL_BYTES@;
+}
+"""
