@@ -111,9 +111,9 @@ static const struct {
     bool takes_payload;
     void (*handle)(const frame *request, reply *answer);
 } requests[] = {
-    {REQUEST_HELLO, true, on_hello}, {0x02u, false, on_identify},           {0x03u, true, on_describe},
-    {0x04u, true, on_input},         {0x05u, true, on_infer},               {0x06u, true, on_read},
-    {0x07u, false, on_memory},       {REQUEST_RESET, false, on_reset},      {REQUEST_SET_BAUD, true, on_set_baud},
+    {REQUEST_HELLO, true, on_hello}, {0x02u, false, on_identify},      {0x03u, true, on_describe},
+    {0x04u, true, on_input},         {0x05u, true, on_infer},          {0x06u, true, on_read},
+    {0x07u, false, on_memory},       {REQUEST_RESET, false, on_reset}, {REQUEST_SET_BAUD, true, on_set_baud},
     {0x0Au, true, on_echo},
 };
 

@@ -229,8 +229,9 @@ class _Job:
         """Leaves firmware.elf, firmware.map and build.log in `scratch`. Raises _CommandError."""
         log: list[str] = []
         compile_flags = [*self.flags, *identity, *(f"-I{path}" for path in self.tree.include_dirs)]
-        compile_flags += [f"-ffile-prefix-map={root}={name}" for root, name in self.tree.roots]
-        compile_flags += [f"-ffile-prefix-map={scratch}=."]
+        # Not -ffile-prefix-map, which is both: GCC hands only the first of these on to the assembler.
+        for root, name in (*self.tree.roots, (scratch, ".")):
+            compile_flags += [f"-fdebug-prefix-map={root}={name}", f"-fmacro-prefix-map={root}={name}"]
         objects = [f"{number:03d}-{path.stem}.o" for number, path in enumerate(self.tree.sources)]
         commands = [
             [str(self.compiler), *compile_flags, "-c", str(source), "-o", name]

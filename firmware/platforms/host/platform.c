@@ -3,8 +3,8 @@
  * text on the same stream. It counts nothing; reset replaces the process by a
  * fresh copy of itself on the same descriptor.
  */
-#include "core.h"
 #include "platform.h"
+#include "core.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -7,8 +7,7 @@
 
 #include <string.h>
 
-/* From the linker script. The boot note lies outside every section, so that it
- * outlives a reset; emulated RAM starts as zero. */
+/* From the linker script. The boot note outlives a reset; emulated RAM starts as zero. */
 extern uint32_t _boot_note[1];
 extern uint32_t _stack_bottom[];
 extern uint32_t _stack_top[];
@@ -59,8 +58,7 @@ platform_boot_reason platform_get_boot_reason(void) {
 }
 
 size_t platform_read(uint8_t *data, size_t size, uint32_t timeout_us) {
-    uint64_t deadline_us =
-        timeout_us == UINT32_MAX ? SLEEP_FOR_EVER : platform_microseconds() + timeout_us;
+    uint64_t deadline_us = timeout_us == UINT32_MAX ? SLEEP_FOR_EVER : platform_microseconds() + timeout_us;
     for (;;) {
         size_t got = uart_receive(data, size);
         if (got > 0)

@@ -4,13 +4,13 @@
 
 #define REGISTER(index) (*(volatile uint8_t *)(UART_BASE + (index)*UART_STRIDE_BYTES))
 
-#define DATA            REGISTER(0)
-#define DIVISOR_LOW     REGISTER(0)
-#define DIVISOR_HIGH    REGISTER(1)
-#define INTERRUPTS      REGISTER(1)
-#define FIFO_CONTROL    REGISTER(2)
-#define LINE_CONTROL    REGISTER(3)
-#define LINE_STATUS     REGISTER(5)
+#define DATA         REGISTER(0)
+#define DIVISOR_LOW  REGISTER(0)
+#define DIVISOR_HIGH REGISTER(1)
+#define INTERRUPTS   REGISTER(1)
+#define FIFO_CONTROL REGISTER(2)
+#define LINE_CONTROL REGISTER(3)
+#define LINE_STATUS  REGISTER(5)
 
 #define INTERRUPT_RECEIVED 0x01u
 #define INTERRUPT_ROOM     0x02u

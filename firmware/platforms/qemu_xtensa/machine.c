@@ -26,8 +26,8 @@
 #define INTERRUPT_UART   (1u << 0)
 #define INTERRUPT_TIMER0 (1u << 6)
 
-#define TICKS_PER_US   40u
-#define MAX_SLEEP_TICKS 0x80000000u
+#define TICKS_PER_US     40u
+#define CARRY_OVER_TICKS 0x80000000u
 
 #define READ_SR(name, value)  __asm__ volatile("rsr %0, " name : "=r"(value))
 #define WRITE_SR(name, value) __asm__ volatile("wsr %0, " name "\n rsync" : : "r"(value) : "memory")
@@ -81,7 +81,7 @@ void on_interrupt(void) {
     READ_SR("interrupt", pending);
     if ((pending & INTERRUPT_TIMER0) != 0) {
         carry_over();
-        wake_in(MAX_SLEEP_TICKS);
+        wake_in(CARRY_OVER_TICKS);
     }
     /* The UART's work is done by whoever slept. */
     WRITE_SR("intenable", INTERRUPT_TIMER0);
@@ -89,23 +89,19 @@ void on_interrupt(void) {
 
 void machine_init(void) {
     carry_over();
-    wake_in(MAX_SLEEP_TICKS);
+    wake_in(CARRY_OVER_TICKS);
     WRITE_SR("intenable", INTERRUPT_TIMER0);
     restore_interrupts(0);
 }
 
 void machine_sleep(uint64_t deadline_us) {
     mask_interrupts();
-    uint64_t now = carry_over();
-    uint32_t delay = MAX_SLEEP_TICKS;
     if (deadline_us != SLEEP_FOR_EVER) {
+        uint64_t now = carry_over();
         uint64_t deadline = deadline_us * TICKS_PER_US;
-        if (deadline <= now)
-            delay = 1;
-        else if (deadline - now < MAX_SLEEP_TICKS)
-            delay = (uint32_t)(deadline - now);
+        uint64_t delay = deadline > now ? deadline - now : 1;
+        wake_in(delay < CARRY_OVER_TICKS ? (uint32_t)delay : CARRY_OVER_TICKS);
     }
-    wake_in(delay);
     WRITE_SR("intenable", INTERRUPT_TIMER0 | INTERRUPT_UART);
     __asm__ volatile("waiti 0" : : : "memory");
 }
@@ -124,7 +120,7 @@ void machine_halt(void) {
 /* Only timer 0 can interrupt a run, once every 2^31 ticks: some 100
  * instructions in 419 million, at the same place in every run. */
 void platform_measure_begin(void) {
-    wake_in(MAX_SLEEP_TICKS);
+    wake_in(CARRY_OVER_TICKS);
 }
 
 void platform_measure_end(void) {
