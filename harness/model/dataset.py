@@ -24,6 +24,20 @@ from harness.tensors import TensorInfo
 
 Array = NDArray[np.generic]
 
+# What numpy and zipfile raise on damaged archives, found by fuzzing and in their sources.
+_DAMAGE = (
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    SyntaxError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -128,27 +142,25 @@ def _read(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise DataError(f"{path}: no such data file")
     with path.open("rb") as file:
-        is_npz = file.read(2) == b"PK" and zipfile.is_zipfile(file)
+        # An .npz is a zip archive; np.load would take anything else for a pickle.
+        is_npz = file.read(4) in (b"PK\x03\x04", b"PK\x05\x06") and zipfile.is_zipfile(file)
     if not is_npz:
         raise DataError(
             f"{path}: expected an .npz file, came something else or a truncated one",
             'Write it with np.savez("data.npz", x=x, y=y)',
         )
     arrays = {}
+    key = "x"
     try:
         with np.load(path, allow_pickle=False) as archive:
             for key in archive.files:
                 arrays[key] = archive[key]
-    except ValueError as error:
+    except _DAMAGE as error:
         if "allow_pickle" in str(error):
             raise DataError(
                 f"{path}: {key} holds Python objects (a pickle), which could run code: refused",
                 f'Store numbers: np.savez("data.npz", {key}=np.asarray({key}, dtype=np.float32))',
             ) from None
-        raise DataError(f"{path}: damaged: {error}") from None
-    except (OSError, EOFError, MemoryError, NotImplementedError, RuntimeError, SyntaxError) as error:
-        raise DataError(f"{path}: damaged: {error}") from None
-    except (zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: damaged: {error}") from None
     # A member that is no .npy comes back as bytes.
     return {key: values for key, values in arrays.items() if isinstance(values, np.ndarray)}

