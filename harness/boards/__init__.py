@@ -1,0 +1,3 @@
+from harness.boards.choose import choose_board
+
+__all__ = ["choose_board"]

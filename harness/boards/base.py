@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
+
+from harness.errors import IdentityError
+
+UNKNOWN_FIDELITY = "unknown"
 
 
 class Port(Protocol):
@@ -27,7 +32,8 @@ class Port(Protocol):
 class BoardInfo:
     """Identity of one board for records: `name` is unique on this host.
 
-    `fidelity` is silicon, soc, isa or host: what the board's numbers mean.
+    `fidelity` is silicon, soc, isa or host: what the board's numbers mean; unknown for an
+    attached board until `Board.identified`.
     """
 
     name: str
@@ -57,6 +63,22 @@ class Board(ABC):
     @abstractmethod
     def state(self) -> str:
         """One line for error messages: is it alive, exit code, program counter."""
+
+    def identified(self, identity: Mapping[str, str]) -> None:
+        """Takes what the firmware says of itself (IDENTIFY) and completes `info.fidelity` by it.
+
+        Raises:
+            IdentityError: it claims another fidelity than this board is known to have.
+        """
+        claimed = identity["fidelity"]
+        if self.info.fidelity == UNKNOWN_FIDELITY:
+            self.info = replace(self.info, fidelity=claimed)
+        elif self.info.fidelity != claimed:
+            raise IdentityError(
+                f"expected a board of fidelity {self.info.fidelity} on {self.info.name}, "
+                f"its firmware says {claimed}",
+                "Choose another --board or --port",
+            )
 
     def __enter__(self) -> Port:
         return self.open()

@@ -20,7 +20,8 @@ from harness.boards.base import Board, BoardInfo
 from harness.boards.process import BoardProcess
 from harness.boards.qmp import Qmp
 from harness.boards.socket_port import SocketPort
-from harness.errors import MissingError, PortError, UsageError
+from harness.errors import PortError, UsageError
+from harness.toolchains.programs import require_program
 
 _START_TIMEOUT_S = 10.0
 _ACCEPT_STEP_S = 0.02
@@ -63,7 +64,7 @@ class QemuBoard(Board):
         if platform not in MACHINES:
             raise UsageError(f"expected a platform of {', '.join(MACHINES)}, got {platform!r}")
         self._machine = MACHINES[platform]
-        self._program = _find(self._machine.program)
+        self._program = str(require_program(self._machine.program))
         self._elf = elf
         self._process: BoardProcess | None = None
         self._qmp: Qmp | None = None
@@ -169,12 +170,6 @@ def _listener(path: Path) -> socket.socket:
     listener.bind(str(path))
     listener.listen(1)
     return listener
-
-
-def _find(program: str) -> str:
-    if found := shutil.which(program):
-        return found
-    raise MissingError(f"{program} is not installed", "Run: sudo apt-get install qemu-system-misc")
 
 
 @cache

@@ -28,8 +28,12 @@ class SocketPort:
             self._connection.close()
         connection.setblocking(False)
         self._connection = connection
+        self._arrived = bytearray()
 
     def read(self, timeout_s: float) -> bytes:
+        if self._arrived:
+            data, self._arrived = bytes(self._arrived), bytearray()
+            return data
         try:
             if not select.select([self._connection], [], [], max(0.0, timeout_s))[0]:
                 return b""
@@ -41,6 +45,8 @@ class SocketPort:
         return data
 
     def write(self, data: bytes) -> None:
+        # An emulated UART sends byte by byte, and a few hundred unread bytes fill a unix socket
+        # (each takes a buffer of its own). It then takes nothing more: so read while writing.
         view, give_up_s = memoryview(data), time.monotonic() + _WRITE_TIMEOUT_S
         while view:
             left_s = give_up_s - time.monotonic()
@@ -49,10 +55,16 @@ class SocketPort:
                     f"the board took no bytes for {_WRITE_TIMEOUT_S:.0f} s ({len(view)} left to send)"
                 )
             try:
-                if select.select([], [self._connection], [], left_s)[1]:
+                readable, writable, _ = select.select([self._connection], [self._connection], [], left_s)
+                if writable:
                     view = view[self._connection.send(view) :]
+                elif readable:
+                    self._arrived += self._connection.recv(_READ_BYTES) or self._ended()
             except (OSError, ValueError) as error:
                 raise self._on_end() from error
+
+    def _ended(self) -> bytes:
+        raise self._on_end()
 
     def set_baud(self, baud: int) -> None:
         """A socket has no baud rate."""

@@ -2,8 +2,8 @@
 
 Answers come in the order of the requests (docs/protocol.md §2), so every answer proves all
 earlier transmissions either answered or lost. Whenever something may have been lost (a damaged
-chunk on either side, a restart, a quiet line) a HELLO goes out as a probe: its answer settles
-what has to be sent again, and its `frames_seen` betrays a restart. Knows nothing of networks.
+chunk on either side, a quiet line) an empty ECHO goes out as a probe: its answer settles what has
+to be sent again. After a READY the probe is a HELLO. Knows nothing of networks.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Request:
     encoded: bytes
     what: str
     wanted: bool = True
+    probe: bool = False
     nonce: int = 0
     reply: Frame | None = None
     tries: int = 0
@@ -77,6 +78,7 @@ class Pipeline:
         self._frames_floor = 0
         self._restarts_in_a_row = 0
         self._suspicious = False
+        self._ready_seen = False
         self._progress_s = 0.0
         self._quiet_periods = 0
         self._round_trip_s = 0.0
@@ -130,7 +132,7 @@ class Pipeline:
 
     def has_room(self, payload_bytes: int) -> bool:
         """Whether a request with such a payload may be sent now."""
-        used = sum(len(request.encoded) for request in self._in_flight.values() if request.kind != Kind.HELLO)
+        used = sum(len(request.encoded) for request in self._in_flight.values() if not request.probe)
         return used + encoded_limit(payload_bytes) <= self._window
 
     def submit(self, kind: Kind, payload: bytes, what: str) -> Request:
@@ -253,14 +255,20 @@ class Pipeline:
     def _send_hello(self) -> Request:
         nonce = int.from_bytes(os.urandom(4), "little")
         request = self._new_request(Kind.HELLO, codec.pack_hello(nonce), "HELLO")
-        request.nonce, request.wanted = nonce, False
+        request.nonce, request.wanted, request.probe = nonce, False, True
         self._transmit(request)
         return request
 
     def _probe(self) -> None:
-        probes = sum(request.kind == Kind.HELLO for request in self._in_flight.values())
-        if self._in_flight and probes < _MAX_PROBES:
+        probes = sum(request.probe for request in self._in_flight.values())
+        if not self._in_flight or probes >= _MAX_PROBES:
+            return
+        if self._ready_seen:
             self._send_hello()
+            return
+        request = self._new_request(Kind.ECHO, b"", "ECHO")
+        request.wanted, request.probe = False, True
+        self._transmit(request)
 
     def _take_suspicion(self) -> bool:
         suspicious, self._suspicious = self._suspicious, False
@@ -287,7 +295,7 @@ class Pipeline:
 
     def _take(self, frame: Frame) -> None:
         if frame.kind == Kind.READY:
-            self._suspicious = True
+            self._suspicious = self._ready_seen = True
         elif frame.kind == Kind.BAD_FRAME:
             self.statistics.device_bad_frames += 1
             self._suspicious = True
@@ -297,7 +305,8 @@ class Pipeline:
                 self.statistics.duplicates += 1
             elif request.kind != Kind.HELLO:
                 self._frames_floor += 1
-                self._restarts_in_a_row = 0
+                if not request.probe:
+                    self._restarts_in_a_row = 0
                 self._answered(request, frame)
             elif self._take_hello(request, frame):
                 self._answered(request, frame)
@@ -316,7 +325,7 @@ class Pipeline:
             return False
         # Each answer since the last HELLO was to one more valid frame of that boot.
         restarted = hello.frames_seen <= self._frames_floor
-        self.hello, self._frames_floor = hello, hello.frames_seen
+        self.hello, self._frames_floor, self._ready_seen = hello, hello.frames_seen, False
         if restarted:
             self._count_restart()
         return True

@@ -1,0 +1,68 @@
+"""Which board an item runs on, and why: one sentence that goes to the terminal and the record.
+
+Nothing falls back: who asks for silicon gets silicon or an error.
+"""
+
+from __future__ import annotations
+
+from harness.boards.base import Board
+from harness.boards.host import HostBoard
+from harness.boards.qemu import MACHINES, QemuBoard
+from harness.boards.serial_port import SerialBoard
+from harness.errors import UsageError
+from harness.targets import Target
+from harness.toolchains.base import Image
+
+KINDS = ("auto", "qemu", "host", "serial", "silicon")
+
+
+def choose_board(
+    target: Target,
+    image: Image | None,
+    *,
+    kind: str = "auto",
+    port: str | None = None,
+    baud: int | None = None,
+) -> tuple[Board, str]:
+    """The board, not yet opened, and the reason as a sentence without a full stop.
+
+    Args:
+        image: what an emulator or the host runs; not needed for a board that is attached.
+        kind: one of `KINDS`. `auto` is the attached board when a port is given, else QEMU.
+
+    Raises:
+        UsageError: an unknown kind, no port for an attached board, or no image for an emulator.
+        MissingError: QEMU is not installed.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"expected --board to be one of {', '.join(KINDS)}, got {kind!r}")
+    if kind in ("serial", "silicon") or (kind == "auto" and port):
+        if not port:
+            raise UsageError(
+                f"--board {kind} needs the port of a board with {target.name}", "Add --port /dev/ttyUSB0"
+            )
+        if kind == "silicon":
+            return (
+                SerialBoard(target.id, port, baud, fidelity="silicon"),
+                f"{target.id}: real silicon on {port}",
+            )
+        return SerialBoard(target.id, port, baud), f"{target.id}: the board on {port}"
+    if port:
+        raise UsageError(
+            f"--board {kind} does not use a port, but --port {port} was given", "Drop one of them"
+        )
+    if image is None:
+        raise UsageError(f"--board {kind} needs a built image", "Build the item first")
+    if kind == "host":
+        return (
+            HostBoard(target.id, image.elf),
+            f"{target.id}: a native process on this machine, fidelity host, as asked",
+        )
+    if image.platform not in MACHINES:
+        raise UsageError(f"QEMU runs images for {', '.join(MACHINES)}, not for {image.platform}")
+    why = "as asked" if kind == "qemu" else "as no --port is given"
+    return (
+        QemuBoard(target.id, image.platform, image.elf),
+        f"{target.id}: QEMU stands in ({image.platform}, fidelity isa: the same instruction set, "
+        f"not the chip), {why}",
+    )
