@@ -56,19 +56,17 @@ def difference(device: Array, oracle: Array) -> Difference:
 
 
 def runtime_gap(
-    device: Array,
-    oracle: Array,
+    distance: NDArray[np.uint64],
     layer_samples: int = 0,
     layers: int = 0,
     mismatching_layers: tuple[str, ...] = (),
 ) -> RuntimeGap:
-    """Outputs (N, ...) as integers (or float32, see `distance_lsb`); N may not be 0.
+    """From the distances (N, elements of all outputs) that `distance_lsb` gives; N may not be 0.
 
     `layer_samples` inferences had each of their `layers` layers compared too; the names of those
     that differed are `mismatching_layers`.
     """
-    _require_samples(device)
-    distance = distance_lsb(device, oracle)
+    _require_samples(distance)
     wrong = np.count_nonzero(distance.reshape(len(distance), -1), axis=1)
     return RuntimeGap(
         max_lsb=int(distance.max()),

@@ -43,7 +43,8 @@ _DAMAGE = (
 class Dataset:
     """`inputs[k]` is (N, *tensors[k].shape): float32 real values, or integers of the tensor's own
     dtype, which are already quantised. `labels` int64 (N,). `digest` is the SHA-256 of the file,
-    or of the drawn values.
+    or of the values where there is no file. `pixels` are the images as they came, uint8 (N, H, W)
+    or (N, H, W, 3), for people to look at; None where the data are no such images.
     """
 
     tensors: tuple[TensorInfo, ...]
@@ -51,6 +52,7 @@ class Dataset:
     labels: NDArray[np.int64] | None
     source: str
     digest: str
+    pixels: NDArray[np.uint8] | None = None
 
     @property
     def samples(self) -> int:
@@ -58,8 +60,12 @@ class Dataset:
 
     def take(self, samples: int) -> Dataset:
         """The first `samples` ones, or all where there are fewer."""
-        labels = None if self.labels is None else self.labels[:samples]
-        return dataclasses.replace(self, inputs=tuple(x[:samples] for x in self.inputs), labels=labels)
+        return dataclasses.replace(
+            self,
+            inputs=tuple(x[:samples] for x in self.inputs),
+            labels=None if self.labels is None else self.labels[:samples],
+            pixels=None if self.pixels is None else self.pixels[:samples],
+        )
 
     def quantised(self) -> list[Array]:
         """What oracle and device get, one array (N, *shape) of the tensor's dtype per input."""
@@ -107,7 +113,35 @@ def load_dataset(
         if len(values) != samples:
             raise DataError(f"{path}: {keys[0]} has {samples} samples, {key} has {len(values)}")
     labels = _labels(arrays["y"], samples, classes, path) if "y" in arrays else None
-    return Dataset(tensors, tuple(inputs), labels, str(path), file_digest(path))
+    pixels = _pixels(arrays[keys[0]], samples)
+    return Dataset(tensors, tuple(inputs), labels, str(path), file_digest(path), pixels)
+
+
+def dataset_from(
+    inputs: Array | Sequence[Array],
+    labels: Array | None,
+    tensors: Sequence[TensorInfo],
+    preprocess: Preprocess | None = None,
+) -> Dataset:
+    """Arrays in hand, by the same rules as `load_dataset`; one per input tensor, or just the one.
+
+    Raises:
+        DataError: as `load_dataset`.
+    """
+    arrays = [inputs] if isinstance(inputs, np.ndarray) else [np.asarray(values) for values in inputs]
+    if len(arrays) != len(tensors):
+        raise DataError(f"expected {len(tensors)} input arrays, got {len(arrays)}")
+    source = Path("inputs")
+    checked = [
+        _checked(_with_sample_axis(values, tensor, f"x{index}"), tensor, preprocess, source, f"x{index}")
+        for index, (values, tensor) in enumerate(zip(arrays, tensors, strict=True))
+    ]
+    digest = hashlib.sha256(b"".join(values.tobytes() for values in checked)).hexdigest()
+    samples = len(checked[0])
+    known = None if labels is None else _labels(np.asarray(labels), samples, None, source)
+    return Dataset(
+        tuple(tensors), tuple(checked), known, "arrays", digest, _pixels(arrays[0], samples)
+    )
 
 
 def random_dataset(tensors: Sequence[TensorInfo], samples: int, seed: int) -> Dataset:
@@ -234,6 +268,15 @@ def _checked(values: Array, tensor: TensorInfo, preprocess: Preprocess | None, p
         f"{path}: {key} is {values.dtype}, expected {' or '.join(kinds)}",
         f'Convert it: np.savez("data.npz", {key}={key}.astype({remedy}))',
     )
+
+
+def _pixels(values: Array, samples: int) -> NDArray[np.uint8] | None:
+    if values.dtype != np.uint8 or len(values) != samples:
+        return None
+    if values.ndim == 4 and values.shape[3] == 1:
+        values = values[..., 0]
+    image = values.ndim == 3 or (values.ndim == 4 and values.shape[3] == 3)
+    return values.astype(np.uint8) if image else None
 
 
 def _labels(y: Array, samples: int, classes: int | None, path: Path) -> NDArray[np.int64]:

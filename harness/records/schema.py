@@ -78,11 +78,13 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class Memory:
-    flash_bytes: int
-    text_bytes: int
-    rodata_bytes: int
-    ram_bytes: int
-    arena_bytes: int
+    """Bytes. The image's sizes are None for an attached board whose firmware was not built here."""
+
+    flash_bytes: int | None
+    text_bytes: int | None
+    rodata_bytes: int | None
+    ram_bytes: int | None
+    arena_bytes: int | None
     model_bytes: int | None
     stack_bytes: int | None
     stack_used_bytes: int | None
@@ -90,12 +92,13 @@ class Memory:
 
 @dataclass(frozen=True)
 class Sample:
-    """One inference. `label` and `reference_*` are None when there is none."""
+    """One inference. `label` and `reference_*` are None when there is none, classes also for a
+    single output, which has no arg max."""
 
     index: int
     label: int | None
-    device_class: int
-    oracle_class: int
+    device_class: int | None
+    oracle_class: int | None
     reference_class: int | None
     max_lsb: int
     mismatching_elements: int

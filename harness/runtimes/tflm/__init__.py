@@ -31,6 +31,11 @@ class TflmArtifact(Artifact):
 class Tflm(Runtime):
     name = "tflm"
     kernels = ("portable",)
+    artifact_kind = "tflite"
+    conversion_hint = (
+        "Convert it with full-integer quantisation (TFLiteConverter with a representative dataset and "
+        "TFLITE_BUILTINS_INT8), batch 1"
+    )
 
     def load(self, path: Path) -> TflmArtifact:
         try:

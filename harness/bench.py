@@ -1,0 +1,376 @@
+"""One run of the bench: the stations of the flow for each item, what items share, and the records.
+
+The pytest plugin and the `harness` command are two faces of this. Nothing here knows of either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from harness.boards import choose_board
+from harness.boards.base import Board
+from harness.deployment import Deployment, Result
+from harness.errors import HarnessError, ModelError, UsageError
+from harness.expectation import Expectation, expect
+from harness.items import Item
+from harness.link.client import Link
+from harness.link.wirelog import WireLog
+from harness.model.dataset import Dataset, load_dataset, random_dataset
+from harness.model.reference import Reference, open_reference
+from harness.model.spec import ModelSpec, load_model, zoo
+from harness.progress import Progress
+from harness.provenance import host_facts, item_facts
+from harness.records.directory import RunDirectory
+from harness.records.journal import Journal
+from harness.records.schema import ItemRecord, Memory, RunRecord
+from harness.report import write_reports
+from harness.runtimes import get_runtime
+from harness.runtimes.base import Artifact, Project
+from harness.settings import RANDOM_SAMPLES, Settings
+from harness.targets import get_target
+from harness.toolchains.base import Image
+from harness.toolchains.bare_metal import build
+
+HANDSHAKE_S = 10.0
+
+
+@dataclass
+class _Progress:
+    """What is known of an item so far; becomes its record."""
+
+    item: Item
+    started: float
+    artifact: Artifact | None = None
+    image: Image | None = None
+    board: Board | None = None
+    deployment: Deployment | None = None
+    result: Result | None = None
+    memory: Memory | None = None
+    wire: dict[str, int] = field(default_factory=dict)
+    provenance: dict[str, str] = field(default_factory=dict)
+    log: Path | None = None
+    error: str | None = None
+    failures: list[str] = field(default_factory=list)
+
+
+class Bench:
+    """One run: resolves the user's choices, makes items, takes each along the flow, keeps records.
+
+    Raises, when made: UsageError or ModelError for names that do not resolve, OutputError for a
+    report directory that cannot be written. Nothing has been built or started by then.
+    """
+
+    def __init__(self, settings: Settings, *, reports_root: Path, command: str) -> None:
+        self.settings = settings
+        self.targets = tuple(get_target(name) for name in settings.targets)
+        names = [name for given in settings.models for name in (zoo() if given == "zoo" else [given])]
+        self._models = {name: load_model(name) for name in dict.fromkeys(names)}
+        self.models = tuple(self._models.values())
+        for name in settings.runtimes:
+            get_runtime(name)
+        self.directory = RunDirectory.create(reports_root, settings.report_dir)
+        self.reports: dict[str, Path] = {}
+        self._command = command
+        self._clock = time.monotonic()
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._artifacts: dict[tuple[str, str], Artifact] = {}
+        self._expectations: dict[tuple[str, str], Expectation] = {}
+        self._datasets: dict[tuple[str, str], Dataset] = {}
+        self._open: dict[str, _Progress] = {}
+        self._closed: dict[str, tuple[ItemRecord, Result | None]] = {}
+        self._journal = Journal(self.directory.path / "journal.jsonl")
+        self._journal.write_run(self.run_record())
+
+    # What names mean.
+
+    def model(self, name: str) -> ModelSpec:
+        """A model of this run by name, or any other by zoo name or path."""
+        for given, spec in self._models.items():
+            if name in (given, spec.name):
+                return spec
+        spec = self._models[name] = load_model(name)
+        return spec
+
+    def item(self, target: str, model: ModelSpec, runtime: str, kernels: str) -> Item:
+        """One item; raises UnsupportedError when the runtime has no such kernels."""
+        known = get_runtime(runtime).kernels
+        if kernels not in known:
+            raise UsageError(f"runtime {runtime} has kernels {', '.join(known)}, not '{kernels}'")
+        return Item(get_target(target), model, runtime, kernels)
+
+    def items(self) -> list[Item]:
+        """Every target x model x runtime of this run."""
+        return [
+            self.item(target.id, model, runtime, self.settings.kernels)
+            for model in self.models
+            for runtime in self.settings.runtimes
+            for target in self.targets
+        ]
+
+    # The flow, station by station.
+
+    def artifact(self, item: Item) -> Artifact:
+        """Station 1: what the runtime executes, read and verified."""
+        progress = self._progress(item)
+        key = (item.model.name, item.runtime)
+        if key not in self._artifacts:
+            self._artifacts[key] = load_artifact(item.model, item.runtime)
+        progress.artifact = self._artifacts[key]
+        return progress.artifact
+
+    def project(self, item: Item, artifact: Artifact) -> Project:
+        """Station 2: the firmware source tree."""
+        name = f"{artifact.name}-{item.runtime}-{item.kernels}-{artifact.digest[:12]}"
+        directory = self.settings.build_root / "projects" / name
+        return get_runtime(item.runtime).generate(artifact, item.kernels, directory)
+
+    def image(self, item: Item, project: Project) -> Image | None:
+        """Station 3: the built firmware; None when an attached board already runs its own."""
+        progress = self._progress(item)
+        if self._attached:
+            return None
+        platform = "host" if self.settings.board == "host" else item.target.isa_platform
+        progress.image = build(project, item.target, platform, build_root=self.settings.build_root / "images")
+        return progress.image
+
+    def board(self, item: Item, image: Image | None) -> Board:
+        """Station 4: the board the image runs on; not started yet."""
+        progress = self._progress(item)
+        progress.board, reason = choose_board(
+            item.target, image, kind=self.settings.board, port=self.settings.port, baud=self.settings.baud
+        )
+        progress.provenance["board_reason"] = reason
+        return progress.board
+
+    def deploy(self, item: Item, artifact: Artifact, image: Image | None, board: Board) -> Deployment:
+        """Station 5: board started, device found, identity checked."""
+        progress = self._progress(item)
+        logs = self.directory.path / "items" / item.key
+        logs.mkdir(parents=True, exist_ok=True)
+        progress.log = logs / "uart.log"
+        try:
+            port = board.open()
+            log = WireLog(wire=logs / "wire.bin", text=progress.log)
+            link = Link(
+                port,
+                log=log,
+                timeout_s=self.settings.infer_timeout_s,
+                baud=self.settings.baud or 0,
+                board_state=board.state,
+            )
+            link.connect(HANDSHAKE_S)
+            progress.deployment = Deployment(
+                item,
+                artifact,
+                get_runtime(item.runtime).oracle(artifact),
+                self._reference(item.model),
+                image,
+                board,
+                link,
+                self.settings.layer_samples,
+            )
+        except BaseException:
+            board.close()
+            raise
+        return progress.deployment
+
+    def run(self, deployment: Deployment, report: Progress | None = None) -> Result:
+        """Station 6: all samples, compared."""
+        item = deployment.item
+        progress = self._progress(item)
+        expected = self._expectation(item, deployment.artifact)
+        try:
+            progress.result = deployment.run(expected, report)
+            progress.memory = deployment.memory()
+        finally:
+            progress.wire = wire_counts(deployment.link)
+        progress.failures.extend(progress.result.failures)
+        return progress.result
+
+    @contextlib.contextmanager
+    def deployments(self) -> Iterator[Callable[[Item], Deployment]]:
+        """Makes deployments in one call each, and ends them all."""
+        with contextlib.ExitStack() as stack:
+
+            def start(item: Item) -> Deployment:
+                artifact = self.artifact(item)
+                image = self.image(item, self.project(item, artifact))
+                return stack.enter_context(self.deploy(item, artifact, image, self.board(item, image)))
+
+            yield start
+
+    def run_item(self, item: Item, report: Progress | None = None) -> ItemRecord:
+        """The whole flow for one item. A HarnessError ends the item, not the run."""
+        try:
+            with self.deployments() as start:
+                self.run(start(item), report)
+        except HarnessError as error:
+            self.failed(item, error)
+        return self.close_item(item)
+
+    # Records.
+
+    def failed(self, item: Item, error: BaseException) -> None:
+        """Notes why an item broke (an error) or what a test of it found wrong (a failure)."""
+        progress = self._progress(item)
+        if isinstance(error, HarnessError):
+            progress.error = str(error)
+        elif isinstance(error, AssertionError):
+            progress.failures = progress.failures or [str(error).splitlines()[0] if str(error) else "assert"]
+        else:
+            progress.error = f"{type(error).__name__}: {error}"
+
+    def close_item(self, item: Item) -> ItemRecord:
+        """Makes the item's record and writes it to the journal; closing twice gives the same one."""
+        if item.key in self._closed and item.key not in self._open:
+            return self._closed[item.key][0]
+        progress = self._open.pop(item.key)
+        record = self._record(progress)
+        self._closed[item.key] = (record, progress.result)
+        if progress.result is not None:
+            self._journal.write_samples(item.key, progress.result.samples)
+        self._journal.write_item(record)
+        return record
+
+    def run_record(self) -> RunRecord:
+        """The run so far."""
+        return RunRecord(
+            run_id=self.directory.run_id,
+            started=self._started,
+            command=self._command,
+            host=host_facts(),
+            items=tuple(record for record, _ in self._closed.values()),
+            duration_s=time.monotonic() - self._clock,
+        )
+
+    def finish(self) -> RunRecord:
+        """Writes every report; `reports` then names them. Without items there is nothing to write."""
+        run = self.run_record()
+        self._journal.write_end(run.duration_s)
+        self._journal.close()
+        if run.items:
+            samples = {
+                key: result.samples for key, (_, result) in self._closed.items() if result is not None
+            }
+            images = {
+                record.key: dataset.pixels
+                for record in run.items
+                if (dataset := self._datasets.get((record.model, record.runtime))) is not None
+                and dataset.pixels is not None
+            }
+            self.reports = write_reports(run, samples, self.directory.path, images)
+        return run
+
+    @property
+    def _attached(self) -> bool:
+        """An attached board keeps the firmware it has; this version does not flash."""
+        kind = self.settings.board
+        return kind in ("serial", "silicon") or (kind == "auto" and self.settings.port is not None)
+
+    def _progress(self, item: Item) -> _Progress:
+        if item.key not in self._open:
+            self._open[item.key] = _Progress(item, time.monotonic())
+        return self._open[item.key]
+
+    def _reference(self, model: ModelSpec) -> Reference | None:
+        if self.settings.reference == "none":
+            return None
+        return open_reference(model, self.settings.reference)[0]
+
+    def _expectation(self, item: Item, artifact: Artifact) -> Expectation:
+        key = (item.model.name, item.runtime)
+        if key not in self._expectations:
+            dataset = self._datasets[key] = self._dataset(item.model, artifact)
+            self._expectations[key] = expect(
+                artifact,
+                get_runtime(item.runtime).oracle(artifact),
+                dataset,
+                self._reference(item.model),
+                self.settings.layer_samples,
+            )
+        return self._expectations[key]
+
+    def _dataset(self, model: ModelSpec, artifact: Artifact) -> Dataset:
+        source = self.settings.data or model.test
+        if source is None:
+            samples = self.settings.samples or RANDOM_SAMPLES
+            return random_dataset(artifact.inputs, samples, self.settings.seed)
+        elements = artifact.outputs[0].elements
+        dataset = load_dataset(
+            source, artifact.inputs, model.preprocess, classes=elements if elements > 1 else None
+        )
+        return dataset.take(self.settings.samples) if self.settings.samples else dataset
+
+    def _record(self, progress: _Progress) -> ItemRecord:
+        item, result, deployment = progress.item, progress.result, progress.deployment
+        outcome = "error" if progress.error else "failed" if progress.failures else "passed"
+        return ItemRecord(
+            target=item.target.id,
+            model=item.model.name,
+            runtime=item.runtime,
+            kernels=item.kernels,
+            outcome=outcome,
+            fidelity=deployment.fidelity if deployment else None,
+            board=progress.board.info.name if progress.board else None,
+            error=progress.error,
+            failures=tuple(progress.failures),
+            runtime_gap=result.runtime_gap if result else None,
+            quantisation_gap=result.quantisation_gap if result else None,
+            accuracy=result.accuracy if result else None,
+            counts=result.counts if result else None,
+            memory=progress.memory,
+            layers=result.layers if result else (),
+            wire=progress.wire,
+            provenance={
+                **progress.provenance,
+                **item_facts(
+                    progress.artifact,
+                    progress.image,
+                    progress.board,
+                    deployment.identity if deployment else None,
+                    result.data_digest if result else None,
+                ),
+            },
+            duration_s=time.monotonic() - progress.started,
+            log=self._log_tail(progress.log),
+        )
+
+    @staticmethod
+    def _log_tail(path: Path | None, size_bytes: int = 4096) -> str | None:
+        if path is None or not path.is_file():
+            return None
+        return path.read_text(encoding="utf-8", errors="replace")[-size_bytes:]
+
+
+def load_artifact(model: ModelSpec, runtime: str) -> Artifact:
+    """A model's artifact for a runtime.
+
+    Raises:
+        ModelError: the model has none of the kind this runtime takes, or it does not load.
+        UnsupportedError: it holds what the runtime does not support.
+    """
+    owner = get_runtime(runtime)
+    if owner.artifact_kind not in model.artifacts:
+        had = ", ".join(f".{kind}" for kind in model.artifacts)
+        raise ModelError(
+            f"{model.name}: runtime {runtime} takes a .{owner.artifact_kind} file, this model has {had}",
+            owner.conversion_hint,
+        )
+    return dataclasses.replace(
+        owner.load(model.artifacts[owner.artifact_kind]), name=model.name
+    )
+
+
+def wire_counts(link: Link) -> dict[str, int]:
+    """The link's statistics as one flat mapping, for records."""
+    counts = dataclasses.asdict(link.statistics)
+    extra = counts.pop("extra")
+    return {**counts, **extra}

@@ -1,0 +1,166 @@
+"""The `harness` command: the same bench as the pytest plugin, without pytest.
+
+Exit codes: 0 all passed; 1 a measurement is out of its range; 2 wrong usage, or a file or program
+is missing or unfit; 3 an item broke (build, board or link).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from harness import __version__
+from harness.bench import Bench, load_artifact
+from harness.doctor import diagnose
+from harness.errors import HarnessError
+from harness.model.spec import load_model, zoo
+from harness.model.train import train
+from harness.progress import ConsoleWriter, ProgressLine
+from harness.report import render_table
+from harness.runtimes import RUNTIMES, get_runtime
+from harness.settings import OPTIONS, Option, settings_from
+from harness.targets import TARGETS, get_target
+
+USAGE_ERROR = 2
+ITEM_BROKE = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; returns the exit code."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except HarnessError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        print("harness: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="harness",
+        description="Is my quantised network right, and how fast, on the ESP32? Runs it on a board or, "
+        "where none is attached, on an emulator of the same instruction set, and compares every integer.",
+        epilog="Start with: harness run mnist_mlp --target esp32c3",
+    )
+    parser.add_argument("--version", action="version", version=f"harness {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    run = commands.add_parser(
+        "run",
+        help="run models on boards and write a report",
+        description="Quantised model -> firmware -> board -> compared results -> report.",
+        epilog="harness run my.tflite --target esp32s3,esp32c3 --data my.npz",
+    )
+    run.add_argument("models", nargs="?", help="as --model; default: the whole zoo")
+    run.add_argument("--target", required=True, metavar="LIST", help=f"of {', '.join(TARGETS)}")
+    run.add_argument("--port", metavar="PORT", help="serial device, rfc2217:// or socket:// of an attached board")
+    run.add_argument("--baud", metavar="N", help="baud rate of --port")
+    for option in OPTIONS:
+        run.add_argument(
+            option.flag,
+            dest=option.field,
+            metavar=option.metavar,
+            choices=option.choices or None,
+            default=option.default,
+            help=f"{option.help} (default: {option.default or 'none'})",
+        )
+    run.set_defaults(run=_run)
+
+    generate = commands.add_parser(
+        "generate",
+        help="write the firmware sources of a model, to read and build by hand",
+        description="Writes the generated C99 of a model into a directory.",
+    )
+    generate.add_argument("model", help="zoo name, directory with a model.toml, or .tflite file")
+    generate.add_argument("--runtime", default="tflm", choices=sorted(RUNTIMES))
+    generate.add_argument("--kernels", default="portable", choices=("portable",))
+    generate.add_argument("--out", required=True, type=Path, metavar="DIR")
+    generate.set_defaults(run=_generate)
+
+    again = commands.add_parser(
+        "train",
+        help="make a zoo model's artifacts again (extra [keras])",
+        description="Trains and converts a zoo model with its recipe.py.",
+    )
+    again.add_argument("name", help=f"of {', '.join(zoo())}")
+    again.add_argument("--full", action="store_true", help="the whole of MNIST, downloaded, not 4000 digits")
+    again.add_argument("--out", type=Path, metavar="DIR", help="leave the zoo as it is, write here")
+    again.set_defaults(run=_train)
+
+    listing = commands.add_parser("list", help="the zoo, the targets and the runtimes")
+    listing.set_defaults(run=_list)
+
+    doctor = commands.add_parser("doctor", help="what is installed, what is missing and how to get it")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    def value(option: Option) -> str:
+        if option.field == "model" and parsed.models:
+            return str(parsed.models)
+        return str(getattr(parsed, option.field))
+
+    settings = settings_from(
+        value, target=parsed.target, port=parsed.port, baud=parsed.baud, root=Path.cwd()
+    )
+    console = Console()
+    bench = Bench(settings, reports_root=Path("reports"), command=shlex.join(["harness", *sys.argv[1:]]))
+    writer = ConsoleWriter(sys.stderr)
+    for item in bench.items():
+        record = bench.run_item(item, ProgressLine(item.key, writer))
+        writer.line(f"{item.key}: {record.outcome}")
+    run = bench.finish()
+    render_table(run, console)
+    print(f"Report: {os.path.relpath(bench.reports['report.html'])}")
+    outcomes = {record.outcome for record in run.items}
+    return ITEM_BROKE if "error" in outcomes else int("failed" in outcomes)
+
+
+def _generate(parsed: argparse.Namespace) -> int:
+    artifact = load_artifact(load_model(parsed.model), parsed.runtime)
+    project = get_runtime(parsed.runtime).generate(artifact, parsed.kernels, parsed.out)
+    print(f"{project.directory}: {len(artifact.layers)} layers, arena {project.arena_bytes} bytes")
+    for source in project.sources:
+        print(f"  {os.path.relpath(source, project.directory)}")
+    return 0
+
+
+def _train(parsed: argparse.Namespace) -> int:
+    print(f"Artifacts in {train(parsed.name, full=parsed.full, out=parsed.out)}")
+    return 0
+
+
+def _list(parsed: argparse.Namespace) -> int:  # noqa: ARG001 - every command takes the parsed arguments
+    print("models")
+    for name in zoo():
+        print(f"  {name:<14}{load_model(name).description}")
+    print("targets")
+    for target in TARGETS.values():
+        print(f"  {target.id:<14}{target.core}; without a board: {target.isa_platform}, fidelity isa")
+    print("runtimes")
+    for runtime in RUNTIMES.values():
+        print(f"  {runtime.name:<14}takes .{runtime.artifact_kind}; kernels {', '.join(runtime.kernels)}")
+    return 0
+
+
+def _doctor(parsed: argparse.Namespace) -> int:  # noqa: ARG001
+    complete = True
+    for check in diagnose():
+        mark = "ok     " if check.found else "missing"
+        print(f"{mark}  {check.name:<26}{check.found or check.remedy}")
+        complete = complete and (check.found is not None or not check.required)
+    return 0 if complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""The pytest plugin: options, and one fixture per station of the flow, in order.
+
+`pytest --target esp32s3,esp32c3` turns every test that asks for `model` or `deploy` into one
+item per target, model and runtime. The work itself is `harness.bench`'s; nothing is computed here.
+pytest-embedded owns `--target`, `--port`, `--baud` and the `target` fixture; they keep their meaning.
+"""
+
+from __future__ import annotations
+
+import io
+import shlex
+from collections.abc import Callable, Generator, Iterator
+
+import pytest
+from rich.console import Console
+
+from harness.bench import Bench, Item
+from harness.boards.base import Board
+from harness.deployment import Deployment, Result
+from harness.errors import HarnessError
+from harness.model.spec import ModelSpec
+from harness.progress import ProgressLine
+from harness.report import render_table
+from harness.report.figures import flat_figures
+from harness.runtimes.base import Artifact, Project
+from harness.settings import OPTIONS, Option, settings_from
+from harness.toolchains.base import Image
+
+_BENCH = pytest.StashKey[Bench]()
+_ITEM = pytest.StashKey[Item]()
+
+Deploy = Callable[..., Deployment]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("harness", "quantised neural networks on ESP32 boards (needs --target)")
+    for option in OPTIONS:
+        group.addoption(
+            option.flag,
+            dest=f"harness_{option.field}",
+            metavar=option.metavar,
+            choices=option.choices or None,
+            help=f"{option.help} (default: {option.default or 'none'}; ini: {option.ini})",
+        )
+        parser.addini(option.ini, option.help, default=option.default)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "tensorflow: needs the extra [keras]")
+    target = config.getoption("target", None)
+    if not target:
+        return
+    if config.pluginmanager.has_plugin("labgrid"):
+        raise pytest.UsageError(
+            "labgrid's pytest plugin is active; it and pytest-embedded both define the fixture `target`, "
+            "and every item would be skipped silently. Run pytest with -p no:labgrid"
+        )
+    try:
+        settings = settings_from(
+            lambda option: _option_text(config, option),
+            target=target,
+            port=config.getoption("port", None),
+            baud=config.getoption("baud", None),
+            root=config.rootpath,
+        )
+        command = shlex.join(["pytest", *config.invocation_params.args])
+        config.stash[_BENCH] = Bench(settings, reports_root=config.rootpath / "reports", command=command)
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _option_text(config: pytest.Config, option: Option) -> str:
+    given = config.getoption(f"harness_{option.field}")
+    return str(given if given is not None else config.getini(option.ini))
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    bench = config.stash.get(_BENCH, None)
+    if bench is None:
+        return []
+    models = ", ".join(model.name for model in bench.models)
+    targets = ", ".join(target.id for target in bench.targets)
+    return [f"harness: {models} on {targets}; report in {bench.directory.path}"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if not {"model", "deploy"} & set(metafunc.fixturenames):
+        return
+    bench = metafunc.config.stash.get(_BENCH, None)
+    marked = {
+        name.strip()
+        for mark in metafunc.definition.iter_markers("parametrize")
+        for name in (mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0])
+    }
+    values = {
+        "target": [target.id for target in bench.targets] if bench else [],
+        "model": [spec.name for spec in bench.models] if bench else [],
+        "runtime": list(bench.settings.runtimes) if bench else [],
+    }
+    for name in ("target", "model", "runtime"):
+        if name in metafunc.fixturenames and name not in marked:
+            metafunc.parametrize(name, values[name], indirect=True)
+
+
+# The flow, station by station. Each fixture can be overridden or parametrised on its own.
+
+
+@pytest.fixture
+def bench(request: pytest.FixtureRequest) -> Bench:
+    """The run this session is: settings, caches, records."""
+    found = request.config.stash.get(_BENCH, None)
+    if found is None:
+        pytest.skip("needs --target, e.g. pytest --target esp32s3")
+    return found
+
+
+@pytest.fixture
+def runtime(request: pytest.FixtureRequest, bench: Bench) -> str:
+    """What executes the network; --runtime."""
+    return str(getattr(request, "param", bench.settings.runtimes[0]))
+
+
+@pytest.fixture
+def kernels(request: pytest.FixtureRequest, bench: Bench) -> str:
+    """Whose code does the arithmetic; --kernels."""
+    return str(getattr(request, "param", bench.settings.kernels))
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest, bench: Bench) -> ModelSpec:
+    """The model with its data, preprocessing and thresholds; --model."""
+    return bench.model(getattr(request, "param", None) or bench.models[0].name)
+
+
+@pytest.fixture
+def harness_item(
+    request: pytest.FixtureRequest, bench: Bench, target: str, model: ModelSpec, runtime: str, kernels: str
+) -> Item:
+    """target x model x runtime: what one record is about."""
+    item = bench.item(target, model, runtime, kernels)
+    request.node.stash[_ITEM] = item
+    return item
+
+
+@pytest.fixture
+def artifact(bench: Bench, harness_item: Item) -> Artifact:
+    """What the runtime executes, read and verified."""
+    return bench.artifact(harness_item)
+
+
+@pytest.fixture
+def project(bench: Bench, harness_item: Item, artifact: Artifact) -> Project:
+    """The firmware source tree generated for it."""
+    return bench.project(harness_item, artifact)
+
+
+@pytest.fixture
+def image(bench: Bench, harness_item: Item, project: Project) -> Image | None:
+    """The built firmware; None when an attached board already runs its own."""
+    return bench.image(harness_item, project)
+
+
+@pytest.fixture
+def board(bench: Bench, harness_item: Item, image: Image | None) -> Board:
+    """The board it runs on, chosen but not yet started."""
+    return bench.board(harness_item, image)
+
+
+@pytest.fixture
+def deployment(
+    bench: Bench, harness_item: Item, artifact: Artifact, image: Image | None, board: Board
+) -> Iterator[Deployment]:
+    """The model on the board, identity checked, ready for inputs."""
+    with bench.deploy(harness_item, artifact, image, board) as deployed:
+        yield deployed
+
+
+@pytest.fixture
+def result(request: pytest.FixtureRequest, bench: Bench, deployment: Deployment) -> Result:
+    """All samples sent, answers collected and compared with oracle and float reference."""
+    progress = ProgressLine(deployment.item.key, _ReporterWriter(request.config))
+    return bench.run(deployment, progress)
+
+
+@pytest.fixture
+def deploy(request: pytest.FixtureRequest, bench: Bench, target: str) -> Iterator[Deploy]:
+    """For your own tests: `deploy("my.tflite", runtime="tflm")` gives the model on a board.
+
+    `deploy(...).infer(images)` returns a `Result`: runtime_gap, quantisation_gap, scores, counts.
+    """
+    with bench.deployments() as start:
+
+        def one(model: str, runtime: str | None = None, kernels: str | None = None) -> Deployment:
+            item = bench.item(
+                target,
+                bench.model(model),
+                runtime or bench.settings.runtimes[0],
+                kernels or bench.settings.kernels,
+            )
+            request.node.stash[_ITEM] = item
+            return start(item)
+
+        yield one
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    bench = item.config.stash.get(_BENCH, None)
+    about = item.stash.get(_ITEM, None)
+    if bench is None or about is None:
+        return report
+    if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
+        error = call.excinfo.value
+        bench.failed(about, error)
+        if isinstance(error, HarnessError):
+            report.longrepr = str(error)
+    if call.when == "teardown":
+        record = bench.close_item(about)
+        figures = flat_figures(record).items()
+        report.user_properties += [(name, value) for name, value in figures if value is not None]
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    bench = session.config.stash.get(_BENCH, None)
+    if bench is not None:
+        bench.finish()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    bench = config.stash.get(_BENCH, None)
+    if bench is None or not bench.reports:
+        return
+    terminal = terminalreporter.isatty and terminalreporter.hasmarkup
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=terminal, width=terminalreporter._tw.fullwidth)
+    render_table(bench.run_record(), console)
+    terminalreporter.section("harness")
+    terminalreporter.write(text.getvalue())
+    terminalreporter.write_line(f"report: {bench.reports['report.html']}")
+
+
+class _ReporterWriter:
+    """Progress through pytest's own reporter, which output capture leaves alone."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._reporter: pytest.TerminalReporter = config.pluginmanager.get_plugin("terminalreporter")
+
+    @property
+    def terminal(self) -> bool:
+        return self._reporter.isatty
+
+    def rewrite(self, line: str) -> None:
+        self._reporter.ensure_newline()
+        self._reporter.rewrite(line, erase=True)
+
+    def line(self, line: str) -> None:
+        self._reporter.ensure_newline()
+        self._reporter.write_line(line)
