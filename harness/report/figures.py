@@ -148,15 +148,22 @@ def quantisation_gap_explained(item: ItemRecord) -> str:
 
 
 def memory_parts(memory: Memory) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """Flash and RAM split up, each a list of (name, bytes) without empty parts."""
-    data_bytes = memory.flash_bytes - memory.text_bytes - memory.rodata_bytes
-    flash = [("code", memory.text_bytes), ("constants", memory.rodata_bytes), ("initial data", data_bytes)]
+    """Flash and RAM as (name, bytes) parts, empty ones left out; [] where the whole is unknown."""
+    text, rodata, arena = memory.text_bytes or 0, memory.rodata_bytes or 0, memory.arena_bytes or 0
+    flash = [
+        ("code", text),
+        ("constants", rodata),
+        ("initial data", (memory.flash_bytes or 0) - text - rodata),
+    ]
     ram = [
-        ("arena", memory.arena_bytes),
-        ("other static", memory.ram_bytes - memory.arena_bytes),
+        ("arena", arena),
+        ("other static", (memory.ram_bytes or 0) - arena),
         ("stack", memory.stack_bytes or 0),
     ]
-    return [part for part in flash if part[1] > 0], [part for part in ram if part[1] > 0]
+    return (
+        [] if memory.flash_bytes is None else [part for part in flash if part[1] > 0],
+        [] if memory.ram_bytes is None else [part for part in ram if part[1] > 0],
+    )
 
 
 def flat_figures(item: ItemRecord) -> dict[str, Figure]:

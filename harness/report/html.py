@@ -7,6 +7,7 @@ only the two inline blocks whose digests it names. Layout is the templates' busi
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import importlib.resources
 import json
@@ -89,13 +90,6 @@ def render_html(run: RunRecord, samples: Mapping[str, Sequence[Sample]], images:
     style = Markup((templates / "style.css").read_text(encoding="utf-8"))
     script = Markup((templates / "report.js").read_text(encoding="utf-8"))
     targets = tomllib.loads((package / "targets.toml").read_text(encoding="utf-8"))
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harness.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     views = [
         _view(
             f"item-{number}",
@@ -106,18 +100,33 @@ def render_html(run: RunRecord, samples: Mapping[str, Sequence[Sample]], images:
         )
         for number, item in enumerate(run.items, start=1)
     ]
-    return environment.get_template("report.html.j2").render(
-        run=run,
-        views=views,
-        f=figures,
-        tally=figures.tally(run),
-        fidelities=sorted({item.fidelity for item in run.items if item.fidelity}),
-        record=_embedded({"schema": SCHEMA, "kind": "run", **to_plain(run)}),
-        style=style,
-        script=script,
-        style_digest=_csp_digest(style),
-        script_digest=_csp_digest(script),
-        many_classes=MAX_CLASSES,
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            run=run,
+            views=views,
+            f=figures,
+            tally=figures.tally(run),
+            fidelities=sorted({item.fidelity for item in run.items if item.fidelity}),
+            record=_embedded({"schema": SCHEMA, "kind": "run", **to_plain(run)}),
+            style=style,
+            script=script,
+            style_digest=_csp_digest(style),
+            script_digest=_csp_digest(script),
+            many_classes=MAX_CLASSES,
+        )
+    )
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 
@@ -136,7 +145,7 @@ def _view(
 ) -> ItemView:
     unit = figures.count_unit(item)
     counts = [sample.count for sample in samples if sample.count is not None] if unit else []
-    labelled = [sample for sample in samples if sample.label is not None]
+    labelled = [sample for sample in samples if sample.label is not None and sample.device_class is not None]
     wrong = [sample for sample in labelled if sample.device_class != sample.label]
     wrong.sort(key=lambda sample: (sample.device_class == sample.oracle_class, sample.index))
     flash, ram = figures.memory_parts(item.memory) if item.memory else ([], [])
@@ -202,7 +211,11 @@ def _scatters(samples: Sequence[Sample]) -> list[Markup]:
 
 def _confusion(labelled: Sequence[Sample]) -> list[list[int]]:
     """Rows are labels, columns the device's answers; [] with no labels or more than `MAX_CLASSES`."""
-    pairs = [(sample.label, sample.device_class) for sample in labelled if sample.label is not None]
+    pairs = [
+        (sample.label, sample.device_class)
+        for sample in labelled
+        if sample.label is not None and sample.device_class is not None
+    ]
     classes = 1 + max((max(pair) for pair in pairs), default=-1)
     if not 0 < classes <= MAX_CLASSES or min(min(pair) for pair in pairs) < 0:
         return []

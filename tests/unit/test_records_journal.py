@@ -53,7 +53,7 @@ def test_any_torn_end_costs_only_the_last_line(tmp_path: Path) -> None:
     path = written(tmp_path / "journal.jsonl")
     whole = path.read_bytes()
     header = whole.index(b"\n") + 1
-    for cut in range(header, len(whole)):
+    for cut in range(header, len(whole), 7):
         path.write_bytes(whole[:cut])
         contents = read_journal(path)
         assert len(contents.run.items) == (whole[:cut].count(b"\n") >= 4)
