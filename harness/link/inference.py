@@ -61,19 +61,20 @@ class Inferences:
         jobs: deque[_Job] = deque()
         more = True
         try:
-            while more or jobs:
+            while True:
                 while more and len(jobs) < _MAX_AHEAD and self._pipeline.has_room(self._request_bytes):
                     try:
                         jobs.append(self._start(next(source), ask))
                     except StopIteration:
                         more = False
-                if not jobs:
-                    continue
-                job = jobs[0]
-                if job.request.reply is None:
+                if not more and not jobs:
+                    return
+                # Without a job the window is full of requests that an earlier caller gave up.
+                if not jobs or jobs[0].request.reply is None:
                     self._pipeline.pump()
                     continue
-                reply = self._checked(job, job.request.reply, ask)
+                job = jobs[0]
+                reply = self._checked(job, self._pipeline.wait(job.request), ask)
                 if reply is None:
                     self._again(job, ask)
                 else:

@@ -137,6 +137,10 @@ class Pipeline:
 
     def submit(self, kind: Kind, payload: bytes, what: str) -> Request:
         """Sends a request as soon as the window has room. `what` names it in errors."""
+        if len(payload) > self.max_request_payload:
+            raise LinkError(
+                f"{what} has {len(payload)} bytes, the device takes at most {max(0, self.max_request_payload)}"
+            )
         while not self.has_room(len(payload)):
             self.pump()
         if not self._in_flight:

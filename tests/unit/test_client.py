@@ -1,0 +1,328 @@
+"""The client against a device written from docs/protocol.md alone, and over a wire that errs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.errors import (
+    DataError,
+    DeviceError,
+    IdentityError,
+    LinkError,
+    OutputError,
+    PortError,
+    SilentError,
+)
+from harness.link.client import Link
+from harness.link.wirelog import Direction, WireLog, escape, read_wire_log
+from tests.firmware_wire import digest8
+from tests.link_devices import (
+    ARTIFACT,
+    FaultyPort,
+    GonePort,
+    PythonDevice,
+    Restart,
+    demo_inputs,
+    demo_layers,
+)
+
+
+def connected(device: PythonDevice, **options: object) -> Link:
+    link = Link(device, **options)  # type: ignore[arg-type]
+    link.connect(2.0)
+    return link
+
+
+def outputs(link: Link, inputs: list[bytes]) -> list[bytes]:
+    return [reply.output for reply in link.infer_stream(inputs)]
+
+
+def sums(inputs: list[bytes]) -> list[bytes]:
+    return [demo_layers(data)[2] for data in inputs]
+
+
+def test_identity_and_description() -> None:
+    link = connected(PythonDevice())
+    assert link.identify().model == "demo"
+    model = link.describe()
+    assert (model.input_bytes, model.output_bytes) == (8, 4)
+    assert [layer.op for layer in model.layers] == ["ADD", "MUL", "SUM"]
+    assert model.layers[1].output.shape == (1, 8)
+    assert (model.inputs[0].scale, model.inputs[0].zero_point, model.layers[0].macs) == (0.5, 3, 7)
+    memory = link.memory()
+    assert (memory.stack_used_bytes, memory.heap_bytes) == (300, None)
+
+
+def test_stream_is_in_order_and_keeps_within_the_window() -> None:
+    device = PythonDevice(rx_window=512)
+    inputs = demo_inputs(300)
+    assert outputs(connected(device), inputs) == sums(inputs)
+    assert 200 < device.peak_buffered <= 512
+
+
+def test_samples_are_taken_only_as_the_window_allows() -> None:
+    taken = itertools.count()
+    stream = connected(PythonDevice(rx_window=512)).infer_stream(
+        data for data in demo_inputs(1000) if next(taken) >= 0
+    )
+    next(stream)
+    assert next(taken) < 30
+
+
+def test_layers_counts_and_digests() -> None:
+    link = connected(PythonDevice(counter_scale="25/128"))
+    (data,) = demo_inputs(1)
+    reply = link.infer(data, layer_counts=True, layer_digests=True)
+    assert reply.count == round(1000 * 25 / 128)
+    assert reply.layer_counts == (20, 39, 59)
+    assert reply.layer_digests == tuple(digest8(layer) for layer in demo_layers(data))
+    assert [link.read_layer(data, layer) for layer in range(3)] == demo_layers(data)
+    with pytest.raises(LinkError, match="from 0 to 2"):
+        link.read_layer(data, 3)
+
+
+def test_large_inputs_and_outputs_travel_in_parts() -> None:
+    device = PythonDevice(elements=2000, max_payload=128, rx_window=400, wide_output=True)
+    link = connected(device)
+    inputs = demo_inputs(5, 2000)
+    assert outputs(link, inputs) == [demo_layers(data)[1] for data in inputs]
+    assert link.read_layer(inputs[0], 0) == demo_layers(inputs[0])[0]
+    assert device.peak_buffered <= 400
+
+
+def test_a_second_session_may_start_with_older_inference_numbers() -> None:
+    device = PythonDevice(elements=500, max_payload=128)
+    inputs = demo_inputs(4, 500)
+    outputs(connected(device), inputs)
+    device._held_number = 0x9000_0000
+    assert outputs(connected(device), inputs) == sums(inputs)
+
+
+def test_wrong_input_size_is_refused_before_it_is_sent() -> None:
+    device = PythonDevice()
+    with pytest.raises(DataError, match=r"expected 8 input bytes \(in int8\[1, 8\]\), 7 were given"):
+        connected(device).infer(bytes(7))
+    assert device.inferences == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_costs_no_inference_and_never_a_wrong_score(seed: int) -> None:
+    device = PythonDevice(rx_window=2048)
+    wire = FaultyPort(device, seed, every=900)
+    link = Link(wire)
+    link.connect(5.0)
+    inputs = demo_inputs(1500, seed=seed)
+    assert outputs(link, inputs) == sums(inputs)
+    assert wire.faults > 100
+    assert link.statistics.retries > 20
+    assert link.statistics.restarts == 0
+
+
+def test_noise_on_parts() -> None:
+    device = PythonDevice(elements=1000, max_payload=200, rx_window=600, wide_output=True)
+    wire = FaultyPort(device, 4, every=3000)
+    link = Link(wire)
+    link.connect(5.0)
+    inputs = demo_inputs(40, 1000)
+    assert outputs(link, inputs) == [demo_layers(data)[1] for data in inputs]
+    assert wire.faults > 20
+
+
+def lie(at: Callable[[int], bool], offset: int) -> Callable[[int, bytes], bytes]:
+    """Spoils one byte of some replies, under a valid CRC."""
+
+    def spoil(number: int, payload: bytes) -> bytes:
+        spoilt = bytearray(payload)
+        spoilt[offset] ^= 1 if at(number) else 0
+        return bytes(spoilt)
+
+    return spoil
+
+
+@pytest.mark.parametrize("offset", [8, 16, 44], ids=["input digest", "output digest", "output"])
+def test_a_reply_whose_digests_do_not_hold_is_asked_for_again(offset: int) -> None:
+    device = PythonDevice(on_infer=lie(lambda number: number == 3, offset))
+    link = connected(device)
+    inputs = demo_inputs(10)
+    replies = list(link.infer_stream(inputs))
+    assert [reply.output for reply in replies] == sums(inputs)
+    assert [reply.retries for reply in replies].count(1) == 1
+    assert link.statistics.retries == 1
+
+
+@pytest.mark.parametrize("offset", [8, 16, 44])
+def test_a_device_that_keeps_lying_is_never_scored(offset: int) -> None:
+    link = connected(PythonDevice(on_infer=lie(lambda _: True, offset)))
+    with pytest.raises(LinkError, match="digests disagree"):
+        link.infer(demo_inputs(1)[0])
+
+
+def test_a_restart_in_mid_run_is_survived_and_counted() -> None:
+    pending = {40, 90}
+
+    def crash(number: int, payload: bytes) -> bytes:
+        if number in pending:
+            pending.remove(number)
+            raise Restart
+        return payload
+
+    device = PythonDevice(on_infer=crash, rx_window=1024, banner=b"rst:0x3\r\n")
+    link = connected(device)
+    inputs = demo_inputs(150)
+    assert outputs(link, inputs) == sums(inputs)
+    assert (link.statistics.restarts, device.boots) == (2, 3)
+
+
+def test_a_device_that_restarts_at_every_inference_is_given_up() -> None:
+    def crash(_: int, __: bytes) -> bytes:
+        raise Restart(reason=4)
+
+    device = PythonDevice(on_infer=crash, banner=b"Guru Meditation Error\r\n")
+    with pytest.raises(DeviceError, match=r"restarted 3 times in a row.*INFER 1.*panic") as caught:
+        connected(device).infer(demo_inputs(1)[0])
+    assert "| Guru Meditation Error" in str(caught.value)
+
+
+def test_an_abandoned_stream_does_not_disturb_what_follows() -> None:
+    device = PythonDevice(rx_window=512)
+    link = connected(device)
+    inputs = demo_inputs(100)
+    stream = link.infer_stream(inputs)
+    assert next(stream).output == sums(inputs)[0]
+    stream.close()  # type: ignore[attr-defined]
+    assert outputs(link, inputs[50:]) == sums(inputs[50:])
+    assert link.echo(b"abc") == b"abc"
+    assert device.peak_buffered <= 512
+
+
+def test_reset_is_not_counted_as_a_failure() -> None:
+    device = PythonDevice()
+    link = connected(device)
+    assert link.reset().boot_reason == 2
+    assert (device.boots, link.statistics.restarts) == (2, 0)
+
+
+def test_baud_changes_on_both_ends_or_on_neither() -> None:
+    device = PythonDevice()
+    link = connected(device, baud=115200)
+    link.set_baud(921600)
+    assert (device.bauds, link.statistics.baud) == ([921600], 921600)
+    with pytest.raises(LinkError, match="SET_BAUD 3: RANGE no such rate"):
+        link.set_baud(3)
+    assert device.bauds == [921600]
+
+
+def test_a_silent_device_shows_its_last_lines_and_the_log(tmp_path: Path) -> None:
+    device = PythonDevice(mute=True, banner=b"".join(b"line %d\n" % i for i in range(20)) + b"Backtr\x07ace")
+    log = WireLog(text=tmp_path / "uart.log")
+    link = Link(device, log=log, board_state=lambda: "QEMU is running at pc 0x42")
+    with pytest.raises(SilentError) as caught:
+        link.connect(0.3)
+    message = str(caught.value)
+    assert "expected the answer to HELLO, nothing valid came for 0.3 s" in message
+    assert "QEMU is running at pc 0x42" in message
+    assert f"whole log: {tmp_path / 'uart.log'}" in message
+    assert "line 10\n" not in message
+    assert message.endswith("  | line 19\n  | Backtr\\x07ace")
+    link.close()
+    assert (tmp_path / "uart.log").read_text().splitlines()[-1].endswith("] Backtr\\x07ace")
+
+
+def test_a_device_that_falls_silent_in_mid_run() -> None:
+    device = PythonDevice()
+    link = connected(device, timeout_s=0.5)
+    link.identify()
+    link.describe()
+    device.mute = True
+    with pytest.raises(SilentError, match=r"INFER 1, nothing valid came for 0\.5 s.*printed nothing"):
+        link.infer(demo_inputs(1)[0])
+
+
+def test_another_model_names_both_and_the_remedy() -> None:
+    link = connected(PythonDevice(artifact="ab" * 32))
+    with pytest.raises(IdentityError) as caught:
+        link.expect_identity(artifact=ARTIFACT, model="mnist_mlp", remedy="flash build/x/firmware.elf")
+    expected = "expected model mnist_mlp (artifact 0011223344556677), the device runs demo (artifact abababababababab)"
+    assert str(caught.value) == f"{expected}. flash build/x/firmware.elf"
+    with pytest.raises(IdentityError, match="another firmware build"):
+        link.expect_identity(artifact="ab" * 32, firmware="0" * 64)
+    with pytest.raises(IdentityError, match="for esp32s3, the device's was built for esp32c3"):
+        link.expect_identity(artifact="ab" * 32, target="esp32s3")
+    assert link.expect_identity(artifact="ab" * 32, firmware="f" * 64, target="esp32c3").model == "demo"
+
+
+def test_no_common_version() -> None:
+    with pytest.raises(LinkError, match="speaks protocol version 2 to 2, this bench speaks 1"):
+        connected(PythonDevice(version=2))
+
+
+def test_garbage_and_stale_answers_before_the_handshake() -> None:
+    device = PythonDevice(banner=bytes(range(256)) * 5)
+    outputs_before = connected(device)
+    outputs_before._pipeline.submit(0x0A, b"stale", "ECHO")
+    link = connected(device)
+    assert link.echo(b"fresh") == b"fresh"
+
+
+def test_a_port_that_goes_away_tells_what_the_device_said_last() -> None:
+    link = Link(GonePort(PythonDevice(banner=b"abort() was called\n"), reads=1))
+    link.connect()
+    with pytest.raises(PortError, match=r"(?s)the port is gone\. Attach it again\..*\| abort\(\) was called"):
+        link.memory()
+
+
+def test_what_the_device_cannot_take_is_not_sent() -> None:
+    with pytest.raises(LinkError, match="ECHO has 4097 bytes, the device takes at most"):
+        connected(PythonDevice(rx_window=9000)).echo(bytes(4097))
+
+
+def test_text_between_frames_reaches_the_log(tmp_path: Path) -> None:
+    device = PythonDevice(on_infer=lambda number, payload: (device.say(b"I (%d) run\n" % number), payload)[1])
+    log = WireLog(wire=tmp_path / "wire.bin", text=tmp_path / "uart.log")
+    link = connected(device, log=log)
+    inputs = demo_inputs(3)
+    assert outputs(link, inputs) == sums(inputs)
+    # Not closed: a killed run keeps what was there.
+    text = (tmp_path / "uart.log").read_text()
+    assert [line.partition("] ")[2] for line in text.splitlines()] == [f"I ({i}) run" for i in (1, 2, 3)]
+    records = list(read_wire_log(tmp_path / "wire.bin"))
+    sent = b"".join(record.data for record in records if record.direction is Direction.TO_DEVICE)
+    received = b"".join(record.data for record in records if record.direction is Direction.FROM_DEVICE)
+    assert (len(sent), len(received)) == (link.statistics.bytes_sent, link.statistics.bytes_received)
+    assert [record.time_s for record in records] == sorted(record.time_s for record in records)
+
+
+def test_a_wire_log_cut_short_is_readable_to_the_cut(tmp_path: Path) -> None:
+    path = tmp_path / "wire.bin"
+    with WireLog(wire=path) as log:
+        log.data(Direction.TO_DEVICE, b"one")
+        log.data(Direction.FROM_DEVICE, b"two")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert [record.data for record in read_wire_log(path)] == [b"one"]
+    path.write_bytes(b"something else")
+    with pytest.raises(DataError, match="not a wire log"):
+        list(read_wire_log(path))
+    with pytest.raises(OutputError, match="cannot write the wire log"):
+        WireLog(wire=tmp_path / "absent" / "wire.bin")
+
+
+def test_escaping_leaves_no_control_character() -> None:
+    assert escape(b"\x1b[31mred\xff \xc2\xb5s") == "\\x1b[31mred\\xff µs"
+
+
+def test_malformed_replies_are_link_errors() -> None:
+    for size in (0, 39, 43, 45):
+        device = PythonDevice(on_infer=lambda _, payload, size=size: payload[:size].ljust(size, b"\0"))
+        with pytest.raises(LinkError, match="INFER reply"):
+            connected(device).infer(demo_inputs(1)[0])
+
+
+def test_counts_scale_to_the_nearest() -> None:
+    for scale, expected in (("1/3", 333), ("2/3", 667), ("25/128", 195)):
+        assert connected(PythonDevice(counter_scale=scale)).infer(demo_inputs(1)[0]).count == expected
+    with pytest.raises(LinkError, match="counter_scale"):
+        connected(PythonDevice(counter_scale="1/0")).identify()
