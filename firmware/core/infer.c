@@ -44,6 +44,11 @@ typedef struct {
     uint64_t resumed; /* count when the engine got the machine back */
 } layer_trace;
 
+typedef struct {
+    uint64_t count;
+    uint64_t time_us;
+} measurement;
+
 void infer_start(const char *engine_failure) {
     memset(&state, 0, sizeof state);
     state.engine_failure = engine_failure;
@@ -235,6 +240,20 @@ static void observe(void *context, uint16_t layer) {
     trace->resumed = platform_count();
 }
 
+/* Not inlined: what the caller has to decide must not end up between the two counts. */
+__attribute__((noinline)) static const char *measure(uint16_t layers, engine_observer observer,
+                                                     layer_trace *trace, measurement *spent) {
+    platform_measure_begin();
+    uint64_t begun_us = platform_microseconds();
+    uint64_t begun = platform_count();
+    trace->resumed = begun;
+    const char *failure = engine_invoke(layers, observer, trace);
+    spent->count = platform_count() - begun;
+    spent->time_us = platform_microseconds() - begun_us;
+    platform_measure_end();
+    return failure;
+}
+
 void on_infer(const frame *request, reply *answer) {
     infer_request run;
     uint8_t digest[BLAKE2S_DIGEST_BYTES];
@@ -261,15 +280,9 @@ void on_infer(const frame *request, reply *answer) {
         return;
     bool observed = (run.flags & (FLAG_LAYER_COUNTS | FLAG_LAYER_DIGESTS)) != 0;
 
+    measurement spent;
     state.result_held = false;
-    platform_measure_begin();
-    uint64_t begun_us = platform_microseconds();
-    uint64_t begun = platform_count();
-    trace.resumed = begun;
-    const char *failure = engine_invoke(run.layers, observed ? observe : NULL, &trace);
-    uint64_t ended = platform_count();
-    uint64_t ended_us = platform_microseconds();
-    platform_measure_end();
+    const char *failure = measure(run.layers, observed ? observe : NULL, &trace, &spent);
     if (failure != NULL) {
         reply_fail(answer, STATUS_ENGINE, failure);
         return;
@@ -280,8 +293,8 @@ void on_infer(const frame *request, reply *answer) {
     state.result_is_layer = run.stops_early;
     state.result_layer = (uint16_t)(run.layers - 1u);
     digest_result(result_digest);
-    put_u64(measured, ended - begun);
-    put_u64(measured + 8, ended_us - begun_us);
+    put_u64(measured, spent.count);
+    put_u64(measured + 8, spent.time_us);
     if ((run.flags & FLAG_OUTPUT) != 0) {
         uint32_t bytes = result_bytes();
         size_t left = sizeof answer->payload - answer->size;

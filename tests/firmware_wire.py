@@ -4,12 +4,13 @@ document, not from harness.link, so that the two check each other. It retries no
 from __future__ import annotations
 
 import hashlib
-import select
-import socket
 import struct
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from harness.boards.base import Port
 
 HELLO, IDENTIFY, DESCRIBE, INPUT, INFER, READ, MEMORY, RESET, SET_BAUD, ECHO = range(1, 11)
 READY, BAD_FRAME = 0x70, 0x71
@@ -54,6 +55,13 @@ def digest8(data: bytes) -> bytes:
     return hashlib.blake2s(data, digest_size=8).digest()
 
 
+def infer_payload(
+    data: bytes, inference: int = 1, layers: int = ALL_LAYERS, flags: int = OUTPUT, *, carry: bool = True
+) -> bytes:
+    """An INFER request for the input `data`, which goes along unless `carry` is false."""
+    return struct.pack("<IHH", inference, layers, flags) + digest8(data) + (data if carry else b"")
+
+
 @dataclass(frozen=True)
 class Frame:
     type: int
@@ -72,9 +80,7 @@ def encode(
     crc_xor: int = 0,
 ) -> bytes:
     """One frame with its delimiters; the keywords make it a wrong one."""
-    header = struct.pack(
-        "<BBHHH", version, kind, sequence, 0, len(payload) if length is None else length
-    )
+    header = struct.pack("<BBHHH", version, kind, sequence, 0, len(payload) if length is None else length)
     body = header + payload
     return b"\0" + cobs_encode(body + struct.pack("<I", zlib.crc32(body) ^ crc_xor)) + b"\0"
 
@@ -91,43 +97,39 @@ def decode(chunk: bytes) -> Frame | None:
 
 
 class Device:
-    """The device at the other end of a socket."""
+    """The device at the other end of a port."""
 
-    def __init__(self, stream: socket.socket) -> None:
-        self.stream = stream
-        self.text = b""
+    def __init__(self, port: Port) -> None:
+        self._port = port
         self._pending = b""
         self._frames: list[Frame] = []
         self._sequence = 0
+        self.text = b""
 
     def send(self, data: bytes) -> None:
-        self.stream.sendall(data)
+        self._port.write(data)
 
-    def frame(self, deadline_s: float = DEADLINE_S) -> Frame:
+    def frame(self) -> Frame:
         """The next frame, whatever it is."""
-        end = time.monotonic() + deadline_s
-        while not self._frames:
-            self._receive(end)
+        self._receive_until(lambda: bool(self._frames))
         return self._frames.pop(0)
 
     def wait_for_text(self, wanted: bytes) -> None:
-        end = time.monotonic() + DEADLINE_S
-        while wanted not in self.text + self._pending:
-            self._receive(end)
+        self._receive_until(lambda: wanted in self.text + self._pending)
 
-    def _receive(self, end: float) -> None:
-        if not select.select([self.stream], [], [], max(0.0, end - time.monotonic()))[0]:
-            raise TimeoutError(f"device silent; text so far {self.text + self._pending!r}")
-        got = self.stream.recv(65536)
-        if not got:
-            raise ConnectionError(f"device gone; text so far {self.text + self._pending!r}")
-        *chunks, self._pending = (self._pending + got).split(b"\0")
-        for chunk in chunks:
-            frame = decode(chunk)
-            if frame is not None:
-                self._frames.append(frame)
-            else:
-                self.text += chunk
+    def _receive_until(self, condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + DEADLINE_S
+        while not condition():
+            got = self._port.read(end - time.monotonic())
+            if not got:
+                raise TimeoutError(f"device silent; text so far {self.text + self._pending!r}")
+            *chunks, self._pending = (self._pending + got).split(b"\0")
+            for chunk in chunks:
+                frame = decode(chunk)
+                if frame is None:
+                    self.text += chunk
+                else:
+                    self._frames.append(frame)
 
     def ask(self, kind: int, payload: bytes = b"") -> Frame:
         """Sends one request and returns its answer; anything else in between is a failure."""
@@ -151,7 +153,7 @@ class Device:
         return dict(line.split("=", 1) for line in answer.payload.decode().splitlines())
 
     def infer(self, data: bytes, inference: int = 1, layers: int = ALL_LAYERS, flags: int = OUTPUT) -> Result:
-        answer = self.ask(INFER, struct.pack("<IHH", inference, layers, flags) + digest8(data) + data)
+        answer = self.ask(INFER, infer_payload(data, inference, layers, flags))
         assert answer.status == 0, answer
         return Result.parse(answer.payload)
 

@@ -1,0 +1,238 @@
+/*
+ * Throws byte streams at the core, under sanitizers: noise, damaged frames, and
+ * sound frames with any payload. After each stream a HELLO must be answered.
+ * As a program: fuzz_core STREAMS SEED. With -DLIBFUZZER: a libFuzzer target.
+ */
+#include "blake2s.h"
+#include "bytes.h"
+#include "core.h"
+#include "frame.h"
+#include "platform.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_STREAM 16384u
+
+static const platform_info info = {"fuzz", "host", "instructions", "1/1", true, 4096};
+static uint64_t ticks;
+static uint32_t baud = 115200;
+static int resets;
+
+/* What the core wrote since the last clear_output(). */
+static uint8_t output[4 * MAX_STREAM];
+static size_t output_size;
+
+static void clear_output(void) {
+    output_size = 0;
+}
+
+void platform_init(void) {
+}
+
+const platform_info *platform_get_info(void) {
+    return &info;
+}
+
+platform_boot_reason platform_get_boot_reason(void) {
+    return PLATFORM_BOOT_POWER_ON;
+}
+
+size_t platform_read(uint8_t *data, size_t size, uint32_t timeout_us) {
+    (void)data, (void)size, (void)timeout_us;
+    abort(); /* the fuzzer feeds core_receive() itself */
+}
+
+/* Keeps the newest bytes. */
+void platform_write(const uint8_t *data, size_t size) {
+    if (size > sizeof output - output_size)
+        clear_output();
+    memcpy(output + output_size, data, size);
+    output_size += size;
+}
+
+void platform_flush(void) {
+}
+
+bool platform_set_baud(uint32_t wanted) {
+    baud = wanted;
+    return true;
+}
+
+uint32_t platform_get_baud(void) {
+    return baud;
+}
+
+void platform_measure_begin(void) {
+}
+
+void platform_measure_end(void) {
+}
+
+uint64_t platform_count(void) {
+    return ++ticks;
+}
+
+uint64_t platform_microseconds(void) {
+    return ++ticks;
+}
+
+void platform_get_memory(platform_memory *memory) {
+    memset(memory, 0, sizeof *memory);
+}
+
+const char *platform_identity_line(uint16_t index) {
+    return index == 0 ? "fuzz=1" : NULL;
+}
+
+void platform_reset(void) {
+    resets++;
+}
+
+static void fail(const char *why) {
+    fprintf(stderr, "fuzz_core: %s\n", why);
+    abort();
+}
+
+/* One encoded frame, in `output`, by the core's own encoder. */
+static void encode(uint8_t type, const uint8_t *payload, size_t size) {
+    clear_output();
+    frame_send(type, 7, 0, payload, size);
+}
+
+static void check_hello(uint32_t nonce) {
+    static frame_parser parser;
+    static uint8_t request[64];
+    uint8_t hello[8] = {FRAME_VERSION, FRAME_VERSION};
+
+    put_u32(hello + 4, nonce);
+    encode(0x01, hello, sizeof hello);
+    size_t size = output_size;
+    memcpy(request, output, size);
+    clear_output();
+    core_receive(request, size);
+
+    frame_parser_start(&parser);
+    for (size_t i = 0; i < output_size; i++) {
+        frame found;
+        if (frame_parser_put(&parser, output[i], &found) != FRAME_VALID || found.type != 0x81)
+            continue;
+        if (found.status == 0 && get_u32(found.payload) == nonce)
+            return;
+    }
+    fail("HELLO was not answered");
+}
+
+static void feed(const uint8_t *stream, size_t size) {
+    static uint32_t nonce;
+    core_receive(stream, size);
+    if (resets > 0) {
+        resets = 0;
+        core_start();
+    }
+    check_hello(++nonce);
+}
+
+#ifdef LIBFUZZER
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* The first byte chooses: the rest is the stream, or the payload of a sound frame. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static uint8_t stream[4 * MAX_STREAM];
+    static bool started;
+    if (!started)
+        core_start();
+    started = true;
+    if (size == 0)
+        return 0;
+    if (data[0] >= 0x40 || size > LINK_MAX_PAYLOAD) {
+        feed(data + 1, size - 1);
+        return 0;
+    }
+    encode(data[0], data + 1, size - 1);
+    size_t encoded = output_size;
+    memcpy(stream, output, encoded);
+    feed(stream, encoded);
+    return 0;
+}
+
+#else
+
+static uint32_t seed;
+
+static uint32_t any(uint32_t below) {
+    seed ^= seed << 13;
+    seed ^= seed >> 17;
+    seed ^= seed << 5;
+    return seed % below;
+}
+
+static size_t any_size(size_t limit) {
+    return any(4) == 0 ? any((uint32_t)limit + 1) : any(48);
+}
+
+static void fill(uint8_t *data, size_t size) {
+    uint32_t style = any(3); /* noise, small numbers, text without zeros */
+    for (size_t i = 0; i < size; i++)
+        data[i] = (uint8_t)(style == 0 ? any(256) : style == 1 ? any(3) * (any(8) == 0) : 1 + any(255));
+}
+
+static void mutate(uint8_t *data, size_t size) {
+    for (uint32_t changes = 1 + any(4); changes > 0; changes--)
+        data[any((uint32_t)size)] = (uint8_t)any(256);
+}
+
+/* An INFER that the demo engine runs, with any layers and flags. */
+static size_t make_inference(uint8_t *payload) {
+    blake2s hash;
+    put_u32(payload, any(4));
+    put_u16(payload + 4, (uint16_t)(any(2) == 0 ? 0xFFFFu : any(5)));
+    put_u16(payload + 6, (uint16_t)any(9));
+    fill(payload + 16, 8);
+    blake2s_start(&hash);
+    blake2s_update(&hash, payload + 16, 8);
+    blake2s_finish(&hash, payload + 8);
+    return 24;
+}
+
+static size_t make_stream(uint8_t *stream) {
+    static uint8_t payload[LINK_MAX_PAYLOAD];
+    size_t size = 0;
+    for (uint32_t pieces = 1 + any(3); pieces > 0; pieces--) {
+        if (any(4) == 0) {
+            size_t noise = any_size(LINK_MAX_PAYLOAD + 64);
+            fill(stream + size, noise);
+            size += noise;
+            continue;
+        }
+        size_t length = any_size(LINK_MAX_PAYLOAD);
+        fill(payload, length);
+        uint8_t type = (uint8_t)any(any(2) == 0 ? 12 : 256);
+        if (type == 5)
+            length = make_inference(payload);
+        encode(type, payload, length);
+        memcpy(stream + size, output, output_size);
+        if (any(2) == 0)
+            mutate(stream + size, output_size);
+        size += any(8) == 0 ? any((uint32_t)output_size) : output_size;
+    }
+    return size;
+}
+
+int main(int count, char **values) {
+    static uint8_t stream[4 * MAX_STREAM];
+    if (count != 3) {
+        fprintf(stderr, "usage: %s STREAMS SEED\n", values[0]);
+        return EXIT_FAILURE;
+    }
+    seed = (uint32_t)strtoul(values[2], NULL, 0) | 1u;
+    core_start();
+    for (long left = strtol(values[1], NULL, 0); left > 0; left--)
+        feed(stream, make_stream(stream));
+    printf("ok\n");
+    return EXIT_SUCCESS;
+}
+
+#endif
