@@ -103,18 +103,12 @@ def load_dataset(
     """
     tensors = (tensors,) if isinstance(tensors, TensorInfo) else tuple(tensors)
     arrays = _read(path)
-    keys = _input_keys(path, arrays, tensors)
-    inputs = []
-    for key, tensor in zip(keys, tensors, strict=True):
-        values = _with_sample_axis(arrays[key], tensor, f"{path}: {key}")
-        inputs.append(_checked(values, tensor, preprocess, path, key))
-    samples = len(inputs[0])
-    for key, values in zip(keys, inputs, strict=True):
-        if len(values) != samples:
-            raise DataError(f"{path}: {keys[0]} has {samples} samples, {key} has {len(values)}")
-    labels = _labels(arrays["y"], samples, classes, path) if "y" in arrays else None
-    pixels = _pixels(arrays[keys[0]], samples)
-    return Dataset(tensors, tuple(inputs), labels, str(path), file_digest(path), pixels)
+    named = {key: arrays[key] for key in _input_keys(path, arrays, tensors)}
+    checked = _checked_inputs(named, tensors, preprocess, str(path))
+    samples = len(checked[0])
+    labels = _labels(arrays["y"], samples, classes, str(path)) if "y" in arrays else None
+    pixels = _pixels(next(iter(named.values())), samples)
+    return Dataset(tensors, checked, labels, str(path), file_digest(path), pixels)
 
 
 def dataset_from(
@@ -123,25 +117,22 @@ def dataset_from(
     tensors: Sequence[TensorInfo],
     preprocess: Preprocess | None = None,
 ) -> Dataset:
-    """Arrays in hand, by the same rules as `load_dataset`; one per input tensor, or just the one.
+    """Arrays in hand, by the same rules as `load_dataset`; one per input tensor. For one tensor
+    also the array itself or a list of samples.
 
     Raises:
         DataError: as `load_dataset`.
     """
-    arrays = [inputs] if isinstance(inputs, np.ndarray) else [np.asarray(values) for values in inputs]
+    alone = isinstance(inputs, np.ndarray) or (len(tensors) == 1 and len(inputs) != 1)
+    arrays = [np.asarray(inputs)] if alone else list(inputs)
     if len(arrays) != len(tensors):
-        raise DataError(f"expected {len(tensors)} input arrays, got {len(arrays)}")
-    source = Path("inputs")
-    checked = [
-        _checked(_with_sample_axis(values, tensor, f"x{index}"), tensor, preprocess, source, f"x{index}")
-        for index, (values, tensor) in enumerate(zip(arrays, tensors, strict=True))
-    ]
-    digest = hashlib.sha256(b"".join(values.tobytes() for values in checked)).hexdigest()
+        raise DataError(f"inputs: expected {len(tensors)} arrays, one per input, came {len(arrays)}")
+    named = {f"x{index}": np.asarray(values) for index, values in enumerate(arrays)}
+    checked = _checked_inputs(named, tuple(tensors), preprocess, "inputs")
     samples = len(checked[0])
-    known = None if labels is None else _labels(np.asarray(labels), samples, None, source)
-    return Dataset(
-        tuple(tensors), tuple(checked), known, "arrays", digest, _pixels(arrays[0], samples)
-    )
+    known = None if labels is None else _labels(np.asarray(labels), samples, None, "inputs")
+    pixels = _pixels(named["x0"], samples)
+    return Dataset(tuple(tensors), checked, known, "arrays", _digest(checked), pixels)
 
 
 def random_dataset(tensors: Sequence[TensorInfo], samples: int, seed: int) -> Dataset:
@@ -168,8 +159,11 @@ def random_dataset(tensors: Sequence[TensorInfo], samples: int, seed: int) -> Da
                 f"input {tensor.name} is {tensor.dtype} without a scale: its valid range is not known",
                 "Give data: --data FILE.npz",
             )
-    digest = hashlib.sha256(b"".join(values.tobytes() for values in inputs)).hexdigest()
-    return Dataset(tuple(tensors), tuple(inputs), None, f"random (seed {seed})", digest)
+    return Dataset(tuple(tensors), tuple(inputs), None, f"random (seed {seed})", _digest(inputs))
+
+
+def _digest(inputs: Sequence[Array]) -> str:
+    return hashlib.sha256(b"".join(values.tobytes() for values in inputs)).hexdigest()
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -214,6 +208,19 @@ def _input_keys(path: Path, arrays: dict[str, Array], tensors: tuple[TensorInfo,
     )
 
 
+def _checked_inputs(
+    named: dict[str, Array], tensors: tuple[TensorInfo, ...], preprocess: Preprocess | None, source: str
+) -> tuple[Array, ...]:
+    checked = []
+    for (key, values), tensor in zip(named.items(), tensors, strict=True):
+        where = f"{source}: {key}"
+        checked.append(_checked(_with_sample_axis(values, tensor, where), tensor, preprocess, source, key))
+        if len(checked[-1]) != len(checked[0]):
+            first = next(iter(named))
+            raise DataError(f"{source}: {first} has {len(checked[0])} samples, {key} has {len(checked[-1])}")
+    return tuple(checked)
+
+
 def _with_sample_axis(values: Array, tensor: TensorInfo, where: str) -> Array:
     """`values` as (N, *tensor.shape), or DataError."""
     core = _without_ones(tensor.shape)
@@ -237,7 +244,9 @@ def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
 
 
-def _checked(values: Array, tensor: TensorInfo, preprocess: Preprocess | None, path: Path, key: str) -> Array:
+def _checked(
+    values: Array, tensor: TensorInfo, preprocess: Preprocess | None, source: str, key: str
+) -> Array:
     """Real float32 values or the tensor's own integers, or DataError."""
     if preprocess is not None and values.dtype == np.uint8:
         return preprocess.apply(values.astype(np.uint8))
@@ -247,7 +256,7 @@ def _checked(values: Array, tensor: TensorInfo, preprocess: Preprocess | None, p
         bad = np.asarray(~np.isfinite(real).reshape(len(real), -1).all(axis=1))
         if bad.any():
             raise DataError(
-                f"{path}: {key}: sample {int(np.argmax(bad))} (from 0) holds NaN or infinity "
+                f"{source}: {key}: sample {int(np.argmax(bad))} (from 0) holds NaN or infinity "
                 f"({int(bad.sum())} of {len(bad)} samples do)",
                 f"Leave them out: {key}[np.isfinite({key}).reshape(len({key}), -1).all(1)]",
             )
@@ -265,7 +274,7 @@ def _checked(values: Array, tensor: TensorInfo, preprocess: Preprocess | None, p
         kinds = {"uint8 (pixels)": "uint8", **kinds}
     remedy = f"np.{next(iter(kinds.values()))}"
     raise DataError(
-        f"{path}: {key} is {values.dtype}, expected {' or '.join(kinds)}",
+        f"{source}: {key} is {values.dtype}, expected {' or '.join(kinds)}",
         f'Convert it: np.savez("data.npz", {key}={key}.astype({remedy}))',
     )
 
@@ -279,24 +288,24 @@ def _pixels(values: Array, samples: int) -> NDArray[np.uint8] | None:
     return values.astype(np.uint8) if image else None
 
 
-def _labels(y: Array, samples: int, classes: int | None, path: Path) -> NDArray[np.int64]:
+def _labels(y: Array, samples: int, classes: int | None, source: str) -> NDArray[np.int64]:
     if y.ndim == 2 and y.shape[1] > 1:
         raise DataError(
-            f"{path}: y has shape {y.shape}, expected ({samples},)",
+            f"{source}: y has shape {y.shape}, expected ({samples},)",
             "If it is one-hot: y = y.argmax(axis=1)",
         )
     if not np.issubdtype(y.dtype, np.integer):
         raise DataError(
-            f"{path}: y is {y.dtype}, expected whole class numbers",
+            f"{source}: y is {y.dtype}, expected whole class numbers",
             "Convert it: y = y.astype(np.int64)",
         )
     labels = y.astype(np.int64).reshape(-1)
     if len(labels) != samples:
-        raise DataError(f"{path}: {len(labels)} labels in y for {samples} samples")
+        raise DataError(f"{source}: {len(labels)} labels in y for {samples} samples")
     limit = classes if classes is not None else np.iinfo(np.int64).max
     wrong = (labels < 0) | (labels >= limit)
     if wrong.any():
         index = int(np.argmax(wrong))
         allowed = f"0..{classes - 1}" if classes is not None else "0 or more"
-        raise DataError(f"{path}: y[{index}] is {labels[index]}, expected {allowed}")
+        raise DataError(f"{source}: y[{index}] is {labels[index]}, expected {allowed}")
     return labels

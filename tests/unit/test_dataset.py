@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import DataError
-from harness.model.dataset import load_dataset, random_dataset
+from harness.model.dataset import dataset_from, load_dataset, random_dataset
 from harness.model.preprocess import Preprocess
 from harness.tensors import TensorInfo
 
@@ -257,3 +257,49 @@ def test_random_data_are_set_by_their_seed():
 def test_random_data_need_a_known_range():
     with pytest.raises(DataError, match=r"input ids is int32 without a scale.*--data"):
         random_dataset([TOKENS], 1, 0)
+
+
+def test_arrays_in_hand_follow_the_same_rules():
+    pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    data = dataset_from(pixels, np.array([0, 1]), [IMAGE], Preprocess("affine", 2.0, -5.0))
+    np.testing.assert_array_equal(data.real()[0], pixels.reshape(2, 1, 2, 3, 1) * 2.0 - 5.0)
+    assert data.labels is not None
+    assert (data.labels.tolist(), data.source, len(data.digest)) == ([0, 1], "arrays", 64)
+    with pytest.raises(DataError, match=r"^inputs: x0 has shape \(2, 7\), expected \(N, 6\)$"):
+        dataset_from(np.zeros((2, 7)), None, [VECTOR])
+    with pytest.raises(DataError, match="inputs: 1 labels in y for 2 samples"):
+        dataset_from(pixels, np.array([0]), [IMAGE], Preprocess("affine", 1.0, 0.0))
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_one_input_is_an_array_a_list_of_samples_or_a_list_of_one_array(samples):
+    x = np.arange(6 * samples, dtype=np.int8).reshape(samples, 6)
+    for inputs in (x, list(x), [x]):
+        np.testing.assert_array_equal(dataset_from(inputs, None, [VECTOR]).quantised()[0][:, 0], x)
+
+
+def test_several_inputs_are_an_array_each():
+    a, b = np.zeros((2, 6), np.int8), np.zeros((2, 2, 3), np.int8)
+    assert dataset_from([a, b], None, [VECTOR, IMAGE]).samples == 2
+    with pytest.raises(DataError, match="inputs: expected 2 arrays, one per input, came 1"):
+        dataset_from([a], None, [VECTOR, IMAGE])
+    with pytest.raises(DataError, match="inputs: x0 has 1 samples, x1 has 2"):
+        dataset_from([a[:1], b], None, [VECTOR, IMAGE])
+
+
+@pytest.mark.parametrize(
+    ("shape", "pixels"),
+    [((2, 2, 3), (2, 2, 3)), ((2, 2, 3, 1), (2, 2, 3)), ((2, 1, 6), (2, 1, 6)), ((2, 6), None)],
+)
+def test_images_are_kept_to_look_at(save, shape, pixels):
+    x = np.arange(12, dtype=np.uint8).reshape(shape)
+    data = load_dataset(save(x=x), VECTOR, Preprocess("affine", 1.0, 0.0)).take(1)
+    assert (None if data.pixels is None else data.pixels.shape) == (pixels and (1, *pixels[1:]))
+
+
+def test_colour_images_are_kept_and_numbers_are_not(save):
+    x = np.zeros((2, 4, 5, 3), np.uint8)
+    data = load_dataset(save(x=x), RGB, Preprocess("affine", 1.0, 0.0))
+    assert data.pixels is not None
+    assert data.pixels.shape == (2, 4, 5, 3)
+    assert load_dataset(save(x=x.astype(np.float32)), RGB).pixels is None
