@@ -15,6 +15,7 @@ WIDTH = 100
 C_TYPES = {
     "int8": "int8_t",
     "uint8": "uint8_t",
+    "uint16": "uint16_t",
     "int32": "int32_t",
     "uint32": "uint32_t",
     "float32": "uint32_t",

@@ -74,7 +74,7 @@ class Node:
 
     def integer(self, name: str, low: int, high: int) -> int:
         """An option that must lie in [low, high]."""
-        value = int(self.option(name))  # type: ignore[arg-type]
+        value = int(self.option(name))
         if not low <= value <= high:
             self.malformed(f"{name} is {value}, expected {low} to {high}")
         return value
@@ -108,7 +108,7 @@ class Node:
         """For operators that move values without changing them."""
         if (a.scales, a.zero_points) != (b.scales, b.zero_points):
             self.refuse(
-                f"'{a.info.name}' and '{b.info.name}' differ in scale or zero point, but it only moves integers"
+                f"'{a.info.name}' and '{b.info.name}' differ in scale or zero point, which it cannot change"
             )
 
     def activation_range(self, tensor: Tensor) -> tuple[int, int]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness.portable.c_text import END, enum, loop
+from harness.portable.graph import Tensor
 from harness.portable.node import Node
 from harness.portable.ops.window import Axis, plan_axes
 from harness.portable.step import Constant, Step
 
+# rounded_quotient() in average.h shifts by this much.
+RECIPROCAL_BITS = 30
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pool(Step):
-    """One loop nest for both: what a window yields is all that differs."""
+    """The walk over the windows; what a window yields is for the two below to say."""
 
     batches: int
     channels: int
@@ -25,11 +30,8 @@ class Pool(Step):
 
     @property
     def inside(self) -> bool:
+        """No window sticks out of the image."""
         return self.height.inside and self.width.inside
-
-    @property
-    def average(self) -> bool:
-        return self.op == "AVERAGE_POOL_2D"
 
     @property
     def headers(self) -> tuple[str, ...]:
@@ -38,74 +40,109 @@ class Pool(Step):
     def constants(self) -> list[Constant]:
         return []
 
-    def body(self) -> list[str]:
+    def named(self) -> dict[str, int]:
         height, width = self.height, self.width
         values = {"IN_H": height.size, "IN_W": width.size, "CHANNELS": self.channels}
         values |= {"POOL_H": height.taps, "POOL_W": width.taps, "OUT_H": height.out, "OUT_W": width.out}
         values |= {"STRIDE_H": height.stride, "STRIDE_W": width.stride}
-        pad_top = pad_left = ""
         if not self.inside:
             values |= {"PAD_TOP": height.pad, "PAD_LEFT": width.pad}
-            pad_top, pad_left = " - PAD_TOP", " - PAD_LEFT"
-        values |= {"LOW": self.low, "HIGH": self.high}
-        rows, columns = loop("py", "POOL_H"), loop("px", "POOL_W")
-        if not self.inside:
+        return {**values, "LOW": self.low, "HIGH": self.high}
+
+    def body(self) -> list[str]:
+        if self.inside:
+            tops, lefts, ranges = "y * STRIDE_H", "x * STRIDE_W", ("", "")
+            rows, columns = loop("py", "POOL_H"), loop("px", "POOL_W")
+        else:
+            tops, lefts = "y * STRIDE_H - PAD_TOP", "x * STRIDE_W - PAD_LEFT"
+            ranges = (
+                "const tap_range rows = taps_inside(top, POOL_H, 1, IN_H);",
+                "const tap_range columns = taps_inside(left, POOL_W, 1, IN_W);",
+            )
             rows, columns = loop("py", "rows.end", "rows.first"), loop("px", "columns.end", "columns.first")
+        begin, value, result = self.window()
         batch = (
             f"for (int32_t batch = 0; batch < {self.batches}; batch++, input += IN_H * IN_W * CHANNELS) {{"
         )
         return [
-            *enum(**values),
+            *enum(**self.named()),
             *([batch] if self.batches > 1 else []),
             loop("y", "OUT_H"),
-            f"const int32_t top = y * STRIDE_H{pad_top};",
-            *([] if self.inside else ["const tap_range rows = taps_inside(top, POOL_H, 1, IN_H);"]),
+            f"const int32_t top = {tops};",
+            *([ranges[0]] if ranges[0] else []),
             "",
             loop("x", "OUT_W"),
-            f"const int32_t left = x * STRIDE_W{pad_left};",
-            *([] if self.inside else ["const tap_range columns = taps_inside(left, POOL_W, 1, IN_W);"]),
-            *self._count(),
+            f"const int32_t left = {lefts};",
+            *([ranges[1]] if ranges[1] else []),
+            *self.count(),
             "",
             loop("c", "CHANNELS"),
-            f"int32_t {'sum = 0' if self.average else 'highest = INT8_MIN'};",
+            begin,
             "",
             rows,
             columns,
             "const int32_t value = input[((top + py) * IN_W + left + px) * CHANNELS + c];",
             "",
-            "sum += value;" if self.average else "highest = value > highest ? value : highest;",
+            value,
             END,
             END,
-            f"*output++ = (int8_t)clamp({self._result}, LOW, HIGH);",
+            f"*output++ = (int8_t)clamp({result}, LOW, HIGH);",
             END,
             END,
             END,
             *([END] if self.batches > 1 else []),
         ]
 
-    def _count(self) -> list[str]:
+    def count(self) -> list[str]:
+        """Declarations needed once per window."""
         return []
 
+    @abstractmethod
+    def window(self) -> tuple[str, str, str]:
+        """Start of a channel, what is done with `value`, the result's expression."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxPool(Pool):
+    def window(self) -> tuple[str, str, str]:
+        return "int32_t highest = INT8_MIN;", "highest = value > highest ? value : highest;", "highest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragePool(Pool):
+    """`reciprocals[n]` divides by n; where windows stick out of the image, smaller n occur as well."""
+
+    reciprocals: tuple[int, ...]
+
     @property
-    def _result(self) -> str:
-        return "highest"
+    def headers(self) -> tuple[str, ...]:
+        return ("average.h", *super().headers)
+
+    def constants(self) -> list[Constant]:
+        return [] if self.inside else [Constant("reciprocal", np.array(self.reciprocals, np.int32))]
+
+    def named(self) -> dict[str, int]:
+        taps = self.height.taps * self.width.taps
+        inside = {"COUNT": taps, "RECIPROCAL": self.reciprocals[taps]} if self.inside else {}
+        return {**super().named(), **inside}
+
+    def count(self) -> list[str]:
+        if self.inside:
+            return []
+        return [
+            "const int32_t count = (rows.end - rows.first) * (columns.end - columns.first);",
+            f"const int32_t reciprocal = {self.prefix}_reciprocal[count];",
+        ]
+
+    def window(self) -> tuple[str, str, str]:
+        divisor = "COUNT, RECIPROCAL" if self.inside else "count, reciprocal"
+        return "int32_t sum = 0;", "sum += value;", f"rounded_quotient(sum, {divisor})"
 
 
-def plan_pool(node: Node) -> Step:
-    node.check_counts(1)
-    source, target = node.int8_activation(node.input()), node.int8_activation(node.output())
-    limit = 1 << 20
-    taps = (node.integer("filter_height", 1, limit), node.integer("filter_width", 1, limit))
-    height, width = plan_axes(node, source, target, taps)
-    if source.info.shape[3] != target.info.shape[3]:
-        node.malformed("input and output differ in channels")
-    difference = abs(float(np.float32(source.info.scale) - np.float32(target.info.scale)))
-    node.require(
-        difference <= 1e-6 and source.info.zero_point == target.info.zero_point,
-        "input and output differ in scale or zero point",
-    )
+def plan_max_pool(node: Node) -> Step:
+    source, target, height, width = _windows(node)
     low, high = node.activation_range(target)
-    return Pool(
+    return MaxPool(
         index=node.operator.index,
         op=node.operator.op,
         reads=(source,),
@@ -117,3 +154,47 @@ def plan_pool(node: Node) -> Step:
         low=low,
         high=high,
     )
+
+
+def plan_average_pool(node: Node) -> Step:
+    source, target, height, width = _windows(node)
+    low, high = node.activation_range(target)
+    counts = range(1, height.taps * width.taps + 1)
+    node.require(len(counts) <= 1 << 16, f"a window of {height.taps} x {width.taps}")
+    reciprocals = (0, *(-(-(1 << RECIPROCAL_BITS) // count) for count in counts))
+    for count in counts:
+        # The quotient of every sum is exact if the reciprocal's excess never adds up to one.
+        largest = 128 * count + count // 2
+        excess = reciprocals[count] * count - (1 << RECIPROCAL_BITS)
+        node.require(largest * excess < 1 << RECIPROCAL_BITS, f"a window of {height.taps} x {width.taps}")
+    return AveragePool(
+        index=node.operator.index,
+        op=node.operator.op,
+        reads=(source,),
+        writes=(target,),
+        batches=source.info.shape[0],
+        channels=source.info.shape[3],
+        height=height,
+        width=width,
+        low=low,
+        high=high,
+        reciprocals=reciprocals,
+    )
+
+
+def _windows(node: Node) -> tuple[Tensor, Tensor, Axis, Axis]:
+    """Input, output and both axes, checked; pooling keeps scale and zero point."""
+    node.check_counts(1)
+    source, target = node.int8_activation(node.input()), node.int8_activation(node.output())
+    node.require(source.data is None, f"its input '{source.info.name}' is a constant")
+    limit = 1 << 20
+    taps = (node.integer("filter_height", 1, limit), node.integer("filter_width", 1, limit))
+    height, width = plan_axes(node, source, target, taps)
+    if source.info.shape[3] != target.info.shape[3]:
+        node.malformed("input and output differ in channels")
+    difference = abs(float(np.float32(source.info.scale) - np.float32(target.info.scale)))
+    node.require(
+        difference <= 1e-6 and source.info.zero_point == target.info.zero_point,
+        "input and output differ in scale or zero point",
+    )
+    return source, target, height, width

@@ -44,7 +44,7 @@ FIXED_BATCH = (
 # Which options table an operator must have, and what is read from it.
 _WINDOW = ("Padding", "StrideW", "StrideH")
 _DILATED = (*_WINDOW, "DilationWFactor", "DilationHFactor", "FusedActivationFunction")
-_MASKS = ("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask")
+_MASKS = ("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask", "Offset")
 OPTIONS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "ADD": (tflite.AddOptions, ("FusedActivationFunction",)),
     "AVERAGE_POOL_2D": (

@@ -1,0 +1,93 @@
+"""MEAN over any axes: an integer sum, scaled once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.portable.c_text import END, enum, loop
+from harness.portable.fixed_point import INT32_MAX, quantise_multiplier
+from harness.portable.node import Node
+from harness.portable.ops.strides import Nest, contiguous, merge, product
+from harness.portable.step import Constant, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean(Step):
+    """`kept` walks the outputs in order, `reduced` what is summed for each; operand 0 is the input.
+
+    The sum begins at `start`, minus the zero point of all elements.
+    """
+
+    kept: Nest
+    reduced: Nest
+    start: int
+    multiplier: int
+    shift: int
+    output_zero_point: int
+
+    def constants(self) -> list[Constant]:
+        return []
+
+    def body(self) -> list[str]:
+        inner = [loop(f"r{i}", extent) for i, extent in enumerate(self.reduced.extents)]
+        position = self.kept.index(0)
+        place = self.reduced.index(0).replace("i", "r")
+        function = "requantise" if self.shift <= 0 else "requantise_any"
+        return [
+            *enum(OUTPUT_ZERO_POINT=self.output_zero_point),
+            *self.kept.head(),
+            f"const int8_t *const values = input{'' if position == '0' else ' + ' + position};",
+            f"int32_t sum = {self.start};",
+            "",
+            *inner,
+            f"sum += values[{place}];",
+            *[END] * len(inner),
+            f"sum = {function}(sum, {self.multiplier}, {abs(self.shift)});",
+            "*output++ = (int8_t)clamp(sum + OUTPUT_ZERO_POINT, INT8_MIN, INT8_MAX);",
+            *self.kept.tail(),
+        ]
+
+
+def plan_mean(node: Node) -> Step:
+    node.check_counts(2)
+    source, target = node.int8_activation(node.input(0)), node.int8_activation(node.output())
+    node.require(source.data is None, f"its input '{source.info.name}' is a constant")
+    shape = source.info.shape
+    given = node.constant_int32(node.input(1))
+    axes = {axis + len(shape) if axis < 0 else axis for axis in given}
+    if not axes or not axes <= set(range(len(shape))):
+        node.malformed(f"axes {given} of {len(shape)} dimensions")
+    keep = bool(node.option("keep_dims"))
+    expected = tuple(
+        1 if axis in axes else extent for axis, extent in enumerate(shape) if keep or axis not in axes
+    )
+    if target.info.shape != expected:
+        node.malformed(
+            f"the mean of {shape} over {sorted(axes)} is {expected}, its output {target.info.shape}"
+        )
+    strides = contiguous(shape)
+    kept = [axis for axis in range(len(shape)) if axis not in axes]
+    count = product(shape[axis] for axis in axes)
+    multiplier, shift = _scale(node, source.info.scale / target.info.scale, count)
+    if 256 * count << max(shift, 0) > INT32_MAX - 256:
+        node.refuse(f"a sum of {count} values does not fit 32 bits")
+    return Mean(
+        index=node.operator.index,
+        op=node.operator.op,
+        reads=(source,),
+        writes=(target,),
+        kept=merge([shape[axis] for axis in kept], [strides[axis] for axis in kept]),
+        reduced=merge([shape[axis] for axis in sorted(axes)], [strides[axis] for axis in sorted(axes)]),
+        start=-source.info.zero_point * count,
+        multiplier=multiplier,
+        shift=shift,
+        output_zero_point=target.info.zero_point,
+    )
+
+
+def _scale(node: Node, real: float, count: int) -> tuple[int, int]:
+    """The multiplier with 1/count worked in (QuantizedMeanOrSum in kernels/internal/reference/reduce.h)."""
+    multiplier, shift = quantise_multiplier(real)
+    extra = min(count.bit_length() - 1, 32, 31 + shift)
+    node.require(extra >= 0, "the scales of its input and output are too far apart")
+    return (multiplier << extra) // count, shift - extra
