@@ -11,7 +11,6 @@ import functools
 import hashlib
 import importlib.resources
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,6 +24,7 @@ from harness.records.schema import ItemRecord, RunRecord, Sample
 from harness.records.serialise import SCHEMA, to_plain
 from harness.report import figures, plots
 from harness.report.png import data_uri
+from harness.targets import TARGETS
 
 MAX_IMAGES = 48
 MAX_CLASSES = 32
@@ -85,18 +85,16 @@ class ItemView:
 
 def render_html(run: RunRecord, samples: Mapping[str, Sequence[Sample]], images: Mapping[str, Images]) -> str:
     """The whole page. `samples` and `images` go by `ItemRecord.key`; both may lack items."""
-    package = importlib.resources.files("harness")
-    templates = package / "report" / "templates"
+    templates = importlib.resources.files("harness.report") / "templates"
     style = Markup((templates / "style.css").read_text(encoding="utf-8"))
     script = Markup((templates / "report.js").read_text(encoding="utf-8"))
-    targets = tomllib.loads((package / "targets.toml").read_text(encoding="utf-8"))
     views = [
         _view(
             f"item-{number}",
             item,
             samples.get(item.key, ()),
             images.get(item.key),
-            targets.get(item.target, {}).get("sram_bytes", 0),
+            TARGETS[item.target].sram_bytes if item.target in TARGETS else 0,
         )
         for number, item in enumerate(run.items, start=1)
     ]

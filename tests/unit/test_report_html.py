@@ -181,6 +181,11 @@ def test_what_an_attached_board_cannot_tell_is_left_out() -> None:
     assert "<figure" not in page
 
 
+def test_ram_is_shown_against_the_chips_own_where_the_chip_is_known() -> None:
+    assert "of the chip&#39;s on-chip RAM (400.0\u00a0KiB)" in page_of(item("esp32c3", "mlp", samples(3)))
+    assert "on-chip RAM" not in page_of(item("esp64", "mlp", samples(3)))
+
+
 def test_a_single_output_has_no_classes() -> None:
     regression = [replace(s, device_class=None, oracle_class=None, reference_class=None) for s in samples(5)]
     one = item("esp32", "mlp", regression, accuracy=None)
