@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.boards.base import Board
 from tests.firmware_demo import TARGETS, build_demo, demo_layers, running
 from tests.firmware_wire import (
     ALL_LAYERS,
@@ -281,24 +280,17 @@ def test_reset_starts_afresh(platform: str, tmp_path_factory: pytest.TempPathFac
     """By request and from outside. Input 126 spoils .data, which only a real restart restores."""
     image = build_demo(platform, tmp_path_factory.getbasetemp() / "reset")
     wanted = demo_layers(DATA)[-1]
-
-    def restart_by_request(board: Board, device: Device) -> None:
-        assert device.ask(RESET).status == OK
-
-    def restart_from_outside(board: Board, device: Device) -> None:
-        board.reset()
-
     with running(image) as (board, device):
         assert device.ready() == POWER_ON
-        for restart in (restart_by_request, restart_from_outside, restart_by_request):
+        for by_request in (True, False, True):
             assert device.infer(DATA, layers=ALL_LAYERS).output == wanted
             device.infer(b"\x7e" + bytes(7))
             assert device.infer(DATA).output != wanted
-            restart(board, device)
-            reason = device.ready()
-            if restart is restart_by_request:
-                assert reason == RESET_REQUEST
+            if by_request:
+                assert device.ask(RESET).status == OK
             else:
-                assert reason == (POWER_ON if platform == "host" else PIN)
+                board.reset()
+            from_outside = POWER_ON if platform == "host" else PIN
+            assert device.ready() == (RESET_REQUEST if by_request else from_outside)
             assert hello(device)[-1] == 1
         assert device.infer(DATA).output == wanted

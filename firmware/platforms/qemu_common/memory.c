@@ -11,22 +11,27 @@ static int aligned(const void *a, const void *b) {
     return (((uintptr_t)a | (uintptr_t)b) & 3u) == 0;
 }
 
-PLAIN_LOOPS void *memcpy(void *restrict to, const void *restrict from, size_t size) {
-    uint8_t *out = to;
-    const uint8_t *in = from;
+/* Sound also where the spans overlap, as long as `to` comes first. */
+PLAIN_LOOPS static void copy_upwards(uint8_t *to, const uint8_t *from, size_t size) {
     if (aligned(to, from))
-        for (; size >= 4; size -= 4, out += 4, in += 4)
-            *(word *)(void *)out = *(const word *)(const void *)in;
+        for (; size >= 4; size -= 4, to += 4, from += 4)
+            *(word *)(void *)to = *(const word *)(const void *)from;
     for (; size > 0; size--)
-        *out++ = *in++;
+        *to++ = *from++;
+}
+
+void *memcpy(void *restrict to, const void *restrict from, size_t size) {
+    copy_upwards(to, from, size);
     return to;
 }
 
 PLAIN_LOOPS void *memmove(void *to, const void *from, size_t size) {
     uint8_t *out = to;
     const uint8_t *in = from;
-    if ((uintptr_t)to - (uintptr_t)from >= size)
-        return memcpy(to, from, size);
+    if ((uintptr_t)to < (uintptr_t)from) {
+        copy_upwards(to, from, size);
+        return to;
+    }
     while (size > 0) {
         size--;
         out[size] = in[size];
