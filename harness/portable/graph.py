@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.tensors import TensorInfo
 
-Option = int | float | bool
+Option = int | float | bool | tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ the device, or not at all, is checked here, before anything is built or run.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -67,17 +68,33 @@ class Node:
     def output(self, position: int = 0) -> Tensor:
         return self.graph.tensors[self.operator.outputs[position]]
 
-    def option(self, name: str) -> Option:
+    def _option(self, name: str) -> Option:
         if name not in self.operator.options:
             self.malformed("its options table is missing or of another operator")
         return self.operator.options[name]
 
     def integer(self, name: str, low: int, high: int) -> int:
         """An option that must lie in [low, high]."""
-        value = int(self.option(name))
-        if not low <= value <= high:
+        value = self._option(name)
+        if not isinstance(value, int) or not low <= value <= high:
             self.malformed(f"{name} is {value}, expected {low} to {high}")
         return value
+
+    def flag(self, name: str) -> bool:
+        """A yes-or-no option."""
+        return bool(self._option(name))
+
+    def real(self, name: str) -> float:
+        """An option that must be finite."""
+        value = self._option(name)
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            self.malformed(f"{name} is {value}, expected a number")
+        return float(value)
+
+    def integers(self, name: str) -> tuple[int, ...]:
+        """An option that is a list."""
+        value = self._option(name)
+        return value if isinstance(value, tuple) else ()
 
     def require_dtype(self, tensor: Tensor, *dtypes: str) -> None:
         if tensor.info.dtype not in dtypes:

@@ -27,7 +27,7 @@ from harness.portable.ops.move import (
     plan_transpose,
 )
 from harness.portable.ops.pool import plan_average_pool, plan_max_pool
-from harness.portable.ops.shape import plan_reshape
+from harness.portable.ops.shape import plan_expand_dims, plan_reshape, plan_squeeze
 from harness.portable.ops.softmax import plan_softmax
 from harness.portable.step import Step
 
@@ -38,7 +38,7 @@ OPERATORS: dict[str, Callable[[Node], Step]] = {
     "CONV_2D": plan_conv_2d,
     "DEPTHWISE_CONV_2D": plan_depthwise_conv_2d,
     "DEQUANTIZE": plan_dequantize,
-    "EXPAND_DIMS": plan_reshape,
+    "EXPAND_DIMS": plan_expand_dims,
     "FULLY_CONNECTED": plan_fully_connected,
     "HARD_SWISH": plan_hard_swish,
     "LEAKY_RELU": plan_leaky_relu,
@@ -55,7 +55,7 @@ OPERATORS: dict[str, Callable[[Node], Step]] = {
     "RESIZE_NEAREST_NEIGHBOR": plan_resize_nearest,
     "SOFTMAX": plan_softmax,
     "SPLIT": plan_split,
-    "SQUEEZE": plan_reshape,
+    "SQUEEZE": plan_squeeze,
     "STRIDED_SLICE": plan_strided_slice,
     "SUB": plan_sub,
     "TANH": plan_sigmoid,

@@ -93,19 +93,23 @@ class Mul(Binary):
 
 def plan_add(node: Node) -> Step:
     """TFLite computes ADD's scales in float64."""
-    scales = [tensor.info.scale for tensor in (node.input(0), node.input(1), node.output())]
-    twice = 2 * max(scales[:2])
-    return _plan_add_sub(
-        node, (scales[0] / twice, scales[1] / twice, twice / ((1 << LEFT_SHIFT) * scales[2]))
-    )
+    first, second, result = _scales(node)
+    twice = 2 * max(first, second)
+    return _plan_add_sub(node, (first / twice, second / twice, twice / ((1 << LEFT_SHIFT) * result)))
 
 
 def plan_sub(node: Node) -> Step:
     """TFLite computes SUB's scales in float32."""
-    scales = [np.float32(tensor.info.scale) for tensor in (node.input(0), node.input(1), node.output())]
-    twice = np.float32(2) * max(scales[:2])
-    ratio = twice / (np.float32(1 << LEFT_SHIFT) * scales[2])
-    return _plan_add_sub(node, (float(scales[0] / twice), float(scales[1] / twice), float(ratio)))
+    first, second, result = map(np.float32, _scales(node))
+    twice = np.float32(2) * max(first, second)
+    ratio = twice / (np.float32(1 << LEFT_SHIFT) * result)
+    return _plan_add_sub(node, (float(first / twice), float(second / twice), float(ratio)))
+
+
+def _scales(node: Node) -> tuple[float, float, float]:
+    """Of both inputs and the output, checked."""
+    (first, second), target, _ = _operands(node)
+    return first.info.scale, second.info.scale, target.info.scale
 
 
 def _plan_add_sub(node: Node, reals: tuple[float, float, float]) -> Step:

@@ -57,7 +57,7 @@ def plan_mean(node: Node) -> Step:
     axes = {axis + len(shape) if axis < 0 else axis for axis in given}
     if not axes or not axes <= set(range(len(shape))):
         node.malformed(f"axes {given} of {len(shape)} dimensions")
-    keep = bool(node.option("keep_dims"))
+    keep = node.flag("keep_dims")
     expected = tuple(
         1 if axis in axes else extent for axis, extent in enumerate(shape) if keep or axis not in axes
     )

@@ -86,7 +86,7 @@ def plan_strided_slice(node: Node) -> Step:
         node.malformed(f"slice of {len(begins)}, {len(ends)}, {len(steps)} parts for {len(shape)} dimensions")
     node.require(len(shape) <= 4, "more than four dimensions")
     ignored = ("ellipsis_mask", "new_axis_mask", "offset")
-    node.require(not any(node.option(name) for name in ignored), "an ellipsis, a new axis or offsets")
+    node.require(not any(node.flag(name) for name in ignored), "an ellipsis, a new axis or offsets")
     limit = (1 << 31) - 1
     begin_mask, end_mask, shrink_mask = (
         node.integer(f"{name}_mask", -limit - 1, limit) for name in ("begin", "end", "shrink_axis")
@@ -322,7 +322,7 @@ def plan_resize_nearest(node: Node) -> Step:
     if len(size) != 2 or target.info.shape != (batches, *size, channels):
         node.malformed(f"{source.info.shape} resized to {size} is not {target.info.shape}")
     node.require(max(in_height, in_width, *size) < RESIZE_LIMIT, f"a side of {RESIZE_LIMIT} or more")
-    corners, centres = bool(node.option("align_corners")), bool(node.option("half_pixel_centers"))
+    corners, centres = node.flag("align_corners"), node.flag("half_pixel_centers")
     return ResizeNearest(
         index=node.operator.index,
         op=node.operator.op,

@@ -7,17 +7,39 @@ from harness.portable.step import Alias, Step
 
 
 def plan_reshape(node: Node) -> Step:
-    """An alias: the plan gives output and input one buffer. The shape operand is not needed:
-
-    tflite files state the output's shape as well, and the file is refused if sizes differ.
-    """
+    """The output's own shape counts; tflite-micro does not look at the shape operand either."""
     node.check_counts(range(1, 3))
+    return _alias(node, node.output().info.shape)
+
+
+def plan_squeeze(node: Node) -> Step:
+    """Without a list of dimensions, every one of length 1 goes."""
+    node.check_counts(1)
+    shape = node.input().info.shape
+    given = node.integers("squeeze_dims")
+    dims = {axis + len(shape) if axis < 0 else axis for axis in given}
+    if not given:
+        dims = {axis for axis, extent in enumerate(shape) if extent == 1}
+    if any(not 0 <= axis < len(shape) or shape[axis] != 1 for axis in dims):
+        node.malformed(f"dimensions {given} of {shape} are not all 1")
+    return _alias(node, tuple(extent for axis, extent in enumerate(shape) if axis not in dims))
+
+
+def plan_expand_dims(node: Node) -> Step:
+    node.check_counts(2)
+    shape = node.input().info.shape
+    axes = node.constant_int32(node.input(1))
+    if len(axes) != 1 or len(node.input(1).info.shape) > 1 or not -len(shape) - 1 <= axes[0] <= len(shape):
+        node.malformed(f"axis {axes} for {len(shape)} dimensions")
+    axis = axes[0] + len(shape) + 1 if axes[0] < 0 else axes[0]
+    return _alias(node, (*shape[:axis], 1, *shape[axis:]))
+
+
+def _alias(node: Node, shape: tuple[int, ...]) -> Step:
     source, target = node.input(), node.output()
-    if node.has_input(1):
-        node.constant(node.input(1))
-    node.require(source.data is None, "its input is a constant")
-    if source.info.dtype != target.info.dtype or source.info.elements != target.info.elements:
-        node.malformed(
-            f"{source.info.dtype} {source.info.shape} cannot become {target.info.dtype} {target.info.shape}"
-        )
+    node.require(source.data is None, f"its input '{source.info.name}' is a constant")
+    same = source.info.dtype == target.info.dtype and source.info.elements == target.info.elements
+    if not same or target.info.shape != shape:
+        forms = [f"{tensor.info.dtype} {tensor.info.shape}" for tensor in (source, target)]
+        node.malformed(f"{forms[0]} cannot become {forms[1]}")
     return Alias(index=node.operator.index, op=node.operator.op, reads=(source,), writes=(target,))

@@ -80,7 +80,7 @@ def plan_softmax(node: Node) -> Step:
     )
     depth = source.info.shape[-1]
     node.require(depth <= MAX_DEPTH, f"{depth} classes; {MAX_DEPTH} at most, or the sum overflows 32 bits")
-    beta = float(node.option("beta"))
+    beta = node.real("beta")
     real = min(beta * source.info.scale * (1 << (31 - DIFFERENCE_INTEGER_BITS)), (1 << 31) - 1.0)
     node.require(real > 1.0, f"beta {beta:g} times scale {source.info.scale:g} is too small")
     return Softmax(

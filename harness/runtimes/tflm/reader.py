@@ -31,6 +31,8 @@ OPERATOR_NAMES = {
     if name.isupper() and isinstance(number, int)
 }
 STORABLE = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")
+# No quotient or product of two scales between this and its inverse leaves float32.
+SMALLEST_SCALE = 1e-15
 MAX_TENSOR_BYTES = 64 << 20  # twice the largest PSRAM of any target
 
 FULL_INTEGER = (
@@ -68,6 +70,7 @@ OPTIONS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "RESIZE_NEAREST_NEIGHBOR": (tflite.ResizeNearestNeighborOptions, ("AlignCorners", "HalfPixelCenters")),
     "SOFTMAX": (tflite.SoftmaxOptions, ("Beta",)),
     "SPLIT": (tflite.SplitOptions, ("NumSplits",)),
+    "SQUEEZE": (tflite.SqueezeOptions, ("SqueezeDims",)),
     "STRIDED_SLICE": (tflite.StridedSliceOptions, _MASKS),
     "SUB": (tflite.SubOptions, ("FusedActivationFunction",)),
 }
@@ -150,9 +153,9 @@ def _quantisation(
         raise UnsupportedError(f"tensor '{name}' has a custom quantisation")
     scales = tuple(float(parameters.Scale(i)) for i in range(parameters.ScaleLength()))
     zero_points = tuple(int(parameters.ZeroPoint(i)) for i in range(parameters.ZeroPointLength()))
-    if not all(np.isfinite(scale) and scale > 0 for scale in scales):
+    if not all(SMALLEST_SCALE < scale < 1 / SMALLEST_SCALE for scale in scales):
         raise ModelError(
-            f"tensor '{name}' has a scale that is not a positive number", "Convert the model again"
+            f"tensor '{name}' has a scale that is none: {min(scales):g}", "Convert the model again"
         )
     if len(zero_points) != len(scales) or not all(-(1 << 31) <= zero < 1 << 31 for zero in zero_points):
         raise ModelError(
@@ -219,7 +222,14 @@ def _options(operator: Any, name: str) -> dict[str, Option]:
         return {}
     options = options_class()
     options.Init(table.Bytes, table.Pos)
-    return {re.sub(r"(?<!^)(?=[A-Z])", "_", field).lower(): getattr(options, field)() for field in fields}
+    return {re.sub(r"(?<!^)(?=[A-Z])", "_", field).lower(): _option(options, field) for field in fields}
+
+
+def _option(options: Any, field: str) -> Option:
+    if hasattr(options, f"{field}Length"):
+        return _indices(getattr(options, field), getattr(options, f"{field}Length")())
+    value: Option = getattr(options, field)()
+    return value
 
 
 def _check_indices(graph: Graph) -> None:
