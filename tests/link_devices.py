@@ -1,8 +1,7 @@
-"""Devices and wires for tests of the link: a second implementation of docs/protocol.md in Python,
-the real firmware around the demo network (tests/firmware/demo_engine.c), and a wire that errs.
+"""For tests of the link: a second implementation of docs/protocol.md in Python, and wires that err.
 
-The Python device is written from the page and shares no code with harness.link; both run the same
-network, so that the same tests go against both.
+The device is written from the page and shares no code with harness.link. It runs the network of
+tests/firmware/demo_engine.c, so that the same tests can go against the real firmware.
 """
 
 from __future__ import annotations
@@ -13,33 +12,13 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from harness.boards.base import Port
 from harness.errors import PortError
-from harness.runtimes.base import Project
-from harness.targets import get_target
-from harness.toolchains.bare_metal import build
-from harness.toolchains.base import Image
+from tests.firmware_demo import demo_layers
 from tests.firmware_wire import cobs_decode, cobs_encode, digest8
 
-FIRMWARE = Path(__file__).parent / "firmware"
 ARTIFACT = "00112233445566778899aabbccddeeff" * 2
-
-
-def demo_image(build_root: Path, target: str, platform: str, *, sanitize: bool = False) -> Image:
-    """The demo network's firmware, as a bench would build it."""
-    project = Project(FIRMWARE, (FIRMWARE / "demo_engine.c",), (FIRMWARE,), 0)
-    return build(project, get_target(target), platform, build_root=build_root, sanitize=sanitize)
-
-
-def demo_layers(data: bytes) -> list[bytes]:
-    """What the demo network's three layers return for int8 inputs."""
-    added = [(byte + index + 128) % 256 - 128 for index, byte in enumerate(memoryview(data).cast("b"))]
-    doubled = [2 * value for value in added]
-    total = (1000 + 65537 * sum(doubled)) & 0xFFFFFFFF
-    count = len(data)
-    return [struct.pack(f"<{count}b", *added), struct.pack(f"<{count}h", *doubled), struct.pack("<I", total)]
 
 
 def demo_inputs(count: int, elements: int = 8, seed: int = 0) -> list[bytes]:

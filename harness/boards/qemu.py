@@ -25,6 +25,7 @@ from harness.toolchains.programs import require_program
 
 _START_TIMEOUT_S = 10.0
 _ACCEPT_STEP_S = 0.02
+_END_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class QemuBoard(Board):
         self._process: BoardProcess | None = None
         self._qmp: Qmp | None = None
         self._port: SocketPort | None = None
+        self._started = False
         self.info = BoardInfo(
             name=f"{platform}-{target}",
             target=target,
@@ -93,24 +95,31 @@ class QemuBoard(Board):
         # go as soon as it has: a connected socket needs no name. /tmp, as a socket's name must be short.
         directory = Path(tempfile.mkdtemp(prefix="qemu-", dir="/tmp"))
         try:
-            with _listener(directory / "uart") as uart, _listener(directory / "qmp") as monitor:
-                self._process = BoardProcess(
-                    [
-                        *(self._program, *self._machine.arguments, "-kernel", str(self._elf)),
-                        *("-display", "none", "-monitor", "none", "-S"),
-                        *("-chardev", f"socket,id=uart,path={directory}/uart", "-serial", "chardev:uart"),
-                        *("-qmp", f"unix:{directory}/qmp"),
-                    ]
-                )
-                process = self._process
-                self._port = SocketPort(self._accept(uart), process.death)
-                self._qmp = Qmp(self._accept(monitor))
-            self._qmp.execute("cont")
-        except BaseException:
-            self.close()
+            return self._start(directory)
+        except PortError:
+            # What QEMU said before it ended tells more than that its sockets are closed.
+            if self._process is not None and self._process.wait(_END_TIMEOUT_S):
+                raise PortError(f"QEMU ended at its start: {self._process.state()}") from None
             raise
         finally:
             shutil.rmtree(directory, ignore_errors=True)
+            if not self._started:
+                self.close()
+
+    def _start(self, directory: Path) -> SocketPort:
+        with _listener(directory / "uart") as uart, _listener(directory / "qmp") as monitor:
+            self._process = BoardProcess(
+                [
+                    *(self._program, *self._machine.arguments, "-kernel", str(self._elf)),
+                    *("-display", "none", "-monitor", "none", "-S"),
+                    *("-chardev", f"socket,id=uart,path={directory}/uart", "-serial", "chardev:uart"),
+                    *("-qmp", f"unix:{directory}/qmp"),
+                ]
+            )
+            self._port = SocketPort(self._accept(uart), self._process.death)
+            self._qmp = Qmp(self._accept(monitor))
+        self._qmp.execute("cont")
+        self._started = True
         return self._port
 
     def reset(self) -> None:
@@ -127,6 +136,7 @@ class QemuBoard(Board):
         if self._process:
             self._process.end()
         self._port = self._qmp = self._process = None
+        self._started = False
 
     def state(self) -> str:
         if self._process is None:
@@ -160,7 +170,7 @@ class QemuBoard(Board):
                 return listener.accept()[0]
             except TimeoutError:
                 if not self._process.running:
-                    raise PortError(f"QEMU ended at its start: {self._process.state()}") from None
+                    raise PortError("QEMU did not connect") from None
                 if time.monotonic() > give_up_s:
                     raise PortError(f"QEMU did not connect within {_START_TIMEOUT_S:.0f} s") from None
 

@@ -75,7 +75,8 @@ class Pipeline:
         self._in_flight: dict[int, Request] = {}
         self._sequence = int.from_bytes(os.urandom(2), "little")
         self._transmission = 0
-        self._frames_floor = 0
+        self._connected = False
+        self._boots_seen = 0
         self._restarts_in_a_row = 0
         self._suspicious = False
         self._ready_seen = False
@@ -105,7 +106,7 @@ class Pipeline:
             LinkError: no common protocol version, or limits too small to work with.
         """
         self._in_flight.clear()
-        self._frames_floor = 0
+        self._connected = False
         give_up_s = time.monotonic() + timeout_s
         interval_s = 0.1
         sent: list[Request] = []
@@ -121,7 +122,7 @@ class Pipeline:
                 if self._take_suspicion():
                     break
         self._in_flight.clear()
-        self._suspicious = False
+        self._suspicious, self._connected = False, True
         if self.max_request_payload < 64 or self.hello.max_payload < 64:
             raise LinkError(
                 f"the device takes payloads of {self.hello.max_payload} bytes in a window of "
@@ -139,7 +140,7 @@ class Pipeline:
         """Sends a request as soon as the window has room. `what` names it in errors."""
         if len(payload) > self.max_request_payload:
             raise LinkError(
-                f"{what} has {len(payload)} bytes, the device takes at most {max(0, self.max_request_payload)}"
+                f"{what} has {len(payload)} bytes, the device takes at most {self.max_request_payload}"
             )
         while not self.has_room(len(payload)):
             self.pump()
@@ -200,12 +201,12 @@ class Pipeline:
         """RESET, and the handshake with the device that comes back."""
         for _ in range(_MAX_RESTARTS):
             self.settle()
-            floor = self._frames_floor
+            boots, self._connected = self._boots_seen, False
             reply = self._call_once(Kind.RESET, b"", "RESET")
             if reply is not None:
                 expect_ok(reply, "RESET")
             hello = self.connect(timeout_s)
-            if reply is not None or hello.frames_seen <= floor:
+            if reply is not None or self._boots_seen > boots:
                 return hello
         raise LinkError(
             f"the device did not restart after {_MAX_RESTARTS} RESET requests", "Reset it by hand"
@@ -300,6 +301,9 @@ class Pipeline:
     def _take(self, frame: Frame) -> None:
         if frame.kind == Kind.READY:
             self._suspicious = self._ready_seen = True
+            self._boots_seen += 1
+            if self._connected:
+                self._count_restart(frame.payload[1] if len(frame.payload) > 1 else 0)
         elif frame.kind == Kind.BAD_FRAME:
             self.statistics.device_bad_frames += 1
             self._suspicious = True
@@ -308,7 +312,6 @@ class Pipeline:
             if request is None or frame.kind != request.kind | REPLY:
                 self.statistics.duplicates += 1
             elif request.kind != Kind.HELLO:
-                self._frames_floor += 1
                 if not request.probe:
                     self._restarts_in_a_row = 0
                 self._answered(request, frame)
@@ -327,19 +330,15 @@ class Pipeline:
         if nonce != request.nonce:
             self.statistics.duplicates += 1
             return False
-        # Each answer since the last HELLO was to one more valid frame of that boot.
-        restarted = hello.frames_seen <= self._frames_floor
-        self.hello, self._frames_floor, self._ready_seen = hello, hello.frames_seen, False
-        if restarted:
-            self._count_restart()
+        self.hello, self._ready_seen = hello, False
         return True
 
-    def _count_restart(self) -> None:
+    def _count_restart(self, boot_reason: int) -> None:
         self.statistics.restarts += 1
         self._restarts_in_a_row += 1
         waiting = [request.what for request in self._in_flight.values() if request.wanted]
         if waiting and self._restarts_in_a_row >= _MAX_RESTARTS:
-            reason = codec.boot_reason_name(self.hello.boot_reason)
+            reason = codec.boot_reason_name(boot_reason)
             raise DeviceError(
                 f"the device restarted {self._restarts_in_a_row} times in a row instead of answering "
                 f"{waiting[0]}; boot reason: {reason}",

@@ -19,6 +19,7 @@ from harness.errors import (
 )
 from harness.link.client import Link
 from harness.link.wirelog import Direction, WireLog, escape, read_wire_log
+from tests.firmware_demo import demo_layers
 from tests.firmware_wire import digest8
 from tests.link_devices import (
     ARTIFACT,
@@ -27,7 +28,6 @@ from tests.link_devices import (
     PythonDevice,
     Restart,
     demo_inputs,
-    demo_layers,
 )
 
 
@@ -246,8 +246,10 @@ def test_another_model_names_both_and_the_remedy() -> None:
     link = connected(PythonDevice(artifact="ab" * 32))
     with pytest.raises(IdentityError) as caught:
         link.expect_identity(artifact=ARTIFACT, model="mnist_mlp", remedy="flash build/x/firmware.elf")
-    expected = "expected model mnist_mlp (artifact 0011223344556677), the device runs demo (artifact abababababababab)"
-    assert str(caught.value) == f"{expected}. flash build/x/firmware.elf"
+    assert str(caught.value) == (
+        "expected model mnist_mlp (artifact 0011223344556677), "
+        "the device runs demo (artifact abababababababab). flash build/x/firmware.elf"
+    )
     with pytest.raises(IdentityError, match="another firmware build"):
         link.expect_identity(artifact="ab" * 32, firmware="0" * 64)
     with pytest.raises(IdentityError, match="for esp32s3, the device's was built for esp32c3"):
@@ -269,7 +271,7 @@ def test_garbage_and_stale_answers_before_the_handshake() -> None:
 
 
 def test_a_port_that_goes_away_tells_what_the_device_said_last() -> None:
-    link = Link(GonePort(PythonDevice(banner=b"abort() was called\n"), reads=1))
+    link = Link(GonePort(PythonDevice(banner=b"abort() was called\n"), reads=2))
     link.connect()
     with pytest.raises(PortError, match=r"(?s)the port is gone\. Attach it again\..*\| abort\(\) was called"):
         link.memory()
