@@ -2,7 +2,7 @@
  * QEMU `-M virt -cpu lowrisc-ibex`: exactly RV32IMC, what ESP32-C2, -C3 and
  * their successors have in common.
  *
- *   qemu-system-riscv32 -M virt -cpu lowrisc-ibex -m 64M -bios none \
+ *   qemu-system-riscv32 -M virt -cpu lowrisc-ibex -m 32M -bios none \
  *       -kernel firmware.elf -icount shift=0 -display none -monitor none \
  *       -chardev socket,id=uart,path=SOCKET -serial chardev:uart
  *
