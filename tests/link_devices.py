@@ -128,6 +128,7 @@ class PythonDevice:
         lowest, highest, _, nonce = struct.unpack("<BBHI", payload)
         if not lowest <= self.version <= highest:
             return 7, bytes([self.version, self.version])
+        self._held_number = None
         limits = struct.pack("<HIII", self.max_payload, self.rx_window, 0x7F, self._frames_seen)
         return 0, struct.pack("<IBB", nonce, self.version, self._reason) + limits
 

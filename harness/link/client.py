@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from harness.boards.base import Port
 from harness.errors import IdentityError, LinkError, UnsupportedError
 from harness.link import codec
-from harness.link.codec import SEND_COUNTS, SEND_DIGESTS, SEND_OUTPUT, Capability, Described, Kind
+from harness.link.codec import SEND_COUNTS, SEND_DIGESTS, SEND_OUTPUT, Capability, Described, Kind, expect_ok
 from harness.link.inference import Ask, Inferences
 from harness.link.messages import (
     DeviceModel,
@@ -22,7 +22,7 @@ from harness.link.messages import (
     MemoryReport,
     WireStatistics,
 )
-from harness.link.pipeline import Pipeline, expect_ok
+from harness.link.pipeline import Pipeline
 from harness.link.wirelog import WireLog
 
 

@@ -12,8 +12,8 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from harness.errors import LinkError
-from harness.link.frames import VERSION
+from harness.errors import DeviceError, LinkError
+from harness.link.frames import VERSION, Frame
 from harness.link.messages import Hello, Identity, LayerInfo, MemoryReport
 from harness.tensors import TensorInfo
 
@@ -93,6 +93,16 @@ def digest8(data: bytes) -> bytes:
 
 def status_name(status: int) -> str:
     return Status(status).name if status in set(Status) else f"status {status}"
+
+
+def expect_ok(frame: Frame, what: str) -> None:
+    """Raises DeviceError for a failed engine, LinkError for any other status but OK."""
+    if frame.status == Status.OK:
+        return
+    said = frame.payload.decode("utf-8", "replace")
+    if frame.status == Status.ENGINE:
+        raise DeviceError(f"the device's engine failed at {what}: {said}")
+    raise LinkError(f"the device refused {what}: {status_name(frame.status)} {said}".rstrip())
 
 
 def boot_reason_name(reason: int) -> str:

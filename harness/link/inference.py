@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from harness.errors import DataError, LinkError
 from harness.link import codec
-from harness.link.codec import ALL_LAYERS, SEND_OUTPUT, InferResult, Kind, Status
+from harness.link.codec import ALL_LAYERS, SEND_OUTPUT, InferResult, Kind, Status, expect_ok
 from harness.link.frames import Frame
 from harness.link.messages import DeviceModel, InferenceReply
-from harness.link.pipeline import Pipeline, Request, expect_ok
+from harness.link.pipeline import Pipeline, Request
 
 _MAX_ATTEMPTS = 5
 _MAX_AHEAD = 256

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from harness.boards.base import Port
 from harness.errors import DeviceError, LinkError, PortError, SilentError
 from harness.link import codec
-from harness.link.codec import REPLY, Kind, Status
+from harness.link.codec import REPLY, Kind, Status, expect_ok
 from harness.link.frames import (
     MIN_BODY_BYTES,
     VERSION,
@@ -405,13 +405,3 @@ class _WithLastWords:
         if isinstance(error, PortError):
             remedy = f"{error.remedy}. {self.last_words()}" if error.remedy else self.last_words()
             raise PortError(error.message, remedy) from error
-
-
-def expect_ok(frame: Frame, what: str) -> None:
-    """Raises DeviceError for a failed engine, LinkError for any other status but OK."""
-    if frame.status == Status.OK:
-        return
-    said = frame.payload.decode("utf-8", "replace")
-    if frame.status == Status.ENGINE:
-        raise DeviceError(f"the device's engine failed at {what}: {said}")
-    raise LinkError(f"the device refused {what}: {codec.status_name(frame.status)} {said}".rstrip())
