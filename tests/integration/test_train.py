@@ -5,12 +5,13 @@ import importlib.util
 import numpy as np
 import pytest
 
-from harness.errors import HarnessError, MissingError, ModelError, OutputError, UsageError
+from harness.errors import DataError, HarnessError, MissingError, ModelError, OutputError, UsageError
 from harness.extras import EXTRAS, install_command
 from harness.model import digests, digits, train
 from harness.model.dataset import Dataset, load_dataset
 from harness.model.reference import KerasReference, OnnxReference, open_reference
 from harness.model.spec import load_model, zoo_directory
+from harness.model.training_job import shifted, without
 from harness.tensors import TensorInfo
 
 HAVE_TENSORFLOW = all(importlib.util.find_spec(module) for module in EXTRAS["keras"])
@@ -119,6 +120,50 @@ def test_a_failed_training_leaves_the_artifacts_alone(tmp_path, monkeypatch):
     left = {path.name for path in (zoo / "mnist_mlp").iterdir()}
     assert left == {"model.toml", "recipe.py", "model.tflite"}
     assert (zoo / "mnist_mlp" / "model.tflite").read_bytes() == b"precious"
+
+
+@pytest.mark.tensorflow
+@needs_tensorflow
+def test_an_interrupted_training_leaves_nothing(tmp_path):
+    def interrupt(line: str) -> None:
+        raise KeyboardInterrupt(line)
+
+    with pytest.raises(KeyboardInterrupt, match="epoch 1/9"):
+        train.train("mnist_mlp", out=tmp_path, epochs=9, progress=interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.tensorflow
+@needs_tensorflow
+def test_the_full_set_without_a_network_says_how_to_go_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    with pytest.raises(DataError) as caught:
+        train.train("mnist_mlp", full=True, out=tmp_path / "out", epochs=1)
+    assert caught.value.message.startswith("The full MNIST set could not be downloaded: ")
+    assert caught.value.remedy.endswith(": harness train mnist_mlp")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_shifted_images_are_moved_by_whole_pixels_up_to_the_limit():
+    image = np.zeros((1, 9, 9), np.uint8)
+    image[0, 4, 4] = 200
+    moved = shifted(np.repeat(image, 500, axis=0), 2, np.random.RandomState(1))
+    assert (moved.shape, moved.dtype) == ((500, 9, 9), np.uint8)
+    assert (moved.sum(axis=(1, 2)) == 200).all()
+    _, rows, columns = np.nonzero(moved)
+    assert set(zip(rows.tolist(), columns.tolist(), strict=True)) == {
+        (row, column) for row in range(2, 7) for column in range(2, 7)
+    }
+
+
+def test_held_out_images_are_taken_out_of_the_full_set(capsys):
+    x = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
+    train_set = digits.Digits(x, np.array([7, 8, 9], np.uint8))
+    kept = without(train_set, digits.Digits(x[1:2], np.array([8], np.uint8)))
+    np.testing.assert_array_equal(kept.x, x[[0, 2]])
+    assert kept.y.tolist() == [7, 9]
+    assert capsys.readouterr().out == "1 of 3 training images are held out: left aside\n"
 
 
 @pytest.mark.skipif(HAVE_TENSORFLOW, reason="the extra keras is installed")

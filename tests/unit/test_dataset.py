@@ -87,7 +87,7 @@ def test_a_vector_input_takes_images(save):
     np.testing.assert_array_equal(q, np.arange(12).reshape(2, 1, 6))
 
 
-@pytest.mark.parametrize("shape", [(5, 3, 2), (5, 7), (6, 5), (5,), ()])
+@pytest.mark.parametrize("shape", [(5, 3, 2), (5, 7), (6, 5), (6, 2), (5,), ()])
 def test_a_wrong_shape_is_refused(save, shape):
     with pytest.raises(DataError, match=r"x has shape .*, expected \(N, 2, 3, 1\)$"):
         load_dataset(save(x=np.zeros(shape, np.int8)), IMAGE)
@@ -252,6 +252,15 @@ def test_random_data_are_set_by_their_seed():
     assert a.inputs[1].dtype == np.float32
     # The stream itself is fixed: a seed in an old record must still mean the same data.
     assert a.inputs[0].ravel()[:6].tolist() == [-91, 107, 12, -56, 127, 9]
+
+
+def test_random_floats_and_bools_stay_in_their_range():
+    flag = TensorInfo("flag", (1, 6), "bool")
+    real, flags = random_dataset([FLOAT, flag], 200, 3).quantised()
+    assert (real.dtype, flags.dtype) == (np.float32, np.bool_)
+    assert -1 <= real.min() < -0.9
+    assert 0.9 < real.max() < 1
+    assert set(flags.ravel().tolist()) == {True, False}
 
 
 def test_random_data_need_a_known_range():

@@ -97,6 +97,11 @@ def test_quantisation_gap_by_hand():
     assert gap.cosine == pytest.approx((24 / 25 + 1) / 2)
 
 
+def test_outputs_of_another_shape_are_not_compared():
+    with pytest.raises(ValueError, match="compared with reference"):
+        quantisation_gap(np.zeros((2, 3)), np.zeros((2, 4)), "onnx")
+
+
 def test_a_single_output_has_no_agreement_and_one_direction():
     gap = quantisation_gap(np.array([[3.0], [4.0]]), np.array([[4.0], [3.0]]), "onnx")
     assert gap.agreement is None

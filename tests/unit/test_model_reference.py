@@ -95,6 +95,17 @@ def test_a_file_that_is_no_onnx_is_refused(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_an_input_that_is_no_number_is_refused(tmp_path):
+    path = write_graph(
+        tmp_path / "text.onnx",
+        [helper.make_node("Identity", ["x"], ["y"])],
+        [("x", TensorProto.STRING, [1, 2])],
+        [("y", TensorProto.STRING, [1, 2])],
+    )
+    with pytest.raises(ModelError, match=r"input x is tensor\(string\), expected tensor\(float\)"):
+        OnnxReference(path)
+
+
 def test_a_model_that_fails_at_run_time_says_so(tmp_path):
     path = write_graph(
         tmp_path / "fails.onnx",
