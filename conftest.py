@@ -8,9 +8,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+    if config.args_source is pytest.Config.ArgsSource.ARGS or config.invocation_params.dir != HERE:
         return
-    if config.getoption("target"):
-        config.args = [str(HERE / "tests" / "hil")]
-    else:
-        config.args = [str(HERE / "tests" / "unit"), str(HERE / "tests" / "integration")]
+    folders = ["hil"] if config.getoption("target") else ["unit", "integration"]
+    config.args = [str(HERE / "tests" / folder) for folder in folders]

@@ -55,7 +55,7 @@ class _Progress:
     result: Result | None = None
     memory: Memory | None = None
     wire: dict[str, int] = field(default_factory=dict)
-    provenance: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     log: Path | None = None
     error: str | None = None
     failures: list[str] = field(default_factory=list)
@@ -84,6 +84,7 @@ class Bench:
         self._artifacts: dict[tuple[str, str], Artifact] = {}
         self._expectations: dict[tuple[str, str], Expectation] = {}
         self._datasets: dict[tuple[str, str], Dataset] = {}
+        self._references: dict[str, tuple[Reference | None, str]] = {}
         self._open: dict[str, _Progress] = {}
         self._closed: dict[str, tuple[ItemRecord, Result | None]] = {}
         self._journal = Journal(self.directory.path / "journal.jsonl")
@@ -147,7 +148,7 @@ class Bench:
         progress.board, reason = choose_board(
             item.target, image, kind=self.settings.board, port=self.settings.port, baud=self.settings.baud
         )
-        progress.provenance["board_reason"] = reason
+        progress.notes.append(reason)
         return progress.board
 
     def deploy(self, item: Item, artifact: Artifact, image: Image | None, board: Board) -> Deployment:
@@ -171,7 +172,7 @@ class Bench:
                 item,
                 artifact,
                 get_runtime(item.runtime).oracle(artifact),
-                self._reference(item.model),
+                self._reference(item.model)[0],
                 image,
                 board,
                 link,
@@ -187,6 +188,9 @@ class Bench:
         item = deployment.item
         progress = self._progress(item)
         expected = self._expectation(item, deployment.artifact)
+        progress.notes.append(f"data: {expected.samples} samples, {expected.data_source}")
+        if why := self._reference(item.model)[1]:
+            progress.notes.append(why)
         try:
             progress.result = deployment.run(expected, report)
             progress.memory = deployment.memory()
@@ -280,21 +284,29 @@ class Bench:
             self._open[item.key] = _Progress(item, time.monotonic())
         return self._open[item.key]
 
-    def _reference(self, model: ModelSpec) -> Reference | None:
-        if self.settings.reference == "none":
-            return None
-        return open_reference(model, self.settings.reference)[0]
+    def _reference(self, model: ModelSpec) -> tuple[Reference | None, str]:
+        """The float model, and why there is none."""
+        if model.name not in self._references:
+            if self.settings.reference == "none":
+                self._references[model.name] = None, "no float reference, as asked"
+            else:
+                self._references[model.name] = open_reference(model, self.settings.reference)
+        return self._references[model.name]
 
     def _expectation(self, item: Item, artifact: Artifact) -> Expectation:
         key = (item.model.name, item.runtime)
         if key not in self._expectations:
             dataset = self._datasets[key] = self._dataset(item.model, artifact)
-            self._expectations[key] = expect(
-                artifact,
-                get_runtime(item.runtime).oracle(artifact),
-                dataset,
-                self._reference(item.model),
-                self.settings.layer_samples,
+            whole = self.settings.data is None and self.settings.samples is None
+            self._expectations[key] = dataclasses.replace(
+                expect(
+                    artifact,
+                    get_runtime(item.runtime).oracle(artifact),
+                    dataset,
+                    self._reference(item.model)[0],
+                    self.settings.layer_samples,
+                ),
+                reference_top1_min=item.model.reference_top1_min if whole else None,
             )
         return self._expectations[key]
 
@@ -322,6 +334,7 @@ class Bench:
             board=progress.board.info.name if progress.board else None,
             error=progress.error,
             failures=tuple(progress.failures),
+            notes=tuple(progress.notes),
             runtime_gap=result.runtime_gap if result else None,
             quantisation_gap=result.quantisation_gap if result else None,
             accuracy=result.accuracy if result else None,
@@ -329,16 +342,13 @@ class Bench:
             memory=progress.memory,
             layers=result.layers if result else (),
             wire=progress.wire,
-            provenance={
-                **progress.provenance,
-                **item_facts(
-                    progress.artifact,
-                    progress.image,
-                    progress.board,
-                    deployment.identity if deployment else None,
-                    result.data_digest if result else None,
-                ),
-            },
+            provenance=item_facts(
+                progress.artifact,
+                progress.image,
+                progress.board,
+                deployment.identity if deployment else None,
+                result.data_digest if result else None,
+            ),
             duration_s=time.monotonic() - progress.started,
             log=self._log_tail(progress.log),
         )

@@ -327,7 +327,7 @@ class Deployment:
             layers=layers,
             samples=samples,
             data_digest=expected.data_digest,
-            reference_top1_min=self.item.model.reference_top1_min,
+            reference_top1_min=expected.reference_top1_min,
         )
 
 

@@ -22,7 +22,8 @@ class Expectation:
 
     `inputs` and `outputs` hold one array per tensor, samples first: (N, *shape).
     `layers` holds, for the first samples only, every layer's output.
-    `reference` is the float model's first output, (N, elements), or None.
+    `reference` is the float model's first output, (N, elements), or None. `reference_top1_min`
+    is what model.toml promises of it, set only for the whole of the model's own test set.
     """
 
     inputs: tuple[Array, ...]
@@ -31,7 +32,9 @@ class Expectation:
     reference: NDArray[np.float32] | None
     reference_name: str
     labels: NDArray[np.int64] | None
+    data_source: str
     data_digest: str
+    reference_top1_min: float | None = None
 
     @property
     def samples(self) -> int:
@@ -62,6 +65,7 @@ def expect(
         reference=scores,
         reference_name=reference.name if reference is not None else "none",
         labels=dataset.labels,
+        data_source=dataset.source,
         data_digest=dataset.digest,
     )
 

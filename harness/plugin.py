@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import shlex
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -47,10 +48,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "tensorflow: needs the extra [keras]")
     target = config.getoption("target", None)
     if not target:
         return
+    # pytest-embedded records its app path with it, on every item.
+    config.addinivalue_line("filterwarnings", "ignore:record_xml_attribute is an experimental feature")
     if config.pluginmanager.has_plugin("labgrid"):
         raise pytest.UsageError(
             "labgrid's pytest plugin is active; it and pytest-embedded both define the fixture `target`, "
@@ -62,12 +64,32 @@ def pytest_configure(config: pytest.Config) -> None:
             target=target,
             port=config.getoption("port", None),
             baud=config.getoption("baud", None),
-            root=config.rootpath,
+            root=_project_directory(config),
         )
-        command = shlex.join(["pytest", *config.invocation_params.args])
-        config.stash[_BENCH] = Bench(settings, reports_root=config.rootpath / "reports", command=command)
+        command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
+        config.stash[_BENCH] = Bench(
+            settings, reports_root=_project_directory(config) / "reports", command=command
+        )
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _project_directory(config: pytest.Config) -> Path:
+    """Where pytest was started, unless an ini file above it says that the project begins there.
+
+    Not `config.rootpath`: before it knows our options pytest takes every existing path on the
+    command line for a test path, so `--model /elsewhere/x.tflite` moves the root directory.
+    """
+    started = config.invocation_params.dir
+    if config.inipath is not None and started.is_relative_to(config.inipath.parent):
+        return config.inipath.parent
+    return started
+
+
+def _unread_ini(config: pytest.Config) -> Path | None:
+    """This directory's pytest.ini, when pytest has read another or none."""
+    ini = config.invocation_params.dir / "pytest.ini"
+    return ini if ini.is_file() and config.inipath != ini else None
 
 
 def _option_text(config: pytest.Config, option: Option) -> str:
@@ -81,7 +103,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         return []
     models = ", ".join(model.name for model in bench.models)
     targets = ", ".join(target.id for target in bench.targets)
-    return [f"harness: {models} on {targets}; report in {bench.directory.path}"]
+    lines = [f"harness: {models} on {targets}; report in {bench.directory.path}"]
+    if unread := _unread_ini(config):
+        lines.append(f"harness: pytest did not read {unread}; write --model=PATH, not --model PATH")
+    return lines
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

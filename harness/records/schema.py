@@ -115,7 +115,8 @@ class ItemRecord:
     """target x model x runtime: verdict, figures and provenance.
 
     `outcome` is passed, failed (a measurement is wrong) or error (the run broke;
-    `error` says why and everything not reached is None).
+    `error` says why and everything not reached is None). `notes` say in a sentence each what a
+    reader must know to read the figures: which board and why, what data, why no float reference.
     """
 
     target: str
@@ -127,6 +128,7 @@ class ItemRecord:
     board: str | None = None
     error: str | None = None
     failures: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     runtime_gap: RuntimeGap | None = None
     quantisation_gap: QuantisationGap | None = None
     accuracy: Accuracy | None = None

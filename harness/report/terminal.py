@@ -99,6 +99,10 @@ def _print_block(console: Console, item: ItemRecord) -> None:
             console,
             Padding(Text(reason, "red"), (0, 0, 0, 2)) if console.is_terminal else Text(f"  {reason}"),
         )
+    for note in item.notes:
+        _print(
+            console, Padding(Text(plain(note), "dim"), (0, 0, 0, 2)) if console.is_terminal else Text(f"  {plain(note)}")
+        )
     for name, value in _block_lines(item):
         line = Text(f"{name:<18}{value}")
         _print(console, Padding(line, (0, 0, 0, 2)) if console.is_terminal else Text("  ") + line)
@@ -111,7 +115,7 @@ def _block_lines(item: ItemRecord) -> Iterator[tuple[str, str]]:
     if item.quantisation_gap:
         gap = item.quantisation_gap
         yield "quantisation gap", f"agreement {percent(gap.agreement)}, max |Δ| {small(gap.max_abs)}"
-    if item.accuracy:
+    if item.accuracy and item.accuracy.device is not None:
         yield "top-1", "device {}, oracle {}, float {}".format(*_top1(item))
     if item.counts:
         yield "per inference", plain(count_range(item))
