@@ -6,7 +6,7 @@ import random
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.link.frames import (
@@ -20,6 +20,9 @@ from harness.link.frames import (
     encoded_limit,
     payload_limit,
 )
+
+# A loaded machine is no failure.
+unhurried = settings(deadline=None)
 
 # Half the bytes zero or one, and runs around the 254-byte block, are where COBS goes wrong.
 payloads = st.one_of(
@@ -55,6 +58,7 @@ def test_cobs_vectors(plain: str, encoded: str) -> None:
     assert cobs_decode(bytes.fromhex(encoded)) == bytes.fromhex(plain)
 
 
+@unhurried
 @given(payloads)
 def test_cobs_round_trip(data: bytes) -> None:
     encoded = cobs_encode(data)
@@ -63,6 +67,7 @@ def test_cobs_round_trip(data: bytes) -> None:
     assert cobs_decode(encoded) == data
 
 
+@unhurried
 @given(st.binary(max_size=600))
 def test_cobs_decode_never_raises(data: bytes) -> None:
     cobs_decode(data)
@@ -74,17 +79,20 @@ def test_frame_on_the_wire_is_what_the_page_says() -> None:
     assert wire == b"\0" + cobs_encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\0"
 
 
+@unhurried
 @given(st.integers(0, 65535))
 def test_limits_agree(payload_bytes: int) -> None:
     assert payload_limit(encoded_limit(payload_bytes)) >= payload_bytes
     assert encoded_limit(payload_limit(payload_bytes + 20)) <= payload_bytes + 20
 
 
+@unhurried
 @given(payloads)
 def test_encoded_limit_holds(payload: bytes) -> None:
     assert len(encode_frame(Frame(1, 1, payload))) <= encoded_limit(len(payload))
 
 
+@unhurried
 @given(st.lists(frames, max_size=5), st.randoms(use_true_random=False))
 def test_any_split_gives_the_same_frames(sent: list[Frame], rng: random.Random) -> None:
     wire = b"".join(encode_frame(frame) for frame in sent)
@@ -96,6 +104,7 @@ def test_any_split_gives_the_same_frames(sent: list[Frame], rng: random.Random) 
     assert got == sent
 
 
+@unhurried
 @given(st.lists(st.tuples(frames, st.binary(max_size=60)), max_size=6))
 def test_garbage_between_frames_costs_no_frame(parts: list[tuple[Frame, bytes]]) -> None:
     reader = FrameReader()
@@ -103,6 +112,7 @@ def test_garbage_between_frames_costs_no_frame(parts: list[tuple[Frame, bytes]])
     assert [item for item in got if isinstance(item, Frame)] == [frame for frame, _ in parts]
 
 
+@unhurried
 @given(st.lists(frames, min_size=3, max_size=3), st.data())
 def test_damage_costs_only_the_frame_it_hit(sent: list[Frame], data: st.DataObject) -> None:
     wires = [bytearray(encode_frame(frame)) for frame in sent]
@@ -121,6 +131,7 @@ def test_damage_costs_only_the_frame_it_hit(sent: list[Frame], data: st.DataObje
     assert got[1:-1] in ([], [sent[1]])
 
 
+@unhurried
 @given(st.lists(st.binary(max_size=80), max_size=20))
 def test_reader_loses_no_byte_of_text(pieces: list[bytes]) -> None:
     reader, got = FrameReader(), []
@@ -172,6 +183,7 @@ def test_work_is_linear_in_the_bytes_fed() -> None:
     assert Counting.scanned <= 20_000 * 1024
 
 
+@unhurried
 @given(frames)
 def test_another_length_than_decoded_is_refused(frame: Frame) -> None:
     body = cobs_decode(encode_frame(frame)[1:-1])
