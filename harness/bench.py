@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.boards import choose_board
+from harness.boards import check_choice, choose_board
 from harness.boards.base import Board
 from harness.deployment import Deployment, Result
 from harness.errors import HarnessError, ModelError, UsageError
@@ -71,9 +71,11 @@ class Bench:
     def __init__(self, settings: Settings, *, reports_root: Path, command: str) -> None:
         self.settings = settings
         self.targets = tuple(get_target(name) for name in settings.targets)
+        check_choice(settings.board, settings.port)
         names = [name for given in settings.models for name in (zoo() if given == "zoo" else [given])]
         self._models = {name: load_model(name) for name in dict.fromkeys(names)}
         self.models = tuple(self._models.values())
+        _check_names(self._models)
         for name in settings.runtimes:
             get_runtime(name)
         self.directory = RunDirectory.create(reports_root, settings.report_dir)
@@ -87,7 +89,9 @@ class Bench:
         self._references: dict[str, tuple[Reference | None, str]] = {}
         self._open: dict[str, _Progress] = {}
         self._closed: dict[str, tuple[ItemRecord, Result | None]] = {}
-        self._journal = Journal(self.directory.path / "journal.jsonl")
+        journal = self.directory.path / "journal.jsonl"
+        journal.unlink(missing_ok=True)
+        self._journal = Journal(journal)
         self._journal.write_run(self.run_record())
 
     # What names mean.
@@ -127,14 +131,32 @@ class Bench:
         progress.artifact = self._artifacts[key]
         return progress.artifact
 
+    def expectation(self, item: Item, artifact: Artifact) -> Expectation:
+        """Station 2: the item's data and what a correct device answers to them."""
+        key = (item.model.name, item.runtime)
+        if key not in self._expectations:
+            dataset = self._datasets[key] = self._dataset(item.model, artifact)
+            whole = self.settings.data is None and self.settings.samples is None
+            self._expectations[key] = dataclasses.replace(
+                expect(
+                    artifact,
+                    get_runtime(item.runtime).oracle(artifact),
+                    dataset,
+                    self._reference(item.model)[0],
+                    self.settings.layer_samples,
+                ),
+                reference_top1_min=item.model.reference_top1_min if whole else None,
+            )
+        return self._expectations[key]
+
     def project(self, item: Item, artifact: Artifact) -> Project:
-        """Station 2: the firmware source tree."""
+        """Station 3: the firmware source tree."""
         name = f"{artifact.name}-{item.runtime}-{item.kernels}-{artifact.digest[:12]}"
         directory = self.settings.build_root / "projects" / name
         return get_runtime(item.runtime).generate(artifact, item.kernels, directory)
 
     def image(self, item: Item, project: Project) -> Image | None:
-        """Station 3: the built firmware; None when an attached board already runs its own."""
+        """Station 4: the built firmware; None when an attached board already runs its own."""
         progress = self._progress(item)
         if self._attached:
             return None
@@ -143,7 +165,7 @@ class Bench:
         return progress.image
 
     def board(self, item: Item, image: Image | None) -> Board:
-        """Station 4: the board the image runs on; not started yet."""
+        """Station 5: the board the image runs on; not started yet."""
         progress = self._progress(item)
         progress.board, reason = choose_board(
             item.target, image, kind=self.settings.board, port=self.settings.port, baud=self.settings.baud
@@ -152,7 +174,7 @@ class Bench:
         return progress.board
 
     def deploy(self, item: Item, artifact: Artifact, image: Image | None, board: Board) -> Deployment:
-        """Station 5: board started, device found, identity checked."""
+        """Station 6: board started, device found, identity checked."""
         progress = self._progress(item)
         logs = self.directory.path / "items" / item.key
         logs.mkdir(parents=True, exist_ok=True)
@@ -183,11 +205,12 @@ class Bench:
             raise
         return progress.deployment
 
-    def run(self, deployment: Deployment, report: Progress | None = None) -> Result:
-        """Station 6: all samples, compared."""
+    def run(
+        self, deployment: Deployment, expected: Expectation, report: Progress | None = None
+    ) -> Result:
+        """Station 7: all samples, compared."""
         item = deployment.item
         progress = self._progress(item)
-        expected = self._expectation(item, deployment.artifact)
         progress.notes.append(f"data: {expected.samples} samples, {expected.data_source}")
         if why := self._reference(item.model)[1]:
             progress.notes.append(why)
@@ -214,8 +237,9 @@ class Bench:
     def run_item(self, item: Item, report: Progress | None = None) -> ItemRecord:
         """The whole flow for one item. A HarnessError ends the item, not the run."""
         try:
+            expected = self.expectation(item, self.artifact(item))
             with self.deployments() as start:
-                self.run(start(item), report)
+                self.run(start(item), expected, report)
         except HarnessError as error:
             self.failed(item, error)
         return self.close_item(item)
@@ -293,23 +317,6 @@ class Bench:
                 self._references[model.name] = open_reference(model, self.settings.reference)
         return self._references[model.name]
 
-    def _expectation(self, item: Item, artifact: Artifact) -> Expectation:
-        key = (item.model.name, item.runtime)
-        if key not in self._expectations:
-            dataset = self._datasets[key] = self._dataset(item.model, artifact)
-            whole = self.settings.data is None and self.settings.samples is None
-            self._expectations[key] = dataclasses.replace(
-                expect(
-                    artifact,
-                    get_runtime(item.runtime).oracle(artifact),
-                    dataset,
-                    self._reference(item.model)[0],
-                    self.settings.layer_samples,
-                ),
-                reference_top1_min=item.model.reference_top1_min if whole else None,
-            )
-        return self._expectations[key]
-
     def _dataset(self, model: ModelSpec, artifact: Artifact) -> Dataset:
         source = self.settings.data or model.test
         if source is None:
@@ -358,6 +365,14 @@ class Bench:
         if path is None or not path.is_file():
             return None
         return path.read_text(encoding="utf-8", errors="replace")[-size_bytes:]
+
+
+def _check_names(models: dict[str, ModelSpec]) -> None:
+    """Records go by model name: two files of one name would be one model."""
+    first: dict[str, str] = {}
+    for given, spec in models.items():
+        if (other := first.setdefault(spec.name, given)) != given:
+            raise UsageError(f"{other} and {given} are both called {spec.name}", "Rename one of the files")
 
 
 def load_artifact(model: ModelSpec, runtime: str) -> Artifact:

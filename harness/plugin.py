@@ -19,6 +19,7 @@ from harness.bench import Bench, Item
 from harness.boards.base import Board
 from harness.deployment import Deployment, Result
 from harness.errors import HarnessError
+from harness.expectation import Expectation
 from harness.model.spec import ModelSpec
 from harness.progress import ProgressLine
 from harness.report import render_table
@@ -175,6 +176,12 @@ def artifact(bench: Bench, harness_item: Item) -> Artifact:
 
 
 @pytest.fixture
+def expectation(bench: Bench, harness_item: Item, artifact: Artifact) -> Expectation:
+    """The item's data, and what a correct device and the float model answer to them."""
+    return bench.expectation(harness_item, artifact)
+
+
+@pytest.fixture
 def project(bench: Bench, harness_item: Item, artifact: Artifact) -> Project:
     """The firmware source tree generated for it."""
     return bench.project(harness_item, artifact)
@@ -202,10 +209,15 @@ def deployment(
 
 
 @pytest.fixture
-def result(request: pytest.FixtureRequest, bench: Bench, deployment: Deployment) -> Result:
-    """All samples sent, answers collected and compared with oracle and float reference."""
+def result(
+    request: pytest.FixtureRequest, bench: Bench, expectation: Expectation, deployment: Deployment
+) -> Result:
+    """All samples sent, answers collected and compared with oracle and float reference.
+
+    The data come before the deployment, so that bad ones are refused before anything is built.
+    """
     progress = ProgressLine(deployment.item.key, _ReporterWriter(request.config))
-    return bench.run(deployment, progress)
+    return bench.run(deployment, expectation, progress)
 
 
 @pytest.fixture

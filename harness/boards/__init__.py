@@ -1,3 +1,5 @@
-from harness.boards.choose import choose_board
+"""Boards: what runs an image and has a UART, and the choice among them."""
 
-__all__ = ["choose_board"]
+from harness.boards.choose import check_choice, choose_board
+
+__all__ = ["check_choice", "choose_board"]

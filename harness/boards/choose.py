@@ -16,6 +16,18 @@ from harness.toolchains.base import Image
 KINDS = ("auto", "qemu", "host", "serial", "silicon")
 
 
+def check_choice(kind: str, port: str | None) -> None:
+    """Raises UsageError for a kind of board and a port that do not go together; opens nothing."""
+    if kind not in KINDS:
+        raise UsageError(f"expected --board to be one of {', '.join(KINDS)}, got {kind!r}")
+    if kind in ("serial", "silicon") and not port:
+        raise UsageError(f"--board {kind} needs the port of an attached board", "Add --port /dev/ttyUSB0")
+    if kind in ("qemu", "host") and port:
+        raise UsageError(
+            f"--board {kind} does not use a port, but --port {port} was given", "Drop one of them"
+        )
+
+
 def choose_board(
     target: Target,
     image: Image | None,
@@ -34,23 +46,14 @@ def choose_board(
         UsageError: an unknown kind, no port for an attached board, or no image for an emulator.
         MissingError: QEMU is not installed.
     """
-    if kind not in KINDS:
-        raise UsageError(f"expected --board to be one of {', '.join(KINDS)}, got {kind!r}")
-    if kind in ("serial", "silicon") or (kind == "auto" and port):
-        if not port:
-            raise UsageError(
-                f"--board {kind} needs the port of a board with {target.name}", "Add --port /dev/ttyUSB0"
-            )
+    check_choice(kind, port)
+    if port:
         if kind == "silicon":
             return (
                 SerialBoard(target.id, port, baud, fidelity="silicon"),
                 f"{target.id}: real silicon on {port}",
             )
         return SerialBoard(target.id, port, baud), f"{target.id}: the board on {port}"
-    if port:
-        raise UsageError(
-            f"--board {kind} does not use a port, but --port {port} was given", "Drop one of them"
-        )
     if image is None:
         raise UsageError(f"--board {kind} needs a built image", "Build the item first")
     if kind == "host":

@@ -98,7 +98,9 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
         if kind not in ARTIFACT_KINDS:
             kinds = ", ".join(f".{kind}" for kind in ARTIFACT_KINDS)
             raise UsageError(f"{path}: expected a model file ({kinds}) or a directory with model.toml")
-        return ModelSpec(name=path.stem, artifacts={kind: path.resolve()})
+        # Many a file is just called model.tflite; its folder says more.
+        name = path.resolve().parent.name if path.stem == "model" else path.stem
+        return ModelSpec(name=name, artifacts={kind: path.resolve()})
     near = difflib.get_close_matches(name, zoo(), n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
     what = "no such file" if kind in ARTIFACT_KINDS or "/" in name else "no such model"
