@@ -2,7 +2,8 @@
  * A network small enough to check by hand, for tests of the firmware alone:
  * input int8[8]; layer 0 adds the index to each element, layer 1 doubles,
  * layer 2 sums in 64 bits and keeps the low 32. An input that starts with 127
- * fails; with 126 it spoils initialised data, until a reset; with 125 it traps.
+ * fails; with 126 it spoils initialised data, until a reset; with 125 it traps; with
+ * 124 it needs more stack than there is.
  */
 #include "engine.h"
 
@@ -94,6 +95,16 @@ static void trap(void) {
 #endif
 }
 
+/* As much as the whole stack, on top of what is in use; the lowest 1000 bytes are written to. */
+__attribute__((noinline)) static void overflow_stack(void) {
+#if defined(__riscv) || defined(__XTENSA__)
+    volatile uint8_t deep[32 * 1024];
+    for (int i = 0; i < 1000; i++)
+        deep[i] = 0;
+    (void)deep[0];
+#endif
+}
+
 const char *engine_invoke(uint16_t count, engine_observer observer, void *context) {
     if (in[0] == 127)
         return "the demo network refuses 127";
@@ -101,6 +112,8 @@ const char *engine_invoke(uint16_t count, engine_observer observer, void *contex
         bias = 0;
     if (in[0] == 125)
         trap();
+    if (in[0] == 124)
+        overflow_stack();
     for (int i = 0; i < ELEMENTS; i++)
         added[i] = (int8_t)(in[i] + i);
     spin();

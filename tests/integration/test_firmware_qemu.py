@@ -107,3 +107,12 @@ def test_a_trap_leaves_a_line_and_the_next_boot_knows(platform: str, build_root:
         board.reset()
         assert device.ready() == PANIC
         assert device.infer(DATA).output == demo_layers(DATA)[-1]
+
+
+def test_a_stack_overflow_is_noticed(platform: str, build_root: Path) -> None:
+    with running(build_demo(platform, build_root)) as (board, device):
+        device.ready()
+        device.send(encode(INFER, infer_payload(b"\x7c" + bytes(7))))
+        device.wait_for_text(b"PANIC stack_overflow_below=0x")
+        board.reset()
+        assert device.ready() == PANIC

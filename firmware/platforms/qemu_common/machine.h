@@ -16,7 +16,7 @@ void machine_reset(void) __attribute__((noreturn));
 /* Sleeps with every interrupt off. */
 void machine_halt(void) __attribute__((noreturn));
 
-/* Called by the trap vectors. Writes one line of text on the UART and halts:
+/* For traps and whatever else cannot go on. Writes one line of text on the UART and halts:
  * the emulator stays up, so that the host sees the line, then silence. */
 void panic(const char *const names[3], const uint32_t values[3]) __attribute__((noreturn));
 

@@ -105,6 +105,16 @@ uint32_t platform_get_baud(void) {
     return baud;
 }
 
+/* The stack ends in static RAM: better a line now than a wrong result later. */
+void platform_measure_end(void) {
+    static const char *const names[3] = {"stack_overflow_below", "stack_top", "found"};
+    if (_stack_bottom[0] != STACK_PAINT) {
+        const uint32_t values[3] = {(uint32_t)(uintptr_t)_stack_bottom, (uint32_t)(uintptr_t)_stack_top,
+                                    _stack_bottom[0]};
+        panic(names, values);
+    }
+}
+
 void platform_get_memory(platform_memory *memory) {
     const uint32_t *word = _stack_bottom;
     while (word < _stack_top && *word == STACK_PAINT)

@@ -91,9 +91,6 @@ void machine_halt(void) {
 void platform_measure_begin(void) {
 }
 
-void platform_measure_end(void) {
-}
-
 uint64_t platform_count(void) {
     uint32_t high, low, again;
     do {

@@ -123,9 +123,6 @@ void platform_measure_begin(void) {
     wake_in(CARRY_OVER_TICKS);
 }
 
-void platform_measure_end(void) {
-}
-
 uint64_t platform_count(void) {
     uint32_t before = mask_interrupts();
     uint64_t now = carry_over();
