@@ -23,8 +23,9 @@ ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",
     "KERAS_BACKEND": "tensorflow",
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    # oneDNN picks its kernels by the CPU it finds, and with them the rounding of every sum. Even
-    # when it is off, TensorFlow multiplies matrices with it: AVX2 is what all x86-64 CPUs share.
+    # oneDNN picks its kernels by the CPU it finds, and with them the rounding of every sum; even
+    # when it is off, TensorFlow multiplies matrices with it. This removes one difference between
+    # CPUs, not all: models/README.md.
     "TF_ENABLE_ONEDNN_OPTS": "0",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "TF_NUM_INTRAOP_THREADS": "1",

@@ -117,7 +117,7 @@ def _export(model: Any, spec: ModelSpec, out: Path) -> None:
         input_signature=[signature],
         opset=ONNX_OPSET,
     )
-    graph.doc_string = ""
+    _number_constants(graph.graph)
     (out / names["onnx"]).write_bytes(graph.SerializeToString())
     # A clone was never compiled: the optimiser's moments would triple the file.
     clone = tf.keras.models.clone_model(model)
@@ -125,6 +125,23 @@ def _export(model: Any, spec: ModelSpec, out: Path) -> None:
     clone.save(out / names["keras"])
     _drop_timestamps(out / names["keras"])
     digests.write_sums(out, list(names.values()))
+
+
+def _number_constants(graph: Any) -> None:
+    """Names and orders the constants that tf2onnx folded by their first use; its own numbers
+    depend on where objects lie in memory, and would change the bytes from run to run.
+    """
+    constants = {constant.name: constant for constant in graph.initializer}
+    used = dict.fromkeys(name for node in graph.node for name in node.input if name in constants)
+    renamed = {name: f"constant_{index}" if "__" in name else name for index, name in enumerate(used)}
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+    ordered = [constants[name] for name in used]
+    for constant in ordered:
+        constant.name = renamed[constant.name]
+    ordered = [type(constant).FromString(constant.SerializeToString()) for constant in ordered]
+    del graph.initializer[:]
+    graph.initializer.extend(ordered)
 
 
 def _calibration(spec: ModelSpec) -> NDArray[np.float32]:
