@@ -182,7 +182,8 @@ class _Tree:
         self.sources = sorted((*own, *(path.resolve() for path in project.sources)), key=self.label)
         include_dirs = [firmware, firmware / "core"]
         include_dirs += [path for folder in platforms for path in (folder, folder / "include")]
-        include_dirs += [path.resolve() for path in project.include_dirs]
+        self.project_include_dirs = [path.resolve() for path in project.include_dirs]
+        include_dirs += self.project_include_dirs
         self.include_dirs = [path for path in dict.fromkeys(include_dirs) if path.is_dir()]
 
     def label(self, path: Path) -> str:
@@ -194,6 +195,8 @@ class _Tree:
     def digest(self, settings: Iterable[str]) -> str:
         """SHA-256, hex, over the settings and over every source and header by name and content."""
         headers = {path for folder in self.include_dirs for path in folder.glob("*.h")}
+        for folder in self.project_include_dirs:
+            headers |= {path for path in folder.rglob("*") if path.suffix in (".h", ".inc")}
         files = {*self.sources, *headers, *([self.linker_script] if self.linker_script else [])}
         total = hashlib.sha256("\0".join(settings).encode())
         for path in sorted(files, key=self.label):

@@ -78,7 +78,8 @@ def test_everything_that_is_built_from_is_in_the_digest(project: Project, tmp_pa
     def digest(**options: dict[str, str]) -> str:
         return build_riscv(project, tmp_path / "out", **options).digest
 
-    header = project.include_dirs[0] / "shape.h"
+    header = project.include_dirs[0] / "below" / "shape.h"
+    header.parent.mkdir()
     digests = [digest(), digest(defines={"LINK_MAX_PAYLOAD": "1024"})]
     header.write_text("/* none uses it yet */\n")
     digests.append(digest())
