@@ -117,7 +117,7 @@ def _export(model: Any, spec: ModelSpec, out: Path) -> None:
         input_signature=[signature],
         opset=ONNX_OPSET,
     )
-    _number_constants(graph.graph)
+    number_constants(graph.graph)
     (out / names["onnx"]).write_bytes(graph.SerializeToString())
     # A clone was never compiled: the optimiser's moments would triple the file.
     clone = tf.keras.models.clone_model(model)
@@ -127,7 +127,7 @@ def _export(model: Any, spec: ModelSpec, out: Path) -> None:
     digests.write_sums(out, list(names.values()))
 
 
-def _number_constants(graph: Any) -> None:
+def number_constants(graph: Any) -> None:
     """Names and orders the constants that tf2onnx folded by their first use; its own numbers
     depend on where objects lie in memory, and would change the bytes from run to run.
     """

@@ -4,6 +4,7 @@ import importlib.util
 
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 from harness.errors import DataError, HarnessError, MissingError, ModelError, OutputError, UsageError
 from harness.extras import EXTRAS, install_command
@@ -11,7 +12,7 @@ from harness.model import digests, digits, train
 from harness.model.dataset import Dataset, load_dataset
 from harness.model.reference import KerasReference, OnnxReference, open_reference
 from harness.model.spec import load_model, zoo_directory
-from harness.model.training_job import shifted, without
+from harness.model.training_job import number_constants, shifted, without
 from harness.tensors import TensorInfo
 
 HAVE_TENSORFLOW = all(importlib.util.find_spec(module) for module in EXTRAS["keras"])
@@ -155,6 +156,24 @@ def test_shifted_images_are_moved_by_whole_pixels_up_to_the_limit():
     assert set(zip(rows.tolist(), columns.tolist(), strict=True)) == {
         (row, column) for row in range(2, 7) for column in range(2, 7)
     }
+
+
+def test_the_names_and_order_of_folded_constants_do_not_reach_the_file():
+    def graph(shape: str, weights: str, order: list[int]):
+        arrays = [(shape, np.array([1, 4])), (weights, np.eye(4, dtype=np.float32))]
+        nodes = [
+            helper.make_node("Reshape", ["input", shape], ["flat"]),
+            helper.make_node("MatMul", ["flat", weights], ["output"]),
+        ]
+        constants = [numpy_helper.from_array(array, name) for name, array in arrays]
+        return helper.make_graph(nodes, "graph", [], [], [constants[index] for index in order])
+
+    one, other = graph("fold__20", "fold__7", [0, 1]), graph("fold__3", "fold__21", [1, 0])
+    number_constants(one)
+    number_constants(other)
+    assert one.SerializeToString() == other.SerializeToString()
+    assert [list(node.input) for node in one.node] == [["input", "constant_0"], ["flat", "constant_1"]]
+    assert numpy_helper.to_array(one.initializer[1]).tolist() == np.eye(4).tolist()
 
 
 def test_held_out_images_are_taken_out_of_the_full_set(capsys):
