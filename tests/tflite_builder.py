@@ -105,8 +105,8 @@ class ModelBuilder:
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
-    def build(self, outputs: Sequence[int]) -> bytes:
-        """The file's bytes."""
+    def build(self, outputs: Sequence[int], subgraphs: int = 1, version: int = 3) -> bytes:
+        """The file's bytes; more than one subgraph repeats the first."""
         builder = flatbuffers.Builder(1024)
         codes = sorted({operator.op for operator in self.operators})
         buffers = [self._buffer(builder, None)]
@@ -123,9 +123,9 @@ class ModelBuilder:
         model = _table(
             builder,
             "Model",
-            Version=3,
+            Version=version,
             OperatorCodes=_offsets(builder, [self._code(builder, code) for code in codes]),
-            Subgraphs=_offsets(builder, [subgraph]),
+            Subgraphs=_offsets(builder, [subgraph] * subgraphs),
             Buffers=_offsets(builder, buffers),
         )
         builder.Finish(model, file_identifier=b"TFL3")

@@ -6,12 +6,12 @@ that a kernel in Python reads like the C it becomes. Knows no operator.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH = 100
+WIDTH = 110
 C_TYPES = {
     "int8": "int8_t",
     "uint8": "uint8_t",
@@ -28,9 +28,10 @@ def loop(variable: str, end: int | str, start: int | str = 0) -> str:
     return f"for (int32_t {variable} = {start}; {variable} < {end}; {variable}++) {{"
 
 
-def enum(**values: int) -> list[str]:
-    """Named integer constants, local to a function."""
-    return ["enum {", *(f"{name} = {value}," for name, value in values.items()), "};", ""]
+def enum(*groups: Mapping[str, int]) -> list[str]:
+    """Named integer constants, local to a function; one line for each group."""
+    lines = [", ".join(f"{name} = {value}" for name, value in group.items()) for group in groups if group]
+    return ["enum {", *(f"{line}," for line in lines[:-1]), *lines[-1:], "};", ""]
 
 
 def fill(items: Iterable[str], indent: str = "    ") -> list[str]:

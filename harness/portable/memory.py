@@ -1,8 +1,8 @@
 """Where each activation tensor lies in the arena: a static plan that reuses memory.
 
-Greedy by size: the largest buffer first, each at the lowest offset that no buffer
-alive at the same time occupies. Not optimal, so the plan also states a lower bound:
-the most bytes that are alive at once.
+Greedy: buffers are placed one by one, largest first and in a few other orders, each at
+the lowest offset that no buffer alive at the same time occupies. Not always optimal, so
+the plan also states a lower bound: the most bytes that are alive at once.
 """
 
 from __future__ import annotations
@@ -42,29 +42,43 @@ def overlap_in_time(a: Buffer, b: Buffer) -> bool:
 
 
 def plan_memory(buffers: Sequence[Buffer]) -> MemoryPlan:
-    """Offsets for `buffers` such that none overlaps another while both are alive."""
+    """Offsets for `buffers` such that none overlaps another while both are alive.
+
+    Each order that tends to do well is tried, the best result taken.
+    """
+    indices = range(len(buffers))
+    alive = [_bytes_alive(buffers, buffer.first) for buffer in buffers]
+    # The most bytes alive at once at any step that a buffer lives through.
+    busiest = [max(alive[j] for j in indices if overlap_in_time(buffers[i], buffers[j])) for i in indices]
+    orders = (
+        sorted(indices, key=lambda i: (-buffers[i].size_bytes, buffers[i].first, i)),
+        sorted(indices, key=lambda i: (buffers[i].first - buffers[i].last, -buffers[i].size_bytes, i)),
+        sorted(indices, key=lambda i: (-busiest[i], -buffers[i].size_bytes, i)),
+        sorted(indices, key=lambda i: (buffers[i].first, -buffers[i].size_bytes, i)),
+    )
+    peak_bytes, offsets = min((_place(buffers, order) for order in orders), key=lambda placed: placed[0])
+    return MemoryPlan(tuple(offsets), peak_bytes, max(alive, default=0))
+
+
+def _place(buffers: Sequence[Buffer], order: Sequence[int]) -> tuple[int, list[int]]:
+    """Peak and offsets when buffers are placed in `order`, each as low as it fits."""
     offsets = [0] * len(buffers)
     placed: list[int] = []
-    for index in sorted(range(len(buffers)), key=lambda i: (-buffers[i].size_bytes, buffers[i].first, i)):
-        buffer = buffers[index]
+    peak_bytes = 0
+    for index in order:
+        size_bytes = align(buffers[index].size_bytes)
         offset = 0
-        neighbours = [other for other in placed if overlap_in_time(buffer, buffers[other])]
+        neighbours = [other for other in placed if overlap_in_time(buffers[index], buffers[other])]
         for other in sorted(neighbours, key=lambda i: offsets[i]):
-            if offsets[other] - offset >= align(buffer.size_bytes):
+            if offsets[other] - offset >= size_bytes:
                 break
             offset = max(offset, offsets[other] + align(buffers[other].size_bytes))
         offsets[index] = offset
         placed.append(index)
-    ends = (offset + align(buffer.size_bytes) for offset, buffer in zip(offsets, buffers, strict=True))
-    return MemoryPlan(tuple(offsets), max(ends, default=0), _lower_bound(buffers))
+        peak_bytes = max(peak_bytes, offset + size_bytes)
+    return peak_bytes, offsets
 
 
-def _lower_bound(buffers: Sequence[Buffer]) -> int:
-    """Bytes alive at the busiest step; it is one at which some buffer begins."""
-    return max(
-        (
-            sum(align(other.size_bytes) for other in buffers if other.first <= buffer.first <= other.last)
-            for buffer in buffers
-        ),
-        default=0,
-    )
+def _bytes_alive(buffers: Sequence[Buffer], step: int) -> int:
+    """Bytes of all buffers that `step` finds alive."""
+    return sum(align(buffer.size_bytes) for buffer in buffers if buffer.first <= step <= buffer.last)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from harness.portable.c_text import C_TYPES, comment_text, fill, layout, literals, string
+from harness.portable.c_text import C_TYPES, WIDTH, comment_text, fill, layout, literals, string
 from harness.portable.graph import Tensor
 from harness.portable.plan import Plan
 from harness.portable.step import Alias, Step
@@ -42,10 +42,10 @@ def model_source(plan: Plan, identity: Identity) -> str:
         f" * {plan.memory.lower_bound_bytes} are alive at once, so no plan could need less.",
         f" * Weights and tables: {plan.constant_bytes} bytes of read-only memory.",
         " */",
-        '#include "engine.h"',
-        *[f'#include "{header}"' for header in headers(plan)],
-        '#include "model_weights.h"',
         "#include <string.h>",
+        "",
+        '#include "engine.h"',
+        *[f'#include "{header}"' for header in sorted({"model_weights.h", *headers(plan)})],
         "",
         "static union {",
         f"    int8_t bytes[{arena_bytes(plan)}];",
@@ -122,15 +122,26 @@ def _function(step: Step) -> list[str]:
     parameters += [
         f"{C_TYPES[t.info.dtype]} *{n}" for n, t in zip(step.write_names, step.writes, strict=True)
     ]
-    head = f"static void {step.function}({', '.join(parameters)})"
-    return [*comment, " */", head, "{", *layout(step.body(), depth=1), "}", ""]
+    head = f"static void {step.function}({', '.join(parameters)}) {{"
+    return [*comment, " */", *_wrapped(head), *layout(step.body(), depth=1), "}", ""]
+
+
+def _wrapped(head: str) -> list[str]:
+    """A function's head, its parameters aligned when they need more than one line."""
+    if len(head) <= WIDTH:
+        return [head]
+    name, parameters = head.split("(", 1)
+    lines = fill(parameters.removesuffix(") {").split(", "), " " * (len(name) + 1))
+    lines[0] = f"{name}({lines[0].lstrip()}"
+    return [*lines[:-1], f"{lines[-1]}) {{"]
 
 
 def describe(info: TensorInfo) -> str:
     """One line: shape, type, quantisation, name."""
     shape = "x".join(map(str, info.shape)) or "scalar"
     quantisation = f", scale {info.scale:.9g}, zero point {info.zero_point}" if info.quantised else ""
-    return f"{shape} {info.dtype}{quantisation}, {comment_text(info.name)}"
+    # Converters join the names of all they fused with semicolons.
+    return f"{shape} {info.dtype}{quantisation}, {comment_text(info.name.split(';')[0])[:60]}"
 
 
 def _at(plan: Plan, tensor: Tensor) -> str:
@@ -141,7 +152,7 @@ def _at(plan: Plan, tensor: Tensor) -> str:
 
 
 def _run_layer(plan: Plan) -> list[str]:
-    lines = ["static void run_layer(uint16_t index)", "{", "    switch (index) {"]
+    lines = ["static void run_layer(uint16_t index) {", "    switch (index) {"]
     for step in plan.steps:
         if isinstance(step, Alias):
             continue
@@ -190,49 +201,40 @@ static const engine_info info = {
     @INFO@
 };
 
-const char *engine_init(void)
-{
+const char *engine_init(void) {
     memset(&arena, 0, sizeof arena);
     return NULL;
 }
 
-const engine_info *engine_get_info(void)
-{
+const engine_info *engine_get_info(void) {
     return &info;
 }
 
-const engine_tensor *engine_input(uint16_t index)
-{
+const engine_tensor *engine_input(uint16_t index) {
     return &inputs[index];
 }
 
-const engine_tensor *engine_output(uint16_t index)
-{
+const engine_tensor *engine_output(uint16_t index) {
     return &outputs[index];
 }
 
-const engine_layer *engine_get_layer(uint16_t index)
-{
+const engine_layer *engine_get_layer(uint16_t index) {
     return &layers[index];
 }
 
-void *engine_input_data(uint16_t index)
-{
+void *engine_input_data(uint16_t index) {
     return &arena.bytes[input_offset[index]];
 }
 
-const void *engine_output_data(uint16_t index)
-{
+const void *engine_output_data(uint16_t index) {
     return &arena.bytes[output_offset[index]];
 }
 
-const void *engine_layer_data(uint16_t index)
-{
+const void *engine_layer_data(uint16_t index) {
     return &arena.bytes[layer_offset[index]];
 }
 
-const char *engine_invoke(uint16_t count, engine_observer observer, void *context)
-{
+const char *engine_invoke(uint16_t count, engine_observer observer, void *context) {
     if (count > info.layers) {
         return "more layers asked for than the model has";
     }
@@ -245,8 +247,7 @@ const char *engine_invoke(uint16_t count, engine_observer observer, void *contex
     return NULL;
 }
 
-void engine_get_memory(engine_memory *memory)
-{
+void engine_get_memory(engine_memory *memory) {
     memory->arena_bytes = sizeof arena;
     memory->arena_used_bytes = sizeof arena;
     memory->model_bytes = @MODEL_BYTES@;

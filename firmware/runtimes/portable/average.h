@@ -8,8 +8,7 @@
 
 #include <stdint.h>
 
-static inline int32_t rounded_quotient(int32_t sum, int32_t count, int32_t reciprocal)
-{
+static inline int32_t rounded_quotient(int32_t sum, int32_t count, int32_t reciprocal) {
     const int32_t magnitude = (sum < 0 ? -sum : sum) + (count >> 1);
     const int32_t quotient = (int32_t)(((int64_t)magnitude * reciprocal) >> 30);
 

@@ -16,14 +16,12 @@
  * not fit, INT32_MIN * INT32_MIN; here one factor is always above INT32_MIN.
  * Half a unit is added before a floor: the same as gemmlowp's sign-dependent
  * nudge before a division that truncates. */
-static inline int32_t multiply_q31(int32_t a, int32_t b)
-{
+static inline int32_t multiply_q31(int32_t a, int32_t b) {
     return (int32_t)(((int64_t)a * b + (1 << 30)) >> 31);
 }
 
 /* x / 2^shift, rounded to nearest, halves away from zero. 0 <= shift <= 31. */
-static inline int32_t divide_by_power_of_two(int32_t x, int32_t shift)
-{
+static inline int32_t divide_by_power_of_two(int32_t x, int32_t shift) {
     const int32_t mask = (int32_t)((UINT32_C(1) << shift) - 1u);
     const int32_t remainder = x & mask;
     const int32_t threshold = (mask >> 1) + (x < 0 ? 1 : 0);
@@ -32,20 +30,17 @@ static inline int32_t divide_by_power_of_two(int32_t x, int32_t shift)
 }
 
 /* x * multiplier * 2^-31 * 2^-right_shift. */
-static inline int32_t requantise(int32_t x, int32_t multiplier, int32_t right_shift)
-{
+static inline int32_t requantise(int32_t x, int32_t multiplier, int32_t right_shift) {
     return divide_by_power_of_two(multiply_q31(x, multiplier), right_shift);
 }
 
 /* x * multiplier * 2^-31 * 2^shift, for scales above and below 1. The planner
  * has made sure that x * 2^shift fits. */
-static inline int32_t requantise_any(int32_t x, int32_t multiplier, int32_t shift)
-{
+static inline int32_t requantise_any(int32_t x, int32_t multiplier, int32_t shift) {
     return shift > 0 ? multiply_q31(x * (1 << shift), multiplier) : requantise(x, multiplier, -shift);
 }
 
-static inline int32_t clamp(int32_t x, int32_t low, int32_t high)
-{
+static inline int32_t clamp(int32_t x, int32_t low, int32_t high) {
     return x < low ? low : x > high ? high : x;
 }
 

@@ -9,8 +9,7 @@
 
 /* `bits` are those of the float, `thresholds` 255 ascending keys. A key orders
  * like its float: the bits, all but the sign inverted when it is negative. */
-static inline int8_t quantise_float(uint32_t bits, const int32_t *thresholds)
-{
+static inline int8_t quantise_float(uint32_t bits, const int32_t *thresholds) {
     const int32_t key = (int32_t)((bits & 0x80000000u) != 0u ? bits ^ 0x7fffffffu : bits);
     int32_t reached = 0; /* thresholds at or below the key */
 

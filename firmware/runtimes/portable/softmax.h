@@ -15,8 +15,7 @@ typedef struct {
 } softmax_scale;
 
 /* x * 2^shift, saturating. */
-static inline int32_t shift_left_saturating(int32_t x, int32_t shift)
-{
+static inline int32_t shift_left_saturating(int32_t x, int32_t shift) {
     const int32_t limit = (int32_t)((UINT32_C(1) << (31 - shift)) - 1u);
 
     return x > limit ? INT32_MAX : x < -limit ? INT32_MIN : x * (1 << shift);
@@ -24,8 +23,7 @@ static inline int32_t shift_left_saturating(int32_t x, int32_t shift)
 
 /* 1 / sum for sum > 0 in Q12.19. The sum is brought to 1 <= 1 + a < 2, then
  * 1 / (1 + a) is found by three Newton-Raphson steps from 48/17 - 32/17 x. */
-static inline softmax_scale softmax_reciprocal(int32_t sum)
-{
+static inline softmax_scale softmax_reciprocal(int32_t sum) {
     const int32_t one = 1 << 29; /* Q2.29, as x below */
     uint32_t mantissa = (uint32_t)sum;
     int32_t headroom = 0;
@@ -51,8 +49,7 @@ static inline softmax_scale softmax_reciprocal(int32_t sum)
 }
 
 /* exponential / sum with scale 1/256 and zero point -128. */
-static inline int8_t softmax_probability(int32_t exponential, softmax_scale scale)
-{
+static inline int8_t softmax_probability(int32_t exponential, softmax_scale scale) {
     const int32_t product = multiply_q31(scale.reciprocal, exponential);
 
     return (int8_t)clamp(divide_by_power_of_two(product, scale.shift) - 128, -128, 127);

@@ -14,8 +14,7 @@ typedef struct {
 } tap_range;
 
 /* Tap t reads position origin + t * dilation of an axis `size` long. */
-static inline tap_range taps_inside(int32_t origin, int32_t taps, int32_t dilation, int32_t size)
-{
+static inline tap_range taps_inside(int32_t origin, int32_t taps, int32_t dilation, int32_t size) {
     tap_range range = {0, taps};
 
     while (range.first < taps && origin + range.first * dilation < 0) {

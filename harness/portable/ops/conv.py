@@ -41,17 +41,19 @@ class Convolution(Step):
     def notes(self) -> list[str]:
         return self.sums.notes()
 
-    def shapes(self) -> dict[str, int]:
+    def shapes(self) -> list[dict[str, int]]:
         height, width = self.height, self.width
-        values = {"IN_H": height.size, "IN_W": width.size, "IN_C": self.in_channels}
-        values |= {"FILTER_H": height.taps, "FILTER_W": width.taps}
-        values |= {"OUT_H": height.out, "OUT_W": width.out, "OUT_C": self.out_channels}
-        values |= {"STRIDE_H": height.stride, "STRIDE_W": width.stride}
+        groups = [
+            {"IN_H": height.size, "IN_W": width.size, "IN_C": self.in_channels},
+            {"FILTER_H": height.taps, "FILTER_W": width.taps},
+            {"OUT_H": height.out, "OUT_W": width.out, "OUT_C": self.out_channels},
+            {"STRIDE_H": height.stride, "STRIDE_W": width.stride},
+        ]
         if self.dilated:
-            values |= {"DILATION_H": height.dilation, "DILATION_W": width.dilation}
+            groups.append({"DILATION_H": height.dilation, "DILATION_W": width.dilation})
         if not self.inside:
-            values |= {"PAD_TOP": height.pad, "PAD_LEFT": width.pad}
-        return values
+            groups.append({"PAD_TOP": height.pad, "PAD_LEFT": width.pad})
+        return groups
 
     @property
     def dilated(self) -> bool:
@@ -60,7 +62,7 @@ class Convolution(Step):
     def body(self) -> list[str]:
         batch = f"for (int32_t batch = 0; batch < {self.batches}; batch++, input += IN_H * IN_W * IN_C) {{"
         return [
-            *enum(**self.shapes(), **self.sums.named()),
+            *enum(*self.shapes(), *self.sums.named()),
             *([batch] if self.batches > 1 else []),
             loop("y", "OUT_H"),
             f"const int32_t top = y * STRIDE_H{'' if self.inside else ' - PAD_TOP'};",
@@ -101,13 +103,10 @@ class Conv2D(Convolution):
 
     groups: int
 
-    def shapes(self) -> dict[str, int]:
+    def shapes(self) -> list[dict[str, int]]:
         groups = {"GROUPS": self.groups, "GROUP_C": self.out_channels // self.groups}
-        return {
-            **super().shapes(),
-            "FILTER_C": self.in_channels // self.groups,
-            **(groups if self.groups > 1 else {}),
-        }
+        filter_channels = {"FILTER_C": self.in_channels // self.groups}
+        return [*super().shapes(), {**filter_channels, **(groups if self.groups > 1 else {})}]
 
     def channels(self) -> list[str]:
         grouped = self.groups > 1
@@ -125,7 +124,7 @@ class Conv2D(Convolution):
             self.row,
             *(self._whole_row() if contiguous else self._tap_by_tap()),
             END,
-            f"*output++ = {self.sums.scaled(self.prefix)};",
+            *self.sums.store(self.prefix),
             "filter += FILTER_H * FILTER_W * FILTER_C;",
             END,
             *([END] if grouped else []),
@@ -201,7 +200,7 @@ class DepthwiseConv2D(Convolution):
             "",
             f"sum = dot_strided(sum, pixels, {step}IN_C, {offset}, taps, OUT_C, {count});",
             END,
-            f"*output++ = {self.sums.scaled(self.prefix)};",
+            *self.sums.store(self.prefix),
             END,
             *([END] if many else []),
         ]

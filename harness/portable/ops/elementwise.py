@@ -63,7 +63,7 @@ class AddSub(Binary):
             for i, name in enumerate("ab")
         ]
         return [
-            *enum(OUTPUT_ZERO_POINT=self.output_zero_point, LOW=self.low, HIGH=self.high),
+            *enum({"OUTPUT_ZERO_POINT": self.output_zero_point, "LOW": self.low, "HIGH": self.high}),
             *self.nest.head(),
             *terms,
             f"const int32_t sum = requantise(a {sign} b, {self.multipliers[2]}, {self.right_shifts[2]});",
@@ -81,7 +81,7 @@ class Mul(Binary):
     def body(self) -> list[str]:
         function = "requantise" if self.shift <= 0 else "requantise_any"
         return [
-            *enum(OUTPUT_ZERO_POINT=self.output_zero_point, LOW=self.low, HIGH=self.high),
+            *enum({"OUTPUT_ZERO_POINT": self.output_zero_point, "LOW": self.low, "HIGH": self.high}),
             *self.nest.head(),
             f"const int32_t product = ({self.element(0)}) * ({self.element(1)});",
             f"const int32_t scaled = {function}(product, {self.multiplier}, {abs(self.shift)});",

@@ -30,14 +30,14 @@ class FullyConnected(Step):
     def body(self) -> list[str]:
         batched = self.batches > 1
         return [
-            *enum(INPUTS=self.inputs, OUTPUTS=self.outputs, **self.sums.named()),
+            *enum({"INPUTS": self.inputs, "OUTPUTS": self.outputs}, *self.sums.named()),
             *([loop("batch", self.batches)] if batched else []),
             f"const int8_t *weights = {self.prefix}_weights;",
             "",
             loop("c", "OUTPUTS"),
-            f"const int32_t sum = dot({self.prefix}_bias[c], input, weights, INPUTS);",
+            f"int32_t sum = dot({self.prefix}_bias[c], input, weights, INPUTS);",
             "",
-            f"*output++ = {self.sums.scaled(self.prefix)};",
+            *self.sums.store(self.prefix),
             "weights += INPUTS;",
             END,
             *(["input += INPUTS;", END] if batched else []),

@@ -151,7 +151,7 @@ def plan_relu6(node: Node) -> Step:
 def plan_leaky_relu(node: Node) -> Step:
     source, target = _int8_pair(node)
     alpha = np.float32(node.real("alpha"))
-    node.require(abs(alpha) < 1 << 20, f"alpha {alpha}")
+    node.require(abs(float(alpha)) < 1 << 20, f"alpha {alpha:g}")
     scale_in, scale_out = np.float32(source.info.scale), np.float32(target.info.scale)
     steep = quantise_multiplier(float(scale_in / scale_out))
     flat = quantise_multiplier(float(scale_in * alpha / scale_out))

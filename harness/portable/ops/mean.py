@@ -34,7 +34,7 @@ class Mean(Step):
         place = self.reduced.index(0).replace("i", "r")
         function = "requantise" if self.shift <= 0 else "requantise_any"
         return [
-            *enum(OUTPUT_ZERO_POINT=self.output_zero_point),
+            *enum({"OUTPUT_ZERO_POINT": self.output_zero_point}),
             *self.kept.head(),
             f"const int8_t *const values = input{'' if position == '0' else ' + ' + position};",
             f"int32_t sum = {self.start};",

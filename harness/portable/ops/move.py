@@ -296,8 +296,10 @@ class ResizeNearest(Step):
             f"for (int32_t batch = 0; batch < {self.batches}; batch++, input += IN_H * IN_W * CHANNELS) {{"
         )
         return [
-            *enum(IN_H=self.in_height, IN_W=self.in_width, CHANNELS=self.channels),
-            *enum(OUT_H=len(self.rows), OUT_W=len(self.columns)),
+            *enum(
+                {"IN_H": self.in_height, "IN_W": self.in_width, "CHANNELS": self.channels},
+                {"OUT_H": len(self.rows), "OUT_W": len(self.columns)},
+            ),
             *([batch] if self.batches > 1 else []),
             loop("y", "OUT_H"),
             f"const int8_t *const row = input + {self.prefix}_rows[y] * IN_W * CHANNELS;",

@@ -40,14 +40,15 @@ class Pool(Step):
     def constants(self) -> list[Constant]:
         return []
 
-    def named(self) -> dict[str, int]:
+    def named(self) -> list[dict[str, int]]:
         height, width = self.height, self.width
-        values = {"IN_H": height.size, "IN_W": width.size, "CHANNELS": self.channels}
-        values |= {"POOL_H": height.taps, "POOL_W": width.taps, "OUT_H": height.out, "OUT_W": width.out}
-        values |= {"STRIDE_H": height.stride, "STRIDE_W": width.stride}
-        if not self.inside:
-            values |= {"PAD_TOP": height.pad, "PAD_LEFT": width.pad}
-        return {**values, "LOW": self.low, "HIGH": self.high}
+        return [
+            {"IN_H": height.size, "IN_W": width.size, "CHANNELS": self.channels},
+            {"POOL_H": height.taps, "POOL_W": width.taps, "OUT_H": height.out, "OUT_W": width.out},
+            {"STRIDE_H": height.stride, "STRIDE_W": width.stride},
+            {} if self.inside else {"PAD_TOP": height.pad, "PAD_LEFT": width.pad},
+            {"LOW": self.low, "HIGH": self.high},
+        ]
 
     def body(self) -> list[str]:
         if self.inside:
@@ -65,7 +66,7 @@ class Pool(Step):
             f"for (int32_t batch = 0; batch < {self.batches}; batch++, input += IN_H * IN_W * CHANNELS) {{"
         )
         return [
-            *enum(**self.named()),
+            *enum(*self.named()),
             *([batch] if self.batches > 1 else []),
             loop("y", "OUT_H"),
             f"const int32_t top = {tops};",
@@ -121,10 +122,10 @@ class AveragePool(Pool):
     def constants(self) -> list[Constant]:
         return [] if self.inside else [Constant("reciprocal", np.array(self.reciprocals, np.int32))]
 
-    def named(self) -> dict[str, int]:
+    def named(self) -> list[dict[str, int]]:
         taps = self.height.taps * self.width.taps
         inside = {"COUNT": taps, "RECIPROCAL": self.reciprocals[taps]} if self.inside else {}
-        return {**super().named(), **inside}
+        return [*super().named(), inside]
 
     def count(self) -> list[str]:
         if self.inside:

@@ -53,19 +53,22 @@ class Sums:
             return np.array([-shift for shift in self.shifts], np.uint8)
         return np.array(self.shifts, np.int8)
 
-    def scaled(self, prefix: str) -> str:
-        """C expression: the requantised, clamped output of channel c from `sum`."""
+    def store(self, prefix: str) -> list[str]:
+        """C statements: channel c of the output from `sum`, requantised and clamped."""
         name = "requantise" if max(self.shifts) <= 0 else "requantise_any"
         factors = f"{prefix}_multiplier[c], {prefix}_shift[c]"
         if self.uniform:
             shift = self.shifts[0]
             factors = f"{self.multipliers[0]}, {-shift if shift <= 0 else shift}"
-        return f"(int8_t)clamp({name}(sum, {factors}) + OUTPUT_ZERO_POINT, LOW, HIGH)"
+        return [
+            f"sum = {name}(sum, {factors});",
+            "*output++ = (int8_t)clamp(sum + OUTPUT_ZERO_POINT, LOW, HIGH);",
+        ]
 
-    def named(self) -> dict[str, int]:
+    def named(self) -> list[dict[str, int]]:
         """The constants that `scaled` and the inner loops refer to by name."""
         offset = {"INPUT_OFFSET": self.input_offset} if self.input_offset else {}
-        return {**offset, "OUTPUT_ZERO_POINT": self.output_zero_point, "LOW": self.low, "HIGH": self.high}
+        return [offset, {"OUTPUT_ZERO_POINT": self.output_zero_point, "LOW": self.low, "HIGH": self.high}]
 
     def notes(self) -> list[str]:
         folded = "" if self.input_offset else "; the input's zero point is in the bias"

@@ -200,7 +200,7 @@ def _read_operator(model: Any, subgraph: Any, index: int) -> Operator:
             "Convert the model again",
         )
     code = model.OperatorCodes(operator.OpcodeIndex())
-    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    number = _operator_number(code)
     name = OPERATOR_NAMES.get(number, f"BUILTIN_{number}")
     if name == "CUSTOM":
         name = f"CUSTOM {(code.CustomCode() or b'').decode('utf-8', 'replace')}"
@@ -211,6 +211,14 @@ def _read_operator(model: Any, subgraph: Any, index: int) -> Operator:
         outputs=_indices(operator.Outputs, operator.OutputsLength()),
         options=_options(operator, name),
     )
+
+
+def _operator_number(code: Any) -> int:
+    """The larger of both fields, as tflite-micro has it; the package's BuiltinCode() prefers the old one."""
+    table = code._tab
+    slot = table.Offset(10)
+    (builtin,) = struct.unpack_from("<i", table.Bytes, table.Pos + slot) if slot else (0,)
+    return int(max(builtin, code.DeprecatedBuiltinCode()))
 
 
 def _options(operator: Any, name: str) -> dict[str, Option]:
