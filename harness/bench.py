@@ -190,6 +190,7 @@ class Bench:
                 board_state=board.state,
             )
             link.connect(HANDSHAKE_S)
+            board.identified(link.identify().values)
             progress.deployment = Deployment(
                 item,
                 artifact,

@@ -255,17 +255,6 @@ class Deployment:
     def _count_unit(self) -> str | None:
         return COUNT_UNITS.get((self.identity.counter, self.fidelity))
 
-    def _counts(self, replies: Sequence[InferenceReply], layers: Sequence[LayerRecord]) -> list[int | None]:
-        """One per inference; none where the counter means nothing or has wrapped.
-
-        A platform may extend a 32-bit counter only when it is read, and an undisturbed inference
-        reads it twice: a whole that is less than the sum of its layers has wrapped in between.
-        """
-        if self._count_unit() is None:
-            return [None] * len(replies)
-        layer_sum = sum(layer.count or 0 for layer in layers)
-        return [None if reply.count < layer_sum // 2 else reply.count for reply in replies]
-
     def _result(
         self,
         expected: Expectation,
@@ -274,7 +263,8 @@ class Deployment:
         layers: tuple[LayerRecord, ...],
     ) -> Result:
         total = expected.samples
-        counts = self._counts(replies, layers)
+        unit = self._count_unit()
+        counts = [reply.count if unit is not None else None for reply in replies]
         tensor = self.artifact.outputs[0]
         device = tensor.dequantise(outputs[0]).reshape(total, -1)
         oracle = tensor.dequantise(expected.outputs[0]).reshape(total, -1)
@@ -307,7 +297,6 @@ class Deployment:
             )
             for index in range(total)
         )
-        unit = self._count_unit()
         return Result(
             outputs=outputs,
             scores=device,
