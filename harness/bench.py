@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from harness.boards import check_choice, choose_board
 from harness.boards.base import Board
 from harness.deployment import Deployment, Result
@@ -36,8 +34,8 @@ from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
 from harness.settings import RANDOM_SAMPLES, Settings
 from harness.targets import get_target
-from harness.toolchains.base import Image
 from harness.toolchains.bare_metal import build
+from harness.toolchains.base import Image
 
 HANDSHAKE_S = 10.0
 
@@ -206,9 +204,7 @@ class Bench:
             raise
         return progress.deployment
 
-    def run(
-        self, deployment: Deployment, expected: Expectation, report: Progress | None = None
-    ) -> Result:
+    def run(self, deployment: Deployment, expected: Expectation, report: Progress | None = None) -> Result:
         """Station 7: all samples, compared."""
         item = deployment.item
         progress = self._progress(item)
@@ -286,9 +282,7 @@ class Bench:
         self._journal.write_end(run.duration_s)
         self._journal.close()
         if run.items:
-            samples = {
-                key: result.samples for key, (_, result) in self._closed.items() if result is not None
-            }
+            samples = {key: result.samples for key, (_, result) in self._closed.items() if result is not None}
             images = {
                 record.key: dataset.pixels
                 for record in run.items
@@ -390,9 +384,7 @@ def load_artifact(model: ModelSpec, runtime: str) -> Artifact:
             f"{model.name}: runtime {runtime} takes a .{owner.artifact_kind} file, this model has {had}",
             owner.conversion_hint,
         )
-    return dataclasses.replace(
-        owner.load(model.artifacts[owner.artifact_kind]), name=model.name
-    )
+    return dataclasses.replace(owner.load(model.artifacts[owner.artifact_kind]), name=model.name)
 
 
 def wire_counts(link: Link) -> dict[str, int]:

@@ -25,7 +25,7 @@ from harness.progress import ConsoleWriter, ProgressLine
 from harness.report import render_table
 from harness.runtimes import RUNTIMES, get_runtime
 from harness.settings import OPTIONS, Option, settings_from
-from harness.targets import TARGETS, get_target
+from harness.targets import TARGETS
 
 USAGE_ERROR = 2
 ITEM_BROKE = 3
@@ -62,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("models", nargs="?", help="as --model; default: the whole zoo")
     run.add_argument("--target", required=True, metavar="LIST", help=f"of {', '.join(TARGETS)}")
-    run.add_argument("--port", metavar="PORT", help="serial device, rfc2217:// or socket:// of an attached board")
+    run.add_argument(
+        "--port", metavar="PORT", help="serial device, rfc2217:// or socket:// of an attached board"
+    )
     run.add_argument("--baud", metavar="N", help="baud rate of --port")
     for option in OPTIONS:
         run.add_argument(
@@ -110,9 +112,7 @@ def _run(parsed: argparse.Namespace) -> int:
             return str(parsed.models)
         return str(getattr(parsed, option.field))
 
-    settings = settings_from(
-        value, target=parsed.target, port=parsed.port, baud=parsed.baud, root=Path.cwd()
-    )
+    settings = settings_from(value, target=parsed.target, port=parsed.port, baud=parsed.baud, root=Path.cwd())
     console = Console()
     bench = Bench(settings, reports_root=Path("reports"), command=shlex.join(["harness", *sys.argv[1:]]))
     writer = ConsoleWriter(sys.stderr)

@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.bench import Bench, Item
+from harness.bench import Bench
 from harness.boards.base import Board
 from harness.deployment import Deployment, Result
 from harness.errors import HarnessError
 from harness.expectation import Expectation
+from harness.items import Item
 from harness.model.spec import ModelSpec
 from harness.progress import ProgressLine
 from harness.report import render_table
@@ -273,7 +274,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     bench = config.stash.get(_BENCH, None)
     if bench is None or not bench.reports:
         return
-    terminal = terminalreporter.isatty and terminalreporter.hasmarkup
+    terminal = bool(terminalreporter.isatty and terminalreporter.hasmarkup)
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=terminalreporter._tw.fullwidth)
     render_table(bench.run_record(), console)
@@ -286,11 +287,13 @@ class _ReporterWriter:
     """Progress through pytest's own reporter, which output capture leaves alone."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._reporter: pytest.TerminalReporter = config.pluginmanager.get_plugin("terminalreporter")
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        assert isinstance(reporter, pytest.TerminalReporter)
+        self._reporter = reporter
 
     @property
     def terminal(self) -> bool:
-        return self._reporter.isatty
+        return bool(self._reporter.isatty)
 
     def rewrite(self, line: str) -> None:
         self._reporter.ensure_newline()

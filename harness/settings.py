@@ -72,7 +72,9 @@ OPTIONS = (
     ),
     Option("infer-timeout", "60", "SECONDS", "give a device up when it says nothing for so long in a run"),
     Option("seed", "0", "N", "seed of the random inputs used where there are no data"),
-    Option("report-dir", "", "DIR", "where the report goes; default reports/<time>, linked as reports/latest"),
+    Option(
+        "report-dir", "", "DIR", "where the report goes; default reports/<time>, linked as reports/latest"
+    ),
 )
 
 RANDOM_SAMPLES = 100

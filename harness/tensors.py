@@ -46,7 +46,8 @@ class TensorInfo:
         scaled = (np.asarray(real, dtype=np.float32) / np.float32(self.scale)).astype(np.float64)
         rounded = np.trunc(scaled + np.copysign(0.5, scaled))
         limits = np.iinfo(self.dtype)
-        return np.clip(rounded + self.zero_point, limits.min, limits.max).astype(self.dtype)
+        saturated = np.clip(rounded + self.zero_point, limits.min, limits.max)
+        return np.asarray(saturated.astype(self.dtype))
 
     def dequantise(self, q: NDArray[np.generic]) -> NDArray[np.float32]:
         """Integers of any shape to float32 real values."""

@@ -95,17 +95,15 @@ def _print_block(console: Console, item: ItemRecord) -> None:
     )
     _print(console, head)
     for reason in _reasons(item):
-        _print(
-            console,
-            Padding(Text(reason, "red"), (0, 0, 0, 2)) if console.is_terminal else Text(f"  {reason}"),
-        )
+        _print_indented(console, Text(reason, "red"))
     for note in item.notes:
-        _print(
-            console, Padding(Text(plain(note), "dim"), (0, 0, 0, 2)) if console.is_terminal else Text(f"  {plain(note)}")
-        )
+        _print_indented(console, Text(plain(note), "dim"))
     for name, value in _block_lines(item):
-        line = Text(f"{name:<18}{value}")
-        _print(console, Padding(line, (0, 0, 0, 2)) if console.is_terminal else Text("  ") + line)
+        _print_indented(console, Text(f"{name:<18}{value}"))
+
+
+def _print_indented(console: Console, line: Text) -> None:
+    _print(console, Padding(line, (0, 0, 0, 2)) if console.is_terminal else Text("  ") + line)
 
 
 def _block_lines(item: ItemRecord) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""labgrid's pytest plugin beside pytest-embedded: refused aloud, because every item would be skipped in silence.
+"""labgrid's pytest plugin beside pytest-embedded: refused aloud, or every item would be skipped.
 
 Runs in an environment of its own (`tox -e farm`): labgrid's pyserial fork overwrites pyserial's files.
 """

@@ -91,7 +91,10 @@ def test_unfit_model_files_break_their_item(
         ({"x": np.full((3, 784), np.nan, np.float32)}, "sample 0 (from 0) holds NaN or infinity"),
         ({"x": np.zeros((3, 100), np.float32)}, "x has shape (3, 100), expected (N, 784)"),
         ({"x": np.zeros((3, 784), np.int32)}, "x is int32, expected uint8 (pixels) or float32"),
-        ({"x": np.array([{}, 1], dtype=object)}, "holds Python objects (a pickle), which could run code: refused"),
+        (
+            {"x": np.array([{}, 1], dtype=object)},
+            "holds Python objects (a pickle), which could run code: refused",
+        ),
         ({"a": np.zeros(3), "b": np.zeros(3)}, "expected x (and optionally y), found a, b"),
         ({"x": np.zeros((3, 784), np.float32), "y": np.zeros(2, int)}, "2 labels in y for 3 samples"),
     ],

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from tests.bench_runs import CHECKOUT, run_harness, run_pytest
 from tests.tflite_builder import ModelBuilder
 
@@ -28,7 +29,9 @@ def unseen(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "CONV_2D", [x, weights, bias], [y], padding=0, stride_w=2, stride_h=2, fused_activation_function=3
     )
     pooled = model.tensor((1, 1, 1, 5), scale=0.0235, zero_point=-128)
-    model.operator("AVERAGE_POOL_2D", [y], [pooled], padding=1, stride_w=1, stride_h=1, filter_width=5, filter_height=5)
+    model.operator(
+        "AVERAGE_POOL_2D", [y], [pooled], padding=1, stride_w=1, stride_h=1, filter_width=5, filter_height=5
+    )
     scores = model.tensor((1, 1, 1, 5), scale=1 / 256, zero_point=-128)
     model.operator("SOFTMAX", [pooled], [scores], beta=1.0)
     path = tmp_path_factory.mktemp("unseen") / "unseen.tflite"
