@@ -31,6 +31,8 @@ def loop(variable: str, end: int | str, start: int | str = 0) -> str:
 def enum(*groups: Mapping[str, int]) -> list[str]:
     """Named integer constants, local to a function; one line for each group."""
     lines = [", ".join(f"{name} = {value}" for name, value in group.items()) for group in groups if group]
+    if len(lines) == 1:
+        return [f"enum {{ {lines[0]} }};", ""]
     return ["enum {", *(f"{line}," for line in lines[:-1]), *lines[-1:], "};", ""]
 
 

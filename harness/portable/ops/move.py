@@ -36,19 +36,18 @@ class Copy(Step):
         return ()
 
     def body(self) -> list[str]:
-        run = self.nest.extents[-1] if self.nest.strides[0][-1] == 1 else 1
-        outer = -1 if run > 1 else None
-        moving, strided = ("input", "output") if self.scatter else ("output", "input")
-        element = self.nest.index(0, self.base, outer)
-        if run > 1:
-            place = f"{strided} + {element}" if element != "0" else strided
-            target, source = (place, moving) if self.scatter else (moving, place)
-            inner = [f"memcpy({target}, {source}, {run});", f"{moving} += {run};"]
-        else:
-            target, source = f"{strided}[{element}]", f"*{moving}++"
-            inner = [f"{target} = {source};" if self.scatter else f"{source} = {target};"]
         fill = [] if self.fill is None else [f"memset(output, {self.fill}, {self.writes[0].info.elements});"]
-        return [*fill, *self.nest.head(0, outer), *inner, *self.nest.tail(0, outer)]
+        nest = self.nest
+        moving, strided = ("input", "output") if self.scatter else ("output", "input")
+        if nest.extents and nest.strides[0][-1] == 1:
+            run, place = nest.extents[-1], nest.index(0, self.base, -1)
+            place = strided if place == "0" else f"{strided} + {place}"
+            target, source = (place, moving) if self.scatter else (moving, place)
+            step = [f"{moving} += {run};"] if len(nest.extents) > 1 else []
+            return [*fill, *nest.head(0, -1), f"memcpy({target}, {source}, {run});", *step, *nest.tail(0, -1)]
+        element = f"{strided}[{nest.index(0, self.base)}]"
+        move = f"{element} = *{moving}++;" if self.scatter else f"*{moving}++ = {element};"
+        return [*fill, *nest.head(), move, *nest.tail()]
 
 
 def _moved(node: Node, source: Tensor, target: Tensor) -> None:
@@ -205,15 +204,15 @@ class Interleave(Step):
             for name, part in zip(self._names, self.parts, strict=True)
             if part.data is not None
         ]
+        whole, offset = ("output" if self.gathers else "input"), 0
         lines += ["", *([loop("i", self.rounds)] if self.rounds > 1 else [])]
         for name, run in zip(self._names, self.runs, strict=True):
-            target, source = ("output", name) if self.gathers else (name, "input")
-            lines += [
-                f"memcpy({target}, {source}, {run});",
-                f"{'output' if self.gathers else 'input'} += {run};",
-            ]
-            lines += [f"{name} += {run};"] if self.rounds > 1 else []
-        return lines + ([END] if self.rounds > 1 else [])
+            part = f"{name} + i * {run}" if self.rounds > 1 else name
+            place = f"{whole} + {offset}" if offset else whole
+            target, source = (place, part) if self.gathers else (part, place)
+            lines.append(f"memcpy({target}, {source}, {run});")
+            offset += run
+        return lines + ([f"{whole} += {offset};", END] if self.rounds > 1 else [])
 
 
 def plan_concatenation(node: Node) -> Step:

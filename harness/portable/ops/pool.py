@@ -15,6 +15,7 @@ from harness.portable.step import Constant, Step
 
 # rounded_quotient() in average.h shifts by this much.
 RECIPROCAL_BITS = 30
+VALUE = "input[((top + py) * IN_W + left + px) * CHANNELS + c]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class Pool(Step):
                 "const tap_range columns = taps_inside(left, POOL_W, 1, IN_W);",
             )
             rows, columns = loop("py", "rows.end", "rows.first"), loop("px", "columns.end", "columns.first")
-        begin, value, result = self.window()
+        begin, values, result = self.window()
         batch = (
             f"for (int32_t batch = 0; batch < {self.batches}; batch++, input += IN_H * IN_W * CHANNELS) {{"
         )
@@ -82,9 +83,7 @@ class Pool(Step):
             "",
             rows,
             columns,
-            "const int32_t value = input[((top + py) * IN_W + left + px) * CHANNELS + c];",
-            "",
-            value,
+            *values,
             END,
             END,
             f"*output++ = (int8_t)clamp({result}, LOW, HIGH);",
@@ -99,14 +98,15 @@ class Pool(Step):
         return []
 
     @abstractmethod
-    def window(self) -> tuple[str, str, str]:
-        """Start of a channel, what is done with `value`, the result's expression."""
+    def window(self) -> tuple[str, list[str], str]:
+        """Start of a channel, what is done for each tap, the result's expression."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaxPool(Pool):
-    def window(self) -> tuple[str, str, str]:
-        return "int32_t highest = INT8_MIN;", "highest = value > highest ? value : highest;", "highest"
+    def window(self) -> tuple[str, list[str], str]:
+        values = [f"const int32_t value = {VALUE};", "", "highest = value > highest ? value : highest;"]
+        return "int32_t highest = INT8_MIN;", values, "highest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,9 +135,9 @@ class AveragePool(Pool):
             f"const int32_t reciprocal = {self.prefix}_reciprocal[count];",
         ]
 
-    def window(self) -> tuple[str, str, str]:
+    def window(self) -> tuple[str, list[str], str]:
         divisor = "COUNT, RECIPROCAL" if self.inside else "count, reciprocal"
-        return "int32_t sum = 0;", "sum += value;", f"rounded_quotient(sum, {divisor})"
+        return "int32_t sum = 0;", [f"sum += {VALUE};"], f"rounded_quotient(sum, {divisor})"
 
 
 def plan_max_pool(node: Node) -> Step:

@@ -62,9 +62,7 @@ def merge(extents: Sequence[int], *strides: Sequence[int]) -> Nest:
         else:
             merged.append(extents[i])
             columns.append(column)
-    if not merged:
-        merged, columns = [1], [[0] * len(strides)]
-    return Nest(tuple(merged), tuple(zip(*columns, strict=True)))
+    return Nest(tuple(merged), tuple(tuple(column[k] for column in columns) for k in range(len(strides))))
 
 
 def product(extents: Iterable[int]) -> int:
