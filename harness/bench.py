@@ -177,16 +177,17 @@ class Bench:
         logs = self.directory.path / "items" / item.key
         logs.mkdir(parents=True, exist_ok=True)
         progress.log = logs / "uart.log"
-        try:
-            port = board.open()
-            log = WireLog(wire=logs / "wire.bin", text=progress.log)
+        with contextlib.ExitStack() as undo:
+            undo.callback(board.close)
+            log = undo.enter_context(WireLog(wire=logs / "wire.bin", text=progress.log))
             link = Link(
-                port,
+                board.open(),
                 log=log,
                 timeout_s=self.settings.infer_timeout_s,
                 baud=self.settings.baud or 0,
                 board_state=board.state,
             )
+            undo.callback(link.close)
             link.connect(HANDSHAKE_S)
             board.identified(link.identify().values)
             progress.deployment = Deployment(
@@ -199,9 +200,7 @@ class Bench:
                 link,
                 self.settings.layer_samples,
             )
-        except BaseException:
-            board.close()
-            raise
+            undo.pop_all()
         return progress.deployment
 
     def run(self, deployment: Deployment, expected: Expectation, report: Progress | None = None) -> Result:

@@ -1,4 +1,4 @@
-"""One tensor's description and the affine arithmetic between its integers and real values."""
+"""Descriptions of tensors and layers, and the affine arithmetic between its integers and real values."""
 
 from __future__ import annotations
 
@@ -55,3 +55,15 @@ class TensorInfo:
             return np.asarray(q).astype(np.float32)
         shifted = np.asarray(q).astype(np.int64) - self.zero_point
         return (shifted.astype(np.float32) * np.float32(self.scale)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator as a device runs it; `index` counts from 0 in that order, `macs` are its
+    multiply-accumulates.
+    """
+
+    index: int
+    op: str
+    output: TensorInfo
+    macs: int

@@ -18,12 +18,12 @@ from harness.link.messages import (
     Hello,
     Identity,
     InferenceReply,
-    LayerInfo,
     MemoryReport,
     WireStatistics,
 )
 from harness.link.pipeline import Pipeline
 from harness.link.wirelog import WireLog
+from harness.tensors import Layer
 
 
 class Link:
@@ -195,7 +195,7 @@ class Link:
         if not self.hello.capabilities & capability:
             raise UnsupportedError(f"this device's firmware does not offer {what}")
 
-    def _describe(self, kind: Described) -> tuple[LayerInfo, ...]:
+    def _describe(self, kind: Described) -> tuple[Layer, ...]:
         name = f"DESCRIBE {kind.name.lower()}"
         reply = self._pipeline.wait(
             self._pipeline.submit(Kind.DESCRIBE, codec.pack_describe(kind, 0), f"{name} 0")

@@ -14,8 +14,8 @@ from enum import IntEnum
 
 from harness.errors import DeviceError, LinkError
 from harness.link.frames import VERSION, Frame
-from harness.link.messages import Hello, Identity, LayerInfo, MemoryReport
-from harness.tensors import TensorInfo
+from harness.link.messages import Hello, Identity, MemoryReport
+from harness.tensors import Layer, TensorInfo
 
 
 class Kind(IntEnum):
@@ -142,7 +142,7 @@ class Description:
     """One DESCRIBE reply: how many there are of its kind, and this one."""
 
     total: int
-    info: LayerInfo
+    info: Layer
 
 
 def pack_describe(kind: Described, index: int) -> bytes:
@@ -150,7 +150,7 @@ def pack_describe(kind: Described, index: int) -> bytes:
 
 
 def parse_describe(payload: bytes) -> Description:
-    """Inputs and outputs come as a LayerInfo without operator."""
+    """Inputs and outputs come as a Layer without operator."""
     fixed = _unpack(_DESCRIBE, payload[: _DESCRIBE.size], "DESCRIBE")
     total, index, dtype, rank, _, size_bytes, scale, zero_point, macs = fixed
     rest = payload[_DESCRIBE.size + 4 * rank :]
@@ -161,7 +161,7 @@ def parse_describe(payload: bytes) -> Description:
     tensor = TensorInfo(name.decode("utf-8", "replace"), shape, _DTYPES[dtype], scale, zero_point)
     if tensor.size_bytes != size_bytes or not math.isfinite(scale):
         raise LinkError(f"tensor {tensor.name!r} {shape} {tensor.dtype} is described with {size_bytes} bytes")
-    return Description(total, LayerInfo(index, op.decode("utf-8", "replace"), tensor, macs))
+    return Description(total, Layer(index, op.decode("utf-8", "replace"), tensor, macs))
 
 
 def pack_input(inference: int, offset: int, data: bytes) -> bytes:

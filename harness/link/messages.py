@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from harness.tensors import TensorInfo
+from harness.tensors import Layer, TensorInfo
 
 
 @dataclass(frozen=True)
@@ -50,22 +50,12 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class LayerInfo:
-    """One operator as the device describes it; fields as `harness.runtimes.base.Layer`."""
-
-    index: int
-    op: str
-    output: TensorInfo
-    macs: int
-
-
-@dataclass(frozen=True)
 class DeviceModel:
     """What the device says it runs. All inputs count as one byte string, so do all outputs."""
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
-    layers: tuple[LayerInfo, ...]
+    layers: tuple[Layer, ...]
 
     @property
     def input_bytes(self) -> int:

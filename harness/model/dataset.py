@@ -180,7 +180,8 @@ def _read(path: Path) -> dict[str, Array]:
     arrays = {}
     key = "x"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: numpy leaves the file open when the archive is damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             for key in archive.files:
                 arrays[key] = archive[key]
     except _DAMAGE as error:

@@ -38,6 +38,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.bundled import zoo_directory
 from harness.errors import ModelError, UsageError
 from harness.model import digests
 from harness.model.preprocess import KINDS, Preprocess
@@ -64,13 +65,6 @@ class ModelSpec:
     calibration: Path | None = None
     reference_top1_min: float | None = None
     directory: Path | None = field(default=None, compare=False)
-
-
-def zoo_directory() -> Path:
-    """Where the zoo lies: inside an installed wheel, or beside `harness/` in a checkout."""
-    package = Path(__file__).parents[1]
-    bundled = package / "_bundled" / "models"
-    return bundled if bundled.is_dir() else package.parent / "models"
 
 
 def zoo() -> list[str]:

@@ -13,10 +13,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.bundled import zoo_directory
 from harness.errors import DataError, HarnessError, OutputError, UsageError
 from harness.extras import EXTRAS, require_installed
 from harness.model import digests
-from harness.model.spec import zoo, zoo_directory
+from harness.model.spec import zoo
 
 LOG_TAIL_LINES = 5
 ENVIRONMENT = {

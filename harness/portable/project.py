@@ -7,7 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from harness.errors import MissingError, OutputError
+from harness.bundled import firmware_dir
+from harness.errors import OutputError
 from harness.portable.plan import Plan
 from harness.portable.source import (
     Identity,
@@ -18,22 +19,6 @@ from harness.portable.source import (
     weights_source,
 )
 from harness.runtimes.base import Project
-
-_PACKAGE = Path(__file__).parents[1]
-
-
-def firmware_dir() -> Path:
-    """The firmware sources: beside the package in a checkout, inside it when installed.
-
-    Raises:
-        MissingError: neither is there.
-    """
-    for candidate in (_PACKAGE / "_bundled" / "firmware", _PACKAGE.parent / "firmware"):
-        if (candidate / "engine.h").is_file():
-            return candidate
-    raise MissingError(
-        "the firmware sources are not installed", "pip install --force-reinstall esp32-nn-harness"
-    )
 
 
 def write_project(plan: Plan, identity: Identity, directory: Path) -> Project:

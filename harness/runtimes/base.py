@@ -14,19 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.tensors import TensorInfo
+from harness.tensors import Layer, TensorInfo
 
 Array = NDArray[np.generic]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One operator as the device runs it; `index` counts from 0 in that order."""
-
-    index: int
-    op: str
-    output: TensorInfo
-    macs: int
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
-from harness.errors import BuildError, OutputError, UsageError
+from harness.bundled import firmware_dir
+from harness.errors import BuildError, UsageError
 from harness.runtimes.base import Project
 from harness.targets import Target
 from harness.toolchains import cache
@@ -76,18 +77,6 @@ _RECIPES = {
 }
 
 PLATFORMS = tuple(_RECIPES)
-
-
-def firmware_dir() -> Path:
-    """The firmware sources: bundled in an installed wheel, beside `harness/` in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for candidate in (package / "_bundled" / "firmware", package.parent / "firmware"):
-        if (candidate / "engine.h").is_file():
-            return candidate
-    raise OutputError(
-        f"the firmware sources are neither in {package} nor beside it",
-        "Install the package again, or run from a checkout",
-    )
 
 
 def required_programs(platform: str) -> tuple[str, ...]:

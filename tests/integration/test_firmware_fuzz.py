@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.toolchains.bare_metal import firmware_dir
+from harness.bundled import firmware_dir
 
 SOURCES = Path(__file__).parents[1] / "firmware"
 STREAMS = 30_000

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.toolchains.bare_metal import firmware_dir
+from harness.bundled import firmware_dir
 
 RANDOM_PAIRS = 4000
 MEMORY = ("memcpy", "memmove", "memset", "memcmp", "strlen", "strcmp")

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.bundled import firmware_dir
 from harness.portable.memory import align
-from harness.portable.project import firmware_dir
 from harness.runtimes.tflm import Tflm, TflmArtifact
 from tests.engine_host import CROSS_COMPILERS, WARNINGS, assert_exact
 from tests.operator_cases import CASES, bundle

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
+from harness.bundled import zoo_directory
 from harness.errors import DataError, HarnessError, MissingError, ModelError, OutputError, UsageError
 from harness.extras import EXTRAS, install_command
 from harness.model import digests, digits, train
 from harness.model.dataset import Dataset, load_dataset
 from harness.model.reference import KerasReference, OnnxReference, open_reference
-from harness.model.spec import load_model, zoo_directory
+from harness.model.spec import load_model
 from harness.model.training_job import number_constants, shifted, without
 from harness.tensors import TensorInfo
 

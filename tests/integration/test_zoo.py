@@ -9,11 +9,12 @@ import pytest
 import tflite
 from tflite_micro import runtime
 
+from harness.bundled import zoo_directory
 from harness.measure.gaps import classes
 from harness.model.dataset import load_dataset
 from harness.model.digests import read_sums
 from harness.model.reference import OnnxReference, open_reference
-from harness.model.spec import load_model, zoo, zoo_directory
+from harness.model.spec import load_model, zoo
 from harness.tensors import TensorInfo
 
 BUILTINS = {

@@ -298,6 +298,7 @@ def test_text_between_frames_reaches_the_log(tmp_path: Path) -> None:
     received = b"".join(record.data for record in records if record.direction is Direction.FROM_DEVICE)
     assert (len(sent), len(received)) == (link.statistics.bytes_sent, link.statistics.bytes_received)
     assert [record.time_s for record in records] == sorted(record.time_s for record in records)
+    log.close()
 
 
 def test_a_wire_log_cut_short_is_readable_to_the_cut(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness import bundled
 from harness.errors import ModelError, UsageError
 from harness.model import digests, spec
 from harness.model.preprocess import Preprocess
@@ -152,9 +153,9 @@ def test_a_damaged_sums_file_is_refused(model_dir):
 
 
 def test_the_zoo_of_a_wheel_is_the_bundled_one(tmp_path, monkeypatch):
-    bundled = tmp_path / "harness" / "_bundled" / "models"
-    shutil.copytree(spec.zoo_directory() / "mnist_mlp", bundled / "only_model")
-    monkeypatch.setattr(spec, "__file__", str(tmp_path / "harness" / "model" / "spec.py"))
+    models = tmp_path / "harness" / "_bundled" / "models"
+    shutil.copytree(bundled.zoo_directory() / "mnist_mlp", models / "only_model")
+    monkeypatch.setattr(bundled, "PACKAGE", tmp_path / "harness")
     assert zoo() == ["only_model"]
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from harness import bundled
+from harness.bundled import firmware_dir
 from harness.errors import BuildError, MissingError, OutputError, UsageError
 from harness.runtimes.base import Project
 from harness.targets import get_target
-from harness.toolchains import bare_metal
-from harness.toolchains.bare_metal import PLATFORMS, build, firmware_dir
+from harness.toolchains.bare_metal import PLATFORMS, build, required_programs
 from harness.toolchains.base import Image
 from harness.toolchains.programs import APT_PACKAGES, install_line, require_program
 from tests.firmware_demo import DEMO
@@ -168,7 +169,7 @@ def test_a_missing_compiler(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingError) as caught:
         build(DEMO, TARGET, platform, build_root=tmp_path)
-    (program,) = bare_metal.required_programs(platform)
+    (program,) = required_programs(platform)
     assert str(caught.value) == f"{program} is not installed. Run: apt-get install {package}"
 
 
@@ -177,9 +178,7 @@ def test_programs_of_one_package_are_named_once() -> None:
         "apt-get install gcc qemu-system-misc"
     )
     assert require_program("gcc").name == "gcc"
-    assert {program for platform in PLATFORMS for program in bare_metal.required_programs(platform)} <= set(
-        APT_PACKAGES
-    )
+    assert {program for platform in PLATFORMS for program in required_programs(platform)} <= set(APT_PACKAGES)
 
 
 def test_a_build_root_that_cannot_be_written(tmp_path: Path) -> None:
@@ -204,11 +203,10 @@ def test_two_processes_build_the_same_at_once(project: Project, tmp_path: Path) 
 
 
 def test_sources_bundled_in_a_wheel_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "harness"
-    bundled = package / "_bundled" / "firmware"
-    bundled.mkdir(parents=True)
-    monkeypatch.setattr(bare_metal, "__file__", str(package / "toolchains" / "bare_metal.py"))
-    with pytest.raises(OutputError, match="firmware sources"):
+    sources = tmp_path / "harness" / "_bundled" / "firmware"
+    sources.mkdir(parents=True)
+    monkeypatch.setattr(bundled, "PACKAGE", tmp_path / "harness")
+    with pytest.raises(MissingError, match="firmware/ is neither"):
         firmware_dir()
-    (bundled / "engine.h").touch()
-    assert firmware_dir() == bundled
+    (sources / "engine.h").touch()
+    assert firmware_dir() == sources

@@ -15,9 +15,10 @@ from harness.portable.graph import Graph
 from harness.portable.plan import Plan, make_plan
 from harness.portable.project import write_project
 from harness.portable.source import Identity
-from harness.runtimes.base import Artifact, Layer, Oracle, Project, Runtime
+from harness.runtimes.base import Artifact, Oracle, Project, Runtime
 from harness.runtimes.tflm.oracle import TflmOracle
 from harness.runtimes.tflm.reader import read
+from harness.tensors import Layer
 
 
 @dataclass(frozen=True)
