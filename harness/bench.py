@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -207,7 +208,7 @@ class Bench:
         """Station 7: all samples, compared."""
         item = deployment.item
         progress = self._progress(item)
-        progress.notes.append(f"data: {expected.samples} samples, {expected.data_source}")
+        progress.notes.append(f"data: {expected.samples} samples, {_shown(expected.data_source)}")
         if why := self._reference(item.model)[1]:
             progress.notes.append(why)
         try:
@@ -384,6 +385,11 @@ def load_artifact(model: ModelSpec, runtime: str) -> Artifact:
             owner.conversion_hint,
         )
     return dataclasses.replace(owner.load(model.artifacts[owner.artifact_kind]), name=model.name)
+
+
+def _shown(source: str) -> str:
+    """A path as a reader in this directory would type it; anything else as it is."""
+    return source.removeprefix(f"{Path.cwd()}{os.sep}")
 
 
 def wire_counts(link: Link) -> dict[str, int]:

@@ -7,6 +7,7 @@ pytest-embedded owns `--target`, `--port`, `--baud` and the `target` fixture; th
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shlex
 from collections.abc import Callable, Generator, Iterator
@@ -284,21 +285,31 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 class _ReporterWriter:
-    """Progress through pytest's own reporter, which output capture leaves alone."""
+    """Progress through pytest's own reporter, past its capture of everything a test writes."""
 
     def __init__(self, config: pytest.Config) -> None:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         assert isinstance(reporter, pytest.TerminalReporter)
         self._reporter = reporter
+        self._capture = config.pluginmanager.get_plugin("capturemanager")
 
     @property
     def terminal(self) -> bool:
         return bool(self._reporter.isatty)
 
     def rewrite(self, line: str) -> None:
-        self._reporter.ensure_newline()
-        self._reporter.rewrite(line, erase=True)
+        with self._uncaptured():
+            self._reporter.ensure_newline()
+            self._reporter.rewrite(line, erase=True)
+            self._reporter.flush()
 
     def line(self, line: str) -> None:
-        self._reporter.ensure_newline()
-        self._reporter.write_line(line)
+        with self._uncaptured():
+            self._reporter.ensure_newline()
+            self._reporter.write_line(line)
+
+    def _uncaptured(self) -> contextlib.AbstractContextManager[None]:
+        if self._capture is None:
+            return contextlib.nullcontext()
+        disabled: contextlib.AbstractContextManager[None] = self._capture.global_and_fixture_disabled()
+        return disabled

@@ -32,6 +32,7 @@ This module reads and checks; it opens no artifact.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -202,7 +203,9 @@ class _Reader:
         return float(value)
 
     def _file(self, dataset: dict[str, Any], key: str, directory: Path) -> Path | None:
-        return directory / self._text(dataset, key, at="dataset.") if key in dataset else None
+        if key not in dataset:
+            return None
+        return Path(os.path.normpath(directory / self._text(dataset, key, at="dataset.")))
 
     def _share(self, expect: dict[str, Any], key: str) -> float | None:
         if key not in expect:
