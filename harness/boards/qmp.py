@@ -19,8 +19,12 @@ class Qmp:
         connection.settimeout(_TIMEOUT_S)
         self._connection = connection
         self._received = b""
-        self._message()  # the greeting
-        self.execute("qmp_capabilities")
+        try:
+            self._message()  # the greeting
+            self.execute("qmp_capabilities")
+        except PortError:
+            self.close()
+            raise
 
     def execute(self, command: str, **arguments: object) -> Any:
         """The command's `return` value. Raises PortError when it fails or QEMU is gone."""

@@ -186,8 +186,15 @@ def test_no_permission(monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> N
         SerialBoard("esp32c3", terminal.path).open()
 
 
-def test_a_silent_board_shows_its_banner() -> None:
-    with terminal_of(PythonDevice(mute=True, banner=b"waiting for download\r\n")) as terminal:
+class LoaderStub(PythonDevice):
+    """A chip in download mode: it says so to whatever it hears, and nothing else."""
+
+    def write(self, data: bytes) -> None:
+        self.say(b"waiting for download\r\n")
+
+
+def test_a_silent_board_shows_what_it_says_instead() -> None:
+    with terminal_of(LoaderStub(mute=True)) as terminal:
         board = SerialBoard("esp32c3", terminal.path)
         with board as port, pytest.raises(SilentError, match=r"(?s)HELLO.*\| waiting for download"):
             Link(port, board_state=board.state).connect(0.5)
