@@ -61,12 +61,20 @@ def random_input(generator: np.random.Generator, info: TensorInfo) -> NDArray[np
     return generator.integers(limits.min, limits.max, info.shape, info.dtype, endpoint=True)
 
 
-def assert_exact(artifact: TflmArtifact, directory: Path, seed: int = 0, count: int = 4) -> None:
-    """0 LSB against the oracle on every layer and every output of `count` random inferences."""
+def assert_exact(
+    artifact: TflmArtifact,
+    directory: Path,
+    seed: int = 0,
+    count: int = 4,
+    inferences: Sequence[Sequence[Array]] | None = None,
+) -> None:
+    """0 LSB against the oracle on every layer and every output, of `count` random inferences if none are given."""
     generator = np.random.default_rng(seed)
     program = compile_host(Tflm().generate(artifact, "portable", directory))
     oracle = Tflm().oracle(artifact)
-    inferences = [[random_input(generator, info) for info in artifact.inputs] for _ in range(count)]
+    inferences = inferences or [
+        [random_input(generator, info) for info in artifact.inputs] for _ in range(count)
+    ]
     for inputs, (layers, outputs) in zip(inferences, run_engine(program, artifact, inferences), strict=True):
         for layer, got, expected in zip(artifact.layers, layers, oracle.run_layers(inputs), strict=True):
             assert_same(f"layer {layer.index} {layer.op} {layer.output.name}", got, expected)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.portable import fixed_point
@@ -34,6 +34,7 @@ int32_t t_probability(int32_t e, int32_t sum) { return softmax_probability(e, so
 int32_t t_first(int32_t o, int32_t t, int32_t d, int32_t s) { return taps_inside(o, t, d, s).first; }
 int32_t t_end(int32_t o, int32_t t, int32_t d, int32_t s) { return taps_inside(o, t, d, s).end; }
 """
+unhurried = settings(deadline=None)
 int32 = st.integers(-(2**31) + 1, 2**31 - 1)
 
 
@@ -62,6 +63,7 @@ def nearest(value: Fraction) -> int:
     return int(math.copysign(math.floor(abs(value) + Fraction(1, 2)), value))
 
 
+@unhurried
 @given(a=int32, b=int32)
 def test_multiply_q31(c: ctypes.CDLL, a: int, b: int) -> None:
     product = c.t_multiply(a, b)
@@ -69,6 +71,7 @@ def test_multiply_q31(c: ctypes.CDLL, a: int, b: int) -> None:
     assert abs(Fraction(a * b, 2**31) - product) <= Fraction(1, 2)
 
 
+@unhurried
 @given(x=int32, shift=st.integers(0, 31))
 def test_divide_by_power_of_two(c: ctypes.CDLL, x: int, shift: int) -> None:
     assert (
@@ -76,11 +79,13 @@ def test_divide_by_power_of_two(c: ctypes.CDLL, x: int, shift: int) -> None:
     )
 
 
+@unhurried
 @given(x=st.integers(-(2**20), 2**20), multiplier=st.integers(2**30, 2**31 - 1), shift=st.integers(-31, 10))
 def test_requantise(c: ctypes.CDLL, x: int, multiplier: int, shift: int) -> None:
     assert c.t_requantise(x, multiplier, shift) == fixed_point.requantise(x, multiplier, shift)
 
 
+@unhurried
 @given(st.floats(1e-9, 1e6))
 def test_quantise_multiplier_is_within_half_a_unit(real: float) -> None:
     multiplier, shift = fixed_point.quantise_multiplier(real)
@@ -97,6 +102,7 @@ def test_quantise_multiplier_at_its_ends(real: float, expected: tuple[int, int])
     assert fixed_point.quantise_multiplier(real) == expected
 
 
+@unhurried
 @given(count=st.integers(1, 2000), data=st.data())
 def test_rounded_quotient(c: ctypes.CDLL, count: int, data: st.DataObject) -> None:
     total = data.draw(st.integers(-128 * count, 127 * count))
@@ -114,6 +120,7 @@ def test_exp_logistic_and_tanh_are_what_they_claim(x: float) -> None:
     assert fixed_point.tanh(-raw, 4) == -fixed_point.tanh(raw, 4)
 
 
+@unhurried
 @given(total=st.integers(2**19, 2**28 - 1), share=st.floats(0, 1))
 def test_softmax_probability(c: ctypes.CDLL, total: int, share: float) -> None:
     """`total` is in Q12.19, below 512; the exponential, Q0.31, is at most 1 and at most the total."""
@@ -122,6 +129,7 @@ def test_softmax_probability(c: ctypes.CDLL, total: int, share: float) -> None:
     assert abs(c.t_probability(exponential, total) - min(expected, 127)) <= 0.51
 
 
+@unhurried
 @given(
     origin=st.integers(-20, 20), taps=st.integers(1, 8), dilation=st.integers(1, 5), size=st.integers(1, 20)
 )
@@ -131,6 +139,7 @@ def test_taps_inside(c: ctypes.CDLL, origin: int, taps: int, dilation: int, size
     assert list(found) == inside
 
 
+@unhurried
 @given(
     value=st.floats(width=32, allow_nan=False),
     scale=st.floats(2**-10, 2**10, width=32),

@@ -85,13 +85,17 @@ def test_two_names_may_not_write_one_tensor() -> None:
 
 @pytest.mark.parametrize("operator", CASES)
 def test_every_operator_checks_its_output_shape(operator: str) -> None:
-    """No kernel may write past its tensor: a wrong output shape is refused, whatever the operator."""
-    model = ModelBuilder()
-    outputs = CASES[operator](np.random.default_rng(3), model)
-    last = model.tensors[outputs[-1]]
-    last.shape = (*last.shape[:-1], last.shape[-1] + 1) if last.shape else (2,)
-    with pytest.raises(HarnessError):
-        plan_of(model, *outputs)
+    """No kernel may write past its tensor: an output longer in any direction is refused."""
+    for axis in range(-4, 0):
+        model = ModelBuilder()
+        outputs = CASES[operator](np.random.default_rng(3), model)
+        last = model.tensors[outputs[-1]]
+        if len(last.shape) >= -axis:
+            shape = list(last.shape)
+            shape[axis] += 1
+            last.shape = tuple(shape)
+            with pytest.raises(HarnessError):
+                plan_of(model, *outputs)
 
 
 @pytest.mark.parametrize("operator", CASES)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.portable.memory import ALIGNMENT_BYTES, Buffer, align, overlap_in_time, plan_memory
+
+unhurried = settings(deadline=None)
 
 
 @st.composite
@@ -19,6 +21,7 @@ def buffers(draw: st.DrawFn) -> list[Buffer]:
     return [one() for _ in range(draw(st.integers(0, 24)))]
 
 
+@unhurried
 @given(buffers())
 def test_living_buffers_never_overlap(buffers: list[Buffer]) -> None:
     plan = plan_memory(buffers)
@@ -27,6 +30,7 @@ def test_living_buffers_never_overlap(buffers: list[Buffer]) -> None:
             assert at + a.size_bytes <= bt or bt + b.size_bytes <= at
 
 
+@unhurried
 @given(buffers())
 def test_figures(buffers: list[Buffer]) -> None:
     plan = plan_memory(buffers)
@@ -36,6 +40,7 @@ def test_figures(buffers: list[Buffer]) -> None:
     assert all(offset % ALIGNMENT_BYTES == 0 for offset in plan.offsets)
 
 
+@unhurried
 @given(buffers())
 def test_lower_bound_is_what_is_alive_at_the_busiest_step(buffers: list[Buffer]) -> None:
     steps = range(-1, 30)

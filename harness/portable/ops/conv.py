@@ -229,7 +229,7 @@ def plan_conv_2d(node: Node) -> Step:
         in_channels=in_channels,
         out_channels=out_channels,
         groups=groups,
-        sums=plan_sums(node, values, foldable=inside, per_tensor_product_is_float=False),
+        sums=plan_sums(node, values, foldable=inside),
     )
 
 
@@ -258,7 +258,7 @@ def plan_depthwise_conv_2d(node: Node) -> Step:
         in_channels=in_channels,
         out_channels=out_channels,
         multiplier=multiplier,
-        sums=plan_sums(node, values, foldable=inside, per_tensor_product_is_float=False),
+        sums=plan_sums(node, values, foldable=inside),
     )
 
 

@@ -59,7 +59,7 @@ def plan_fully_connected(node: Node) -> Step:
         node.malformed(f"input has {source.info.elements} elements, expected {batches} x {inputs}")
     node.require(per_channel_axis(weights) in (None, 0), "weight scales must run along the output channels")
     _check_bias_scale(node)
-    sums = plan_sums(node, node.constant(weights), foldable=True, per_tensor_product_is_float=True)
+    sums = plan_sums(node, node.constant(weights), foldable=True)
     return FullyConnected(
         index=node.operator.index,
         op=node.operator.op,

@@ -1,0 +1,102 @@
+"""Where random numbers hardly ever look: every table entry, and sums on the edge between two results.
+
+TFLite computes some scales in float32 and others in float64. The difference is one part in
+2^24, so only sums that lie that close to a rounding edge can tell which was meant.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.portable.fixed_point import quantise_multiplier
+from harness.portable.ops.lookup import Lookup
+from harness.runtimes.tflm import Tflm, TflmArtifact
+from tests.engine_host import assert_exact
+from tests.operator_cases import bundle
+from tests.tflite_builder import ModelBuilder
+
+TABLES = ("logistic", "tanh", "relu", "relu6", "leaky_relu", "hard_swish", "dequantize")
+
+
+def artifact_of(model: ModelBuilder, outputs: list[int], tmp_path: Path) -> TflmArtifact:
+    path = tmp_path / "net.tflite"
+    path.write_bytes(model.build(outputs))
+    return Tflm().load(path)
+
+
+@pytest.mark.parametrize("operator", TABLES)
+def test_every_entry_of_many_tables(operator: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.tflite"
+    path.write_bytes(bundle(operator, seed=21, count=150))
+    artifact = Tflm().load(path)
+    every = np.tile(np.arange(256, dtype=np.uint8), (2, 1))
+    layers = Tflm().oracle(artifact).run_layers([every.view(info.dtype) for info in artifact.inputs])
+    for step, layer in zip(artifact.plan.steps, layers, strict=True):
+        assert isinstance(step, Lookup)
+        assert step.table[every].tobytes() == layer.tobytes(), step.function
+
+
+def edges(real: float, count: int) -> np.ndarray:
+    """Sums near 2^30 whose product with `real` lies closest to the middle between two integers."""
+    middles = [Fraction(2 * k + 1, 2) / Fraction(real) for k in range(count)]
+    sums = [int(middle) + offset for middle in middles for offset in range(-60, 61, 3)]
+    return np.array([value for value in sums if abs(value) < 1 << 30], np.int32)
+
+
+def scales_that_tell(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Input, weight and output scales whose float32 and float64 products quantise differently."""
+    while True:
+        x, w = (float(np.float32(value)) for value in rng.uniform(0.001, 0.1, 2))
+        y = float(np.float32(x * w * 2.0**22))
+        if quantise_multiplier(x * w / y) != quantise_multiplier(float(np.float32(x) * np.float32(w)) / y):
+            return x, w, y
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("operator", ["FULLY_CONNECTED", "CONV_2D"])
+def test_sums_on_the_edge(operator: str, per_channel: bool, tmp_path: Path) -> None:
+    """All weights are zero, so that each output is the requantised bias."""
+    rng = np.random.default_rng(5)
+    model = ModelBuilder()
+    outputs = []
+    for _ in range(4):
+        x_scale, w_scale, y_scale = scales_that_tell(rng)
+        sums = edges(x_scale * w_scale / y_scale, 100)
+        channels, is_dense = len(sums), operator == "FULLY_CONNECTED"
+        shape, taps = ((1, 1), (channels, 1)) if is_dense else ((1, 1, 1, 1), (channels, 1, 1, 1))
+        x = model.input(shape, scale=x_scale)
+        scales = [w_scale] * (channels if per_channel else 1)
+        w = model.constant(np.zeros(taps, np.int8), scales=scales, axis=0)
+        b = model.constant(sums, scales=[float(np.float32(x_scale * w_scale))])
+        y = model.tensor((*shape[:-1], channels), scale=y_scale, zero_point=-100)
+        options = {"fused_activation_function": 0}
+        if not is_dense:
+            options |= {"padding": 1, "stride_h": 1, "stride_w": 1}
+            options |= {"dilation_h_factor": 1, "dilation_w_factor": 1}
+        model.operator(operator, [x, w, b], [y], **options)
+        outputs.append(y)
+    assert_exact(artifact_of(model, outputs, tmp_path), tmp_path / "project", count=1)
+
+
+@pytest.mark.parametrize("operator", ["ADD", "SUB", "MUL"])
+def test_every_pair_of_values(operator: str, tmp_path: Path) -> None:
+    """All 65536 pairs, for several scales."""
+    rng = np.random.default_rng(6)
+    model = ModelBuilder()
+    every = np.arange(-128, 128).astype(np.int8)
+    outputs = []
+    for _ in range(24):
+        first, second, result = (float(np.float32(scale)) for scale in rng.uniform(0.01, 0.2, 3))
+        a = model.constant(every.reshape(256, 1), scales=[first], zero_points=[int(rng.integers(-128, 128))])
+        b = model.input((1, 256), scale=second, zero_point=int(rng.integers(-128, 128)))
+        factor = first * second / result if operator == "MUL" else (first + second) / result
+        scale = float(np.float32(result * factor * (128 if operator == "MUL" else 1)))
+        y = model.tensor((256, 256), scale=scale)
+        model.operator(operator, [a, b], [y], fused_activation_function=0)
+        outputs.append(y)
+    artifact = artifact_of(model, outputs, tmp_path)
+    assert_exact(artifact, tmp_path / "project", count=1, inferences=[[every.reshape(1, 256)] * 24])
