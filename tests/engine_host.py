@@ -68,7 +68,7 @@ def assert_exact(
     count: int = 4,
     inferences: Sequence[Sequence[Array]] | None = None,
 ) -> None:
-    """0 LSB against the oracle on every layer and every output, of `count` random inferences if none are given."""
+    """0 LSB against the oracle on every layer and output, of `count` random inferences if none are given."""
     generator = np.random.default_rng(seed)
     program = compile_host(Tflm().generate(artifact, "portable", directory))
     oracle = Tflm().oracle(artifact)

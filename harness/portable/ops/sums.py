@@ -75,14 +75,8 @@ class Sums:
         return [f"|sum| <= {self.bound}{folded}"]
 
 
-def plan_sums(
-    node: Node, channels_last: NDArray[np.generic], *, foldable: bool, per_tensor_product_is_float: bool
-) -> Sums:
-    """`channels_last` are the weights as (output channel, everything that is summed).
-
-    `per_tensor_product_is_float`: TFLite multiplies the scales of a per-tensor fully connected
-    layer in float32, those of everything else in float64.
-    """
+def plan_sums(node: Node, channels_last: NDArray[np.generic], *, foldable: bool) -> Sums:
+    """`channels_last` are the weights as (output channel, everything that is summed)."""
     source, weights, target = (
         node.int8_activation(node.input(0)),
         node.input(1),
@@ -99,7 +93,7 @@ def plan_sums(
         bound = int((np.abs(bias) + 128 * magnitudes).max())
     else:
         bound = int((np.abs(bias) + max(128 + zero_point, 127 - zero_point) * magnitudes).max())
-    multipliers, shifts = _multipliers(node, channels, per_tensor_product_is_float)
+    multipliers, shifts = _multipliers(node, channels)
     if bound << max(0, *shifts) > INT32_MAX - 256:
         node.refuse(f"its sums can reach {bound} times 2^{max(0, *shifts)}, which does not fit 32 bits")
     low, high = node.activation_range(target)
@@ -127,20 +121,16 @@ def _bias(node: Node, channels: int) -> NDArray[np.int64]:
     return values
 
 
-def _multipliers(
-    node: Node, channels: int, product_is_float: bool
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """input scale * weight scale / output scale for each channel, as multiplier and shift."""
+def _multipliers(node: Node, channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """input scale * weight scale / output scale for each channel, as multiplier and shift.
+
+    In float64, for fully connected layers as well: TFLite's sources of August 2026 multiply the
+    two scales of a per-tensor layer in float32, but the oracle does not.
+    """
     source, weights, target = node.input(0), node.input(1), node.output()
     if len(weights.scales) not in (1, channels):
         node.malformed(f"weights have {len(weights.scales)} scales for {channels} channels")
-    if len(weights.scales) == 1 and product_is_float:
-        product = float(np.float32(source.info.scale) * np.float32(weights.scales[0]))
-        pairs = [quantise_multiplier(product / target.info.scale)]
-    else:
-        pairs = [
-            quantise_multiplier(source.info.scale * scale / target.info.scale) for scale in weights.scales
-        ]
+    pairs = [quantise_multiplier(source.info.scale * scale / target.info.scale) for scale in weights.scales]
     if len(pairs) == 1:
         pairs *= channels
     return tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
