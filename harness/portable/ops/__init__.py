@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from harness.portable.node import Node
 from harness.portable.ops.conv import plan_conv_2d, plan_depthwise_conv_2d
-from harness.portable.ops.elementwise import plan_add, plan_mul, plan_sub
+from harness.portable.ops.elementwise import plan_add_sub, plan_mul
 from harness.portable.ops.fully_connected import plan_fully_connected
 from harness.portable.ops.lookup import (
     plan_dequantize,
@@ -32,7 +32,7 @@ from harness.portable.ops.softmax import plan_softmax
 from harness.portable.step import Step
 
 OPERATORS: dict[str, Callable[[Node], Step]] = {
-    "ADD": plan_add,
+    "ADD": plan_add_sub,
     "AVERAGE_POOL_2D": plan_average_pool,
     "CONCATENATION": plan_concatenation,
     "CONV_2D": plan_conv_2d,
@@ -57,7 +57,7 @@ OPERATORS: dict[str, Callable[[Node], Step]] = {
     "SPLIT": plan_split,
     "SQUEEZE": plan_squeeze,
     "STRIDED_SLICE": plan_strided_slice,
-    "SUB": plan_sub,
+    "SUB": plan_add_sub,
     "TANH": plan_sigmoid,
     "TRANSPOSE": plan_transpose,
 }

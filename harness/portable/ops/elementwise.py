@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from harness.portable.c_text import enum
 from harness.portable.fixed_point import INT32_MAX, quantise_multiplier
 from harness.portable.graph import Tensor
@@ -91,29 +89,11 @@ class Mul(Binary):
         ]
 
 
-def plan_add(node: Node) -> Step:
-    """TFLite computes ADD's scales in float64."""
-    first, second, result = _scales(node)
-    twice = 2 * max(first, second)
-    return _plan_add_sub(node, (first / twice, second / twice, twice / ((1 << LEFT_SHIFT) * result)))
-
-
-def plan_sub(node: Node) -> Step:
-    """TFLite computes SUB's scales in float32."""
-    first, second, result = map(np.float32, _scales(node))
-    twice = np.float32(2) * max(first, second)
-    ratio = twice / (np.float32(1 << LEFT_SHIFT) * result)
-    return _plan_add_sub(node, (float(first / twice), float(second / twice), float(ratio)))
-
-
-def _scales(node: Node) -> tuple[float, float, float]:
-    """Of both inputs and the output, checked."""
-    (first, second), target, _ = _operands(node)
-    return first.info.scale, second.info.scale, target.info.scale
-
-
-def _plan_add_sub(node: Node, reals: tuple[float, float, float]) -> Step:
+def plan_add_sub(node: Node) -> Step:
     operands, target, nest = _operands(node)
+    first, second, result = (tensor.info.scale for tensor in (*operands, target))
+    twice = 2 * max(first, second)
+    reals = (first / twice, second / twice, twice / ((1 << LEFT_SHIFT) * result))
     pairs = [quantise_multiplier(real) for real in reals]
     # The kernel aborts on a factor that is not between 0 and 1.
     if not all(0.0 < real < 1.0 for real in reals) or any(shift > 0 for _, shift in pairs):

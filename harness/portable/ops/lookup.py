@@ -2,6 +2,9 @@
 
 An int8 input has 256 values, so the planner evaluates TFLite's kernel for each of them;
 the device only looks up. QUANTIZE from float32 searches the input among thresholds.
+
+Quotients of scales are taken in float64, as the oracle takes them; TFLite's sources of
+August 2026 write some of them in float32. Tests on rounding edges tell the two apart.
 """
 
 from __future__ import annotations
@@ -130,9 +133,7 @@ def plan_sigmoid(node: Node) -> Step:
 
 def plan_relu(node: Node) -> Step:
     source, target = _int8_pair(node)
-    multiplier, shift = quantise_multiplier(
-        float(np.float32(source.info.scale) / np.float32(target.info.scale))
-    )
+    multiplier, shift = quantise_multiplier(source.info.scale / target.info.scale)
     _check_shift(node, shift)
     zero_in, zero_out = source.info.zero_point, target.info.zero_point
     return _plan_table(
@@ -150,11 +151,10 @@ def plan_relu6(node: Node) -> Step:
 
 def plan_leaky_relu(node: Node) -> Step:
     source, target = _int8_pair(node)
-    alpha = np.float32(node.real("alpha"))
-    node.require(abs(float(alpha)) < 1 << 20, f"alpha {alpha:g}")
-    scale_in, scale_out = np.float32(source.info.scale), np.float32(target.info.scale)
-    steep = quantise_multiplier(float(scale_in / scale_out))
-    flat = quantise_multiplier(float(scale_in * alpha / scale_out))
+    alpha = node.real("alpha")
+    node.require(abs(alpha) < 1 << 20, f"alpha {alpha:g}")
+    steep = quantise_multiplier(source.info.scale / target.info.scale)
+    flat = quantise_multiplier(source.info.scale * alpha / target.info.scale)
     _check_shift(node, steep[1])
     _check_shift(node, flat[1])
 
@@ -171,9 +171,9 @@ def plan_leaky_relu(node: Node) -> Step:
 def plan_hard_swish(node: Node) -> Step:
     """x * relu6(x + 3) / 6 in 16-bit fixed point (kernels/internal/reference/hard_swish.h)."""
     source, target = _int8_pair(node)
-    fine_scale = np.float32(1 / 128) * np.float32(source.info.scale)
-    output, output_exponent = quantise_multiplier(float(fine_scale / np.float32(target.info.scale)))
-    reluish, reluish_exponent = quantise_multiplier(float(fine_scale / np.float32(3 / 32768)))
+    fine_scale = source.info.scale / 128
+    output, output_exponent = quantise_multiplier(fine_scale / target.info.scale)
+    reluish, reluish_exponent = quantise_multiplier(fine_scale / (3 / 32768))
     # The kernel refuses a positive exponent; shifts beyond 15 bits are outside what 16 bits define.
     node.require(-15 <= output_exponent <= 0, "the scales of its input and output are too far apart")
     node.require(-15 <= reluish_exponent <= 15, f"input scale {source.info.scale:g}")

@@ -124,8 +124,8 @@ def _bias(node: Node, channels: int) -> NDArray[np.int64]:
 def _multipliers(node: Node, channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """input scale * weight scale / output scale for each channel, as multiplier and shift.
 
-    In float64, for fully connected layers as well: TFLite's sources of August 2026 multiply the
-    two scales of a per-tensor layer in float32, but the oracle does not.
+    In float64, as the oracle does it; TFLite's sources of August 2026 multiply the two scales of
+    a per-tensor fully connected layer in float32.
     """
     source, weights, target = node.input(0), node.input(1), node.output()
     if len(weights.scales) not in (1, channels):
