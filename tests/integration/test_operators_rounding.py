@@ -1,11 +1,12 @@
 """Where random numbers hardly ever look: every table entry, and sums on the edge between two results.
 
-TFLite computes some scales in float32 and others in float64. The difference is one part in
-2^24, so only sums that lie that close to a rounding edge can tell which was meant.
+Whether a quotient of scales is taken in float32 or float64 makes a difference of one part in
+2^24: only values that lie as close to a rounding edge can tell.
 """
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from pathlib import Path
 
@@ -33,12 +34,72 @@ def artifact_of(model: ModelBuilder, outputs: list[int], tmp_path: Path) -> Tflm
 def test_every_entry_of_many_tables(operator: str, tmp_path: Path) -> None:
     path = tmp_path / "net.tflite"
     path.write_bytes(bundle(operator, seed=21, count=150))
-    artifact = Tflm().load(path)
+    assert_tables(Tflm().load(path))
+
+
+def assert_tables(artifact: TflmArtifact) -> None:
+    """Every table of a model of independent lookups, entry by entry; no compiler is needed for that."""
     every = np.tile(np.arange(256, dtype=np.uint8), (2, 1))
     layers = Tflm().oracle(artifact).run_layers([every.view(info.dtype) for info in artifact.inputs])
     for step, layer in zip(artifact.plan.steps, layers, strict=True):
         assert isinstance(step, Lookup)
         assert step.table[every].tobytes() == layer.tobytes(), step.function
+
+
+@pytest.mark.parametrize("operator", ["RELU", "LEAKY_RELU", "QUANTIZE"])
+def test_tables_of_round_scales(operator: str, tmp_path: Path) -> None:
+    """Quotients such as 0.11 / 0.02 = 5.5 put every other entry on the edge."""
+    rng = np.random.default_rng(8)
+    model = ModelBuilder()
+    outputs = []
+    for x_scale, y_scale, alpha in itertools.product(range(1, 13), range(1, 13), (1, 3, 6)):
+        x = model.input((2, 256), scale=x_scale / 100, zero_point=int(rng.integers(-128, 128)))
+        y = model.tensor((2, 256), scale=y_scale / 100, zero_point=int(rng.integers(-128, 128)))
+        model.operator(operator, [x], [y], **({"alpha": alpha / 20} if operator == "LEAKY_RELU" else {}))
+        outputs.append(y)
+    assert_tables(artifact_of(model, outputs, tmp_path))
+
+
+def test_hard_swish_multipliers_on_the_edge(tmp_path: Path) -> None:
+    """Its multipliers keep 15 bits: scales are chosen whose quotient lies between two of them."""
+    rng = np.random.default_rng(9)
+    model = ModelBuilder()
+    outputs = []
+    for _ in range(300):
+        x_scale = float(np.float32(rng.uniform(0.02, 0.2)))
+        quotient = (int(rng.integers(1 << 14, 1 << 15)) + 0.5) / 2 ** int(rng.integers(18, 23))
+        x = model.input((2, 256), scale=x_scale, zero_point=-128)
+        y = model.tensor((2, 256), scale=float(np.float32(x_scale / 128 / quotient)), zero_point=-128)
+        model.operator("HARD_SWISH", [x], [y])
+        outputs.append(y)
+    assert_tables(artifact_of(model, outputs, tmp_path))
+
+
+@pytest.mark.parametrize("activation", [1, 2, 3])
+def test_fused_limits_on_the_edge(activation: int, tmp_path: Path) -> None:
+    """Scales at which 6 or 1 lies between two integers."""
+    model = ModelBuilder()
+    outputs = []
+    options = {"padding": 1, "stride_h": 1, "stride_w": 1, "filter_height": 1, "filter_width": 1}
+    for steps in range(1, 60):
+        same = {"scale": (6 if activation == 3 else 1) / (steps + 0.5), "zero_point": -60}
+        x, y = model.input((1, 1, 1, 256), **same), model.tensor((1, 1, 1, 256), **same)
+        model.operator("MAX_POOL_2D", [x], [y], fused_activation_function=activation, **options)
+        outputs.append(y)
+    artifact = artifact_of(model, outputs, tmp_path)
+    every = [np.arange(-128, 128).astype(np.int8).reshape(1, 1, 1, 256)] * len(artifact.inputs)
+    assert_exact(artifact, tmp_path / "project", inferences=[every])
+
+
+def test_floats_between_two_integers(tmp_path: Path) -> None:
+    model = ModelBuilder()
+    outputs, inputs = [], []
+    for step in range(1, 60):
+        x, y = model.input((1, 254), "float32"), model.tensor((1, 254), scale=step / 100, zero_point=3)
+        model.operator("QUANTIZE", [x], [y])
+        outputs.append(y)
+        inputs.append(((np.arange(-127, 127) + 0.5) * (step / 100)).astype(np.float32).reshape(1, 254))
+    assert_exact(artifact_of(model, outputs, tmp_path), tmp_path / "project", inferences=[inputs])
 
 
 def edges(real: float, count: int) -> np.ndarray:
