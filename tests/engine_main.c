@@ -8,14 +8,12 @@
 
 #include "engine.h"
 
-static void write_layer(void *context, uint16_t layer)
-{
+static void write_layer(void *context, uint16_t layer) {
     (void)context;
     fwrite(engine_layer_data(layer), 1, engine_get_layer(layer)->output.bytes, stdout);
 }
 
-static int read_inputs(void)
-{
+static int read_inputs(void) {
     for (uint16_t i = 0; i < engine_get_info()->inputs; i++) {
         if (fread(engine_input_data(i), 1, engine_input(i)->bytes, stdin) != engine_input(i)->bytes) {
             return 0;
@@ -24,8 +22,7 @@ static int read_inputs(void)
     return 1;
 }
 
-int main(void)
-{
+int main(void) {
     const char *failure = engine_init();
 
     while (failure == NULL && read_inputs()) {
