@@ -156,7 +156,7 @@ def _list(parsed: argparse.Namespace) -> int:  # noqa: ARG001 - every command ta
 def _doctor(parsed: argparse.Namespace) -> int:  # noqa: ARG001
     complete = True
     for check in diagnose():
-        mark = "ok     " if check.found else "missing"
+        mark = "ok     " if check.found else "missing" if check.required else "absent "
         print(f"{mark}  {check.name:<26}{check.found or check.remedy}")
         complete = complete and (check.found is not None or not check.required)
     return 0 if complete else 1

@@ -31,7 +31,7 @@ class ProgressLine:
         self._label = label
         self._writer = writer
         self._start = time.monotonic()
-        self._next = self._start + (0.0 if writer.terminal else PLAIN_INTERVAL_S)
+        self._next = self._start + (TERMINAL_INTERVAL_S if writer.terminal else PLAIN_INTERVAL_S)
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
@@ -41,7 +41,7 @@ class ProgressLine:
             return
         if now < self._next:
             return
-        rate = done / max(now - self._start, 1e-9)
+        rate = done / (now - self._start)
         text = f"{self._label}  {done}/{total} inferences  {rate:.0f}/s"
         if self._writer.terminal:
             self._next = now + TERMINAL_INTERVAL_S
@@ -65,7 +65,7 @@ class ConsoleWriter:
         return self._stream.isatty()
 
     def rewrite(self, line: str) -> None:
-        self._stream.write(f"\r{line:<{self._width}}\r{line}")
+        self._stream.write(f"\r{line:<{self._width}}" + ("" if line else "\r"))
         self._stream.flush()
         self._width = len(line)
 

@@ -189,7 +189,7 @@ def test_no_permission(monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> N
 class LoaderStub(PythonDevice):
     """A chip in download mode: it says so to whatever it hears, and nothing else."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, _: bytes) -> None:
         self.say(b"waiting for download\r\n")
 
 

@@ -1,0 +1,61 @@
+"""The `harness` command's other faces: what there is, what is missing, sources to read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.targets import TARGETS
+
+
+def test_list_names_models_targets_and_runtimes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("mnist_mlp", "himax_cnn", "tflm", "fidelity isa", *TARGETS):
+        assert word in shown
+
+
+def test_doctor_is_content_with_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    for program in ("riscv64-unknown-elf-gcc", "xtensa-lx106-elf-gcc", "qemu-system-riscv32"):
+        assert f"ok       {program}" in shown
+
+
+def test_doctor_names_the_command_for_each_missing_piece(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert main(["doctor"]) == 1
+    shown = capsys.readouterr().out
+    assert "missing  qemu-system-xtensa" in shown
+    assert "apt-get install qemu-system-misc" in shown
+
+
+def test_generate_writes_sources_that_compile_by_hand(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["generate", "himax_cnn", "--out", str(tmp_path / "out")]) == 0
+    assert "7 layers, arena 6768 bytes" in capsys.readouterr().out
+    firmware = Path(__file__).parents[2] / "firmware"
+    for source in (tmp_path / "out").glob("*.c"):
+        command = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fsyntax-only"]
+        subprocess.run([*command, f"-I{firmware}", str(source)], check=True)
+
+
+def test_generate_into_a_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert main(["generate", "mnist_mlp", "--out", str(tmp_path / "file")]) == 2
+    assert "Choose another directory" in capsys.readouterr().err
+
+
+def test_the_console_script_and_its_help() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", "run", "--help"], capture_output=True, text=True, check=True
+    )
+    for word in ("--target", "--samples", "--layer-samples", "--report-dir", "esp32c3"):
+        assert word in done.stdout

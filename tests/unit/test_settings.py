@@ -1,0 +1,66 @@
+"""The option table and what becomes of its texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.settings import OPTIONS, Option, Settings, settings_from, split_list
+
+
+def parse(target: str = "esp32c3", **texts: str) -> Settings:
+    def value(option: Option) -> str:
+        return texts.get(option.field, option.default)
+
+    return settings_from(value, target=target, port=None, baud=texts.get("baud"), root=Path("/project"))
+
+
+def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_BUILD_ROOT", raising=False)
+    settings = parse("esp32s3, esp32c3,esp32s3")
+    assert settings.targets == ("esp32s3", "esp32c3")
+    assert (settings.models, settings.runtimes, settings.kernels) == (("zoo",), ("tflm",), "portable")
+    assert (settings.samples, settings.layer_samples, settings.infer_timeout_s) == (None, 10, 60.0)
+    assert (settings.data, settings.report_dir, settings.port, settings.baud) == (None, None, None, None)
+    assert settings.build_root == Path("/project/build")
+
+
+def test_the_build_root_can_be_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_BUILD_ROOT", "/elsewhere")
+    assert parse().build_root == Path("/elsewhere")
+
+
+def test_values_are_parsed() -> None:
+    settings = parse(samples="7", data="d.npz", model="a, b,", baud="921600", report_dir="out")
+    assert (settings.samples, settings.data, settings.models) == (7, Path("d.npz"), ("a", "b"))
+    assert (settings.baud, settings.report_dir) == (921600, Path("out"))
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "message"),
+    [
+        ("samples", "many", "--samples expects a whole number of at least 1, got 'many'"),
+        ("layer_samples", "-1", "--layer-samples expects a whole number of at least 0, got '-1'"),
+        ("baud", "fast", "--baud expects a whole number of at least 1, got 'fast'"),
+        ("infer_timeout", "nan", "--infer-timeout expects seconds above 0, got 'nan'"),
+        ("board", "qemo", "--board takes auto, serial, qemu, host, silicon, not 'qemo'"),
+        ("reference", "torch", "--reference takes onnx, keras, none, not 'torch'"),
+        ("model", " , ", "--model expects a comma-separated list"),
+    ],
+)
+def test_what_cannot_be_parsed_is_named(field: str, text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(**{field: text})
+    assert message in str(caught.value)
+
+
+def test_every_option_has_help_and_a_choice_for_its_default() -> None:
+    for option in OPTIONS:
+        assert option.help
+        assert not option.choices or option.default in option.choices
+
+
+def test_a_list_keeps_its_order_and_drops_doubles() -> None:
+    assert split_list("--x", "b,a,,b") == ("b", "a")
