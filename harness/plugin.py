@@ -113,22 +113,23 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if not {"model", "deploy"} & set(metafunc.fixturenames):
-        return
     bench = metafunc.config.stash.get(_BENCH, None)
+    # Only tests that reach our fixtures: a `model` or `target` of somebody else's is theirs.
+    if bench is None or not {"harness_item", "deploy"} & set(metafunc.fixturenames):
+        return
     marked = {
         name.strip()
         for mark in metafunc.definition.iter_markers("parametrize")
         for name in (mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0])
     }
     values = {
-        "target": [target.id for target in bench.targets] if bench else [],
-        "model": [spec.name for spec in bench.models] if bench else [],
-        "runtime": list(bench.settings.runtimes) if bench else [],
+        "target": [target.id for target in bench.targets],
+        "model": [spec.name for spec in bench.models],
+        "runtime": bench.settings.runtimes,
     }
-    for name in ("target", "model", "runtime"):
+    for name, choices in values.items():
         if name in metafunc.fixturenames and name not in marked:
-            metafunc.parametrize(name, values[name], indirect=True)
+            metafunc.parametrize(name, choices, indirect=True)
 
 
 # The flow, station by station. Each fixture can be overridden or parametrised on its own.

@@ -166,6 +166,25 @@ def test_a_users_own_test_deploys_a_model(unseen: Path, tmp_path: Path) -> None:
     assert "2 passed" in run.output
 
 
+def test_without_target_our_fixtures_skip_and_others_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture\n"
+        "def model():\n"
+        "    return 'mine'\n"
+        "def test_mine(model):\n"
+        "    assert model == 'mine'\n"
+        "def test_ours(result):\n"
+        "    assert False\n"
+    )
+    run = run_pytest(tmp_path / "r", "-rs", cwd=tmp_path)
+    assert run.code == 0, run.output
+    assert "1 passed, 1 skipped" in run.output
+    assert "needs --target, e.g. pytest --target esp32s3" in run.output
+    run = run_pytest(tmp_path / "r", "--target", "esp32c3,esp32s3", "-k", "test_mine", cwd=tmp_path)
+    assert "1 passed" in run.output
+
+
 def test_keras_reference_agrees_with_onnx(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow", reason="needs the extra [keras]")
     run = run_harness(
