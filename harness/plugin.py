@@ -19,7 +19,7 @@ from rich.console import Console
 from harness.bench import Bench
 from harness.boards.base import Board
 from harness.deployment import Deployment, Result
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation
 from harness.items import Item
 from harness.model.spec import ModelSpec
@@ -31,6 +31,7 @@ from harness.settings import OPTIONS, Option, settings_from
 from harness.toolchains.base import Image
 
 _BENCH = pytest.StashKey[Bench]()
+_REFUSAL = pytest.StashKey[str]()
 _ITEM = pytest.StashKey[Item]()
 
 Deploy = Callable[..., Deployment]
@@ -49,32 +50,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         parser.addini(option.ini, option.help, default=option.default)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    target = config.getoption("target", None)
-    if not target:
-        return
     # pytest-embedded records its app path with it, on every item.
     config.addinivalue_line("filterwarnings", "ignore:record_xml_attribute is an experimental feature")
+
+
+def _bench(config: pytest.Config) -> Bench | None:
+    """The run, made when the first test asks for it; None without --target or when it is refused.
+
+    Not at start-up: `--target` is pytest-embedded's, and a session of tests that are not ours
+    may give it values that mean nothing here.
+    """
+    target = config.getoption("target", None)
+    if target and _BENCH not in config.stash and _REFUSAL not in config.stash:
+        try:
+            config.stash[_BENCH] = _make_bench(config, target)
+        except HarnessError as error:
+            config.stash[_REFUSAL] = str(error)
+    return config.stash.get(_BENCH, None)
+
+
+def _make_bench(config: pytest.Config, target: str) -> Bench:
     if config.pluginmanager.has_plugin("labgrid"):
-        raise pytest.UsageError(
+        raise UsageError(
             "labgrid's pytest plugin is active; it and pytest-embedded both define the fixture `target`, "
-            "and every item would be skipped silently. Run pytest with -p no:labgrid"
+            "and every item would be skipped silently",
+            "Run pytest with -p no:labgrid",
         )
-    try:
-        settings = settings_from(
-            lambda option: _option_text(config, option),
-            target=target,
-            port=config.getoption("port", None),
-            baud=config.getoption("baud", None),
-            root=_project_directory(config),
-        )
-        command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
-        config.stash[_BENCH] = Bench(
-            settings, reports_root=_project_directory(config) / "reports", command=command
-        )
-    except HarnessError as error:
-        raise pytest.UsageError(str(error)) from None
+    project = _project_directory(config)
+    settings = settings_from(
+        lambda option: _option_text(config, option),
+        target=target,
+        port=config.getoption("port", None),
+        baud=config.getoption("baud", None),
+        root=project,
+    )
+    command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
+    return Bench(settings, reports_root=project / "reports", command=command)
 
 
 def _project_directory(config: pytest.Config) -> Path:
@@ -100,22 +112,12 @@ def _option_text(config: pytest.Config, option: Option) -> str:
     return str(given if given is not None else config.getini(option.ini))
 
 
-def pytest_report_header(config: pytest.Config) -> list[str]:
-    bench = config.stash.get(_BENCH, None)
-    if bench is None:
-        return []
-    models = ", ".join(model.name for model in bench.models)
-    targets = ", ".join(target.id for target in bench.targets)
-    lines = [f"harness: {models} on {targets}; report in {bench.directory.path}"]
-    if unread := _unread_ini(config):
-        lines.append(f"harness: pytest did not read {unread}; write --model=PATH, not --model PATH")
-    return lines
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    bench = metafunc.config.stash.get(_BENCH, None)
     # Only tests that reach our fixtures: a `model` or `target` of somebody else's is theirs.
-    if bench is None or not {"harness_item", "deploy"} & set(metafunc.fixturenames):
+    if not {"harness_item", "deploy"} & set(metafunc.fixturenames):
+        return
+    bench = _bench(metafunc.config)
+    if bench is None:
         return
     marked = {
         name.strip()
@@ -130,6 +132,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for name, choices in values.items():
         if name in metafunc.fixturenames and name not in marked:
             metafunc.parametrize(name, choices, indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config) -> None:
+    if refusal := config.stash.get(_REFUSAL, None):
+        raise pytest.UsageError(refusal)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    bench = config.stash.get(_BENCH, None)
+    if bench is None:
+        return []
+    models = ", ".join(model.name for model in bench.models)
+    targets = ", ".join(target.id for target in bench.targets)
+    lines = [f"harness: {models} on {targets}; report in {bench.directory.path}"]
+    if unread := _unread_ini(config):
+        lines.append(f"harness: pytest did not read {unread}; write --model=PATH, not --model PATH")
+    return lines
 
 
 # The flow, station by station. Each fixture can be overridden or parametrised on its own.

@@ -181,8 +181,17 @@ def test_without_target_our_fixtures_skip_and_others_are_left_alone(tmp_path: Pa
     assert run.code == 0, run.output
     assert "1 passed, 1 skipped" in run.output
     assert "needs --target, e.g. pytest --target esp32s3" in run.output
-    run = run_pytest(tmp_path / "r", "--target", "esp32c3,esp32s3", "-k", "test_mine", cwd=tmp_path)
+    (tmp_path / "test_mine.py").write_text("def test_mine(target):\n    assert target == 'linux'\n")
+    run = run_pytest(tmp_path / "r", "--target", "linux", cwd=tmp_path)
     assert "1 passed" in run.output
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_refused_choice_is_a_usage_error(tmp_path: Path) -> None:
+    run = run_pytest(tmp_path / "r", "--target", "esp32z9")
+    assert run.code == pytest.ExitCode.USAGE_ERROR
+    assert "ERROR: unknown target 'esp32z9'. Known targets: esp32, " in run.output
+    assert not (tmp_path / "r").exists()
 
 
 def test_keras_reference_agrees_with_onnx(tmp_path: Path) -> None:
