@@ -42,7 +42,7 @@ HANDSHAKE_S = 10.0
 
 
 @dataclass
-class _Progress:
+class _State:
     """What is known of an item so far; becomes its record."""
 
     item: Item
@@ -51,9 +51,7 @@ class _Progress:
     image: Image | None = None
     board: Board | None = None
     deployment: Deployment | None = None
-    result: Result | None = None
     memory: Memory | None = None
-    wire: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     log: Path | None = None
     error: str | None = None
@@ -86,7 +84,7 @@ class Bench:
         self._expectations: dict[tuple[str, str], Expectation] = {}
         self._datasets: dict[tuple[str, str], Dataset] = {}
         self._references: dict[str, tuple[Reference | None, str]] = {}
-        self._open: dict[str, _Progress] = {}
+        self._open: dict[str, _State] = {}
         self._closed: dict[str, tuple[ItemRecord, Result | None]] = {}
         journal = self.directory.path / "journal.jsonl"
         journal.unlink(missing_ok=True)
@@ -104,7 +102,7 @@ class Bench:
         return spec
 
     def item(self, target: str, model: ModelSpec, runtime: str, kernels: str) -> Item:
-        """One item; raises UnsupportedError when the runtime has no such kernels."""
+        """One item; raises UsageError for an unknown target or runtime, or kernels it has not."""
         known = get_runtime(runtime).kernels
         if kernels not in known:
             raise UsageError(f"runtime {runtime} has kernels {', '.join(known)}, not '{kernels}'")
@@ -123,12 +121,12 @@ class Bench:
 
     def artifact(self, item: Item) -> Artifact:
         """Station 1: what the runtime executes, read and verified."""
-        progress = self._progress(item)
+        state = self._state(item)
         key = (item.model.name, item.runtime)
         if key not in self._artifacts:
             self._artifacts[key] = load_artifact(item.model, item.runtime)
-        progress.artifact = self._artifacts[key]
-        return progress.artifact
+        state.artifact = self._artifacts[key]
+        return state.artifact
 
     def expectation(self, item: Item, artifact: Artifact) -> Expectation:
         """Station 2: the item's data and what a correct device answers to them."""
@@ -156,31 +154,31 @@ class Bench:
 
     def image(self, item: Item, project: Project) -> Image | None:
         """Station 4: the built firmware; None when an attached board already runs its own."""
-        progress = self._progress(item)
+        state = self._state(item)
         if self._attached:
             return None
         platform = "host" if self.settings.board == "host" else item.target.isa_platform
-        progress.image = build(project, item.target, platform, build_root=self.settings.build_root / "images")
-        return progress.image
+        state.image = build(project, item.target, platform, build_root=self.settings.build_root / "images")
+        return state.image
 
     def board(self, item: Item, image: Image | None) -> Board:
         """Station 5: the board the image runs on; not started yet."""
-        progress = self._progress(item)
-        progress.board, reason = choose_board(
+        state = self._state(item)
+        state.board, reason = choose_board(
             item.target, image, kind=self.settings.board, port=self.settings.port, baud=self.settings.baud
         )
-        progress.notes.append(reason)
-        return progress.board
+        state.notes.append(reason)
+        return state.board
 
     def deploy(self, item: Item, artifact: Artifact, image: Image | None, board: Board) -> Deployment:
         """Station 6: board started, device found, identity checked."""
-        progress = self._progress(item)
+        state = self._state(item)
         logs = self.directory.path / "items" / item.key
         logs.mkdir(parents=True, exist_ok=True)
-        progress.log = logs / "uart.log"
+        state.log = logs / "uart.log"
         with contextlib.ExitStack() as undo:
             undo.callback(board.close)
-            log = undo.enter_context(WireLog(wire=logs / "wire.bin", text=progress.log))
+            log = undo.enter_context(WireLog(wire=logs / "wire.bin", text=state.log))
             link = Link(
                 board.open(),
                 log=log,
@@ -191,7 +189,7 @@ class Bench:
             undo.callback(link.close)
             link.connect(HANDSHAKE_S)
             board.identified(link.identify().values)
-            progress.deployment = Deployment(
+            state.deployment = Deployment(
                 item,
                 artifact,
                 get_runtime(item.runtime).oracle(artifact),
@@ -202,22 +200,19 @@ class Bench:
                 self.settings.layer_samples,
             )
             undo.pop_all()
-        return progress.deployment
+        return state.deployment
 
     def run(self, deployment: Deployment, expected: Expectation, report: Progress | None = None) -> Result:
         """Station 7: all samples, compared."""
         item = deployment.item
-        progress = self._progress(item)
-        progress.notes.append(f"data: {expected.samples} samples, {_shown(expected.data_source)}")
+        state = self._state(item)
+        state.notes.append(f"data: {expected.samples} samples, {_shown(expected.data_source)}")
         if why := self._reference(item.model)[1]:
-            progress.notes.append(why)
-        try:
-            progress.result = deployment.run(expected, report)
-            progress.memory = deployment.memory()
-        finally:
-            progress.wire = wire_counts(deployment.link)
-        progress.failures.extend(progress.result.failures)
-        return progress.result
+            state.notes.append(why)
+        result = deployment.run(expected, report)
+        state.memory = deployment.memory()
+        state.failures.extend(result.failures)
+        return result
 
     @contextlib.contextmanager
     def deployments(self) -> Iterator[Callable[[Item], Deployment]]:
@@ -245,23 +240,24 @@ class Bench:
 
     def failed(self, item: Item, error: BaseException) -> None:
         """Notes why an item broke (an error) or what a test of it found wrong (a failure)."""
-        progress = self._progress(item)
+        state = self._state(item)
         if isinstance(error, HarnessError):
-            progress.error = str(error)
+            state.error = str(error)
         elif isinstance(error, AssertionError):
-            progress.failures = progress.failures or [str(error).splitlines()[0] if str(error) else "assert"]
+            state.failures = state.failures or [str(error).splitlines()[0] if str(error) else "assert"]
         else:
-            progress.error = f"{type(error).__name__}: {error}"
+            state.error = f"{type(error).__name__}: {error}"
 
     def close_item(self, item: Item) -> ItemRecord:
         """Makes the item's record and writes it to the journal; closing twice gives the same one."""
         if item.key in self._closed and item.key not in self._open:
             return self._closed[item.key][0]
-        progress = self._open.pop(item.key)
-        record = self._record(progress)
-        self._closed[item.key] = (record, progress.result)
-        if progress.result is not None:
-            self._journal.write_samples(item.key, progress.result.samples)
+        state = self._open.pop(item.key)
+        record = self._record(state)
+        result = state.deployment.result if state.deployment else None
+        self._closed[item.key] = (record, result)
+        if result is not None:
+            self._journal.write_samples(item.key, result.samples)
         self._journal.write_item(record)
         return record
 
@@ -298,9 +294,13 @@ class Bench:
         kind = self.settings.board
         return kind in ("serial", "silicon") or (kind == "auto" and self.settings.port is not None)
 
-    def _progress(self, item: Item) -> _Progress:
+    def _state(self, item: Item) -> _State:
         if item.key not in self._open:
-            self._open[item.key] = _Progress(item, time.monotonic())
+            state = self._open[item.key] = _State(item, time.monotonic())
+            # Several tests may deploy the same item: the last figures stand, and every failure.
+            if item.key in self._closed:
+                before = self._closed[item.key][0]
+                state.error, state.failures = before.error, list(before.failures)
         return self._open[item.key]
 
     def _reference(self, model: ModelSpec) -> tuple[Reference | None, str]:
@@ -323,9 +323,10 @@ class Bench:
         )
         return dataset.take(self.settings.samples) if self.settings.samples else dataset
 
-    def _record(self, progress: _Progress) -> ItemRecord:
-        item, result, deployment = progress.item, progress.result, progress.deployment
-        outcome = "error" if progress.error else "failed" if progress.failures else "passed"
+    def _record(self, state: _State) -> ItemRecord:
+        item, deployment = state.item, state.deployment
+        result = deployment.result if deployment else None
+        outcome = "error" if state.error else "failed" if state.failures else "passed"
         return ItemRecord(
             target=item.target.id,
             model=item.model.name,
@@ -333,26 +334,26 @@ class Bench:
             kernels=item.kernels,
             outcome=outcome,
             fidelity=deployment.fidelity if deployment else None,
-            board=progress.board.info.name if progress.board else None,
-            error=progress.error,
-            failures=tuple(progress.failures),
-            notes=tuple(progress.notes),
+            board=state.board.info.name if state.board else None,
+            error=state.error,
+            failures=tuple(state.failures),
+            notes=tuple(state.notes),
             runtime_gap=result.runtime_gap if result else None,
             quantisation_gap=result.quantisation_gap if result else None,
             accuracy=result.accuracy if result else None,
             counts=result.counts if result else None,
-            memory=progress.memory,
+            memory=state.memory,
             layers=result.layers if result else (),
-            wire=progress.wire,
+            wire=deployment.wire_counts() if deployment else {},
             provenance=item_facts(
-                progress.artifact,
-                progress.image,
-                progress.board,
+                state.artifact,
+                state.image,
+                state.board,
                 deployment.identity if deployment else None,
                 result.data_digest if result else None,
             ),
-            duration_s=time.monotonic() - progress.started,
-            log=self._log_tail(progress.log),
+            duration_s=time.monotonic() - state.started,
+            log=self._log_tail(state.log),
         )
 
     @staticmethod
@@ -390,10 +391,3 @@ def load_artifact(model: ModelSpec, runtime: str) -> Artifact:
 def _shown(source: str) -> str:
     """A path as a reader in this directory would type it; anything else as it is."""
     return source.removeprefix(f"{Path.cwd()}{os.sep}")
-
-
-def wire_counts(link: Link) -> dict[str, int]:
-    """The link's statistics as one flat mapping, for records."""
-    counts = dataclasses.asdict(link.statistics)
-    extra = counts.pop("extra")
-    return {**counts, **extra}

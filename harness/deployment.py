@@ -6,6 +6,7 @@ nothing and reports nothing.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -90,7 +91,10 @@ class Result:
 
 
 class Deployment:
-    """A model running on a board. A context manager; made by `Bench.deploy`."""
+    """A model running on a board. A context manager; made by `Bench.deploy`.
+
+    `result` is the last one; None until something ran.
+    """
 
     def __init__(
         self,
@@ -111,6 +115,7 @@ class Deployment:
         self._oracle = oracle
         self._reference = reference
         self._layer_samples = layer_samples
+        self.result: Result | None = None
         self.identity = self._check_identity()
 
     def __enter__(self) -> Deployment:
@@ -162,22 +167,29 @@ class Deployment:
                 progress(sample + 1, total)
         if len(replies) != total:
             raise LinkError(f"expected {total} answers, got {len(replies)}")
-        return self._result(expected, outputs, replies, layers)
+        self.result = self._result(expected, outputs, replies, layers)
+        return self.result
 
     def memory(self) -> Memory:
         """Sizes from the image's ELF where there is one, and the device's own high-water marks."""
-        device = self.link.memory()
         image = self.image
+        device = self.link.memory() if self.link.hello.capabilities & Capability.MEMORY else None
         return Memory(
             flash_bytes=image.flash_bytes if image else None,
             text_bytes=image.text_bytes if image else None,
             rodata_bytes=image.rodata_bytes if image else None,
-            ram_bytes=image.ram_bytes if image else device.static_ram_bytes,
-            arena_bytes=device.arena_bytes,
-            model_bytes=device.model_bytes,
-            stack_bytes=device.stack_bytes,
-            stack_used_bytes=device.stack_used_bytes,
+            ram_bytes=image.ram_bytes if image else device.static_ram_bytes if device else None,
+            arena_bytes=device.arena_bytes if device else None,
+            model_bytes=device.model_bytes if device else None,
+            stack_bytes=device.stack_bytes if device else None,
+            stack_used_bytes=device.stack_used_bytes if device else None,
         )
+
+    def wire_counts(self) -> dict[str, int]:
+        """The link's statistics so far, as one flat mapping."""
+        counts = dataclasses.asdict(self.link.statistics)
+        extra: dict[str, int] = counts.pop("extra")
+        return {**counts, **extra}
 
     def _check_identity(self) -> Identity:
         remedy = (

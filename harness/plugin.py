@@ -32,7 +32,7 @@ from harness.toolchains.base import Image
 
 _BENCH = pytest.StashKey[Bench]()
 _REFUSAL = pytest.StashKey[str]()
-_ITEM = pytest.StashKey[Item]()
+_ITEMS = pytest.StashKey[list[Item]]()
 
 Deploy = Callable[..., Deployment]
 
@@ -188,7 +188,7 @@ def harness_item(
 ) -> Item:
     """target x model x runtime: what one record is about."""
     item = bench.item(target, model, runtime, kernels)
-    request.node.stash[_ITEM] = item
+    request.node.stash.setdefault(_ITEMS, []).append(item)
     return item
 
 
@@ -258,7 +258,7 @@ def deploy(request: pytest.FixtureRequest, bench: Bench, target: str) -> Iterato
                 runtime or bench.settings.runtimes[0],
                 kernels or bench.settings.kernels,
             )
-            request.node.stash[_ITEM] = item
+            request.node.stash.setdefault(_ITEMS, []).append(item)
             return start(item)
 
         yield one
@@ -270,18 +270,17 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     bench = item.config.stash.get(_BENCH, None)
-    about = item.stash.get(_ITEM, None)
-    if bench is None or about is None:
+    if bench is None:
         return report
-    if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
-        error = call.excinfo.value
-        bench.failed(about, error)
-        if isinstance(error, HarnessError):
-            report.longrepr = str(error)
-    if call.when == "teardown":
-        record = bench.close_item(about)
-        figures = flat_figures(record).items()
-        report.user_properties += [(name, value) for name, value in figures if value is not None]
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, HarnessError):
+        report.longrepr = str(error)
+    for about in item.stash.get(_ITEMS, []):
+        if error is not None and not isinstance(error, pytest.skip.Exception):
+            bench.failed(about, error)
+        if call.when == "teardown":
+            figures = flat_figures(bench.close_item(about)).items()
+            report.user_properties += [(name, value) for name, value in figures if value is not None]
     return report
 
 

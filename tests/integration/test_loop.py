@@ -164,6 +164,28 @@ def test_a_users_own_test_deploys_a_model(unseen: Path, tmp_path: Path) -> None:
     run = run_pytest(tmp_path / "r", "--target", "esp32c6,esp32", cwd=tmp_path)
     assert run.code == 0, run.output
     assert "2 passed" in run.output
+    items = run.items()
+    assert {key: item["runtime_gap"]["samples"] for key, item in items.items()} == {
+        "esp32c6-unseen": 3,
+        "esp32-unseen": 3,
+    }
+
+
+def test_of_several_tests_of_one_item_every_failure_stays_in_its_record(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(
+        "import numpy as np\n"
+        "def test_wrong(deploy):\n"
+        "    result = deploy('mnist_mlp').infer(np.zeros((2, 784), np.float32))\n"
+        "    assert result.runtime_gap.samples == 3\n"
+        "def test_right(deploy):\n"
+        "    deploy('mnist_mlp').infer(np.zeros((1, 784), np.float32))\n"
+    )
+    run = run_pytest(tmp_path / "r", "--target", "esp32c3", "--board", "host", cwd=tmp_path)
+    assert run.code == 1
+    assert "1 failed, 1 passed" in run.output
+    (item,) = run.items().values()
+    assert item["outcome"] == "failed"
+    assert item["runtime_gap"]["samples"] == 1
 
 
 def test_without_target_our_fixtures_skip_and_others_are_left_alone(tmp_path: Path) -> None:
