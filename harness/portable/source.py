@@ -33,9 +33,10 @@ def model_source(plan: Plan, identity: Identity) -> str:
     inputs = [graph.tensors[index] for index in graph.inputs]
     outputs = [graph.tensors[index] for index in graph.outputs]
     macs = sum(step.macs for step in plan.steps)
+    layers = "1 layer" if len(plan.steps) == 1 else f"{len(plan.steps)} layers"
     lines = [
         "/*",
-        f" * {comment_text(identity.model)}: {len(plan.steps)} layers, {macs:,} multiply-accumulates.",
+        f" * {comment_text(identity.model)}: {layers}, {macs:,} multiply-accumulates.",
         f" * Generated from the artifact with SHA-256 {identity.digest}.",
         " *",
         f" * Activations share an arena of {plan.memory.peak_bytes} bytes; at the busiest layer",
