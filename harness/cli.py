@@ -18,12 +18,15 @@ from rich.console import Console
 from harness import __version__
 from harness.bench import Bench, load_artifact
 from harness.doctor import diagnose
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.model.spec import load_model, zoo
 from harness.model.train import train
 from harness.progress import ConsoleWriter, ProgressLine
 from harness.report import render_table
 from harness.runtimes import RUNTIMES, get_runtime
+from harness.runtimes.espdl_v1.calibrate import BITS, GRANULARITIES, METHODS, Scheme
+from harness.runtimes.espdl_v1.export import export_v1
+from harness.runtimes.espdl_v1.layout import CHIPS
 from harness.settings import OPTIONS, Option, settings_from
 from harness.targets import TARGETS
 
@@ -88,6 +91,22 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--out", required=True, type=Path, metavar="DIR")
     generate.set_defaults(run=_generate)
 
+    export = commands.add_parser(
+        "export-v1",
+        help="write an ESP-DL v1 project: coefficients, model_define.hpp, app_main.cpp",
+        description="Float ONNX -> exponents and integers of esp-dl v1 -> the C++ project of that time.",
+        epilog="harness export-v1 my.onnx --target esp32s3 --bits 16 --calibration my.npz --out DIR",
+    )
+    export.add_argument("model", help="zoo name, directory with a model.toml, or .onnx file")
+    export.add_argument("--target", required=True, choices=CHIPS)
+    export.add_argument("--bits", required=True, type=int, choices=BITS)
+    export.add_argument("--granularity", default=GRANULARITIES[0], choices=GRANULARITIES)
+    export.add_argument("--method", default=METHODS[0], choices=METHODS)
+    export.add_argument("--calibration", type=Path, metavar="FILE.npz", help="default: the zoo model's own")
+    export.add_argument("--table", type=Path, metavar="FILE.json", help="scales to use, not calibrated again")
+    export.add_argument("--out", required=True, type=Path, metavar="DIR")
+    export.set_defaults(run=_export_v1)
+
     again = commands.add_parser(
         "train",
         help="make a zoo model's artifacts again (extra [keras])",
@@ -132,6 +151,29 @@ def _generate(parsed: argparse.Namespace) -> int:
     print(f"{project.directory}: {len(artifact.layers)} layers, arena {project.arena_bytes} bytes")
     for source in project.sources:
         print(f"  {os.path.relpath(source, project.directory)}")
+    return 0
+
+
+def _export_v1(parsed: argparse.Namespace) -> int:
+    spec = load_model(parsed.model)
+    calibration = parsed.calibration or spec.calibration
+    if "onnx" not in spec.artifacts or calibration is None:
+        lacking = "calibration data" if "onnx" in spec.artifacts else ".onnx file"
+        raise UsageError(
+            f"{spec.name}: expected a float model and calibration data, came no {lacking}",
+            "Give my.onnx --calibration my.npz",
+        )
+    done = export_v1(
+        spec.artifacts["onnx"],
+        calibration,
+        parsed.out,
+        chip=parsed.target,
+        scheme=Scheme(parsed.bits, parsed.granularity, parsed.method),
+        name=spec.name,
+        preprocess=spec.preprocess,
+        table=parsed.table,
+    )
+    print("\n".join(done.log))
     return 0
 
 
