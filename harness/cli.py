@@ -27,6 +27,7 @@ from harness.runtimes import RUNTIMES, get_runtime
 from harness.runtimes.espdl_v1.calibrate import BITS, GRANULARITIES, METHODS, Scheme
 from harness.runtimes.espdl_v1.export import export_v1
 from harness.runtimes.espdl_v1.layout import CHIPS
+from harness.runtimes.espdl_v1.lint import lint_v1
 from harness.settings import OPTIONS, Option, settings_from
 from harness.targets import TARGETS
 
@@ -107,6 +108,14 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", required=True, type=Path, metavar="DIR")
     export.set_defaults(run=_export_v1)
 
+    lint = commands.add_parser(
+        "lint-v1",
+        help="check an ESP-DL v1 project: exponents, shapes, missing layers",
+        description="Compares model_define.hpp with the coefficient files. Exit code 1: they disagree.",
+    )
+    lint.add_argument("directory", type=Path, metavar="DIR")
+    lint.set_defaults(run=_lint_v1)
+
     again = commands.add_parser(
         "train",
         help="make a zoo model's artifacts again (extra [keras])",
@@ -175,6 +184,12 @@ def _export_v1(parsed: argparse.Namespace) -> int:
     )
     print("\n".join(done.log))
     return 0
+
+
+def _lint_v1(parsed: argparse.Namespace) -> int:
+    findings = lint_v1(parsed.directory)
+    print("\n".join(findings) if findings else f"{parsed.directory}: nothing found")
+    return int(bool(findings))
 
 
 def _train(parsed: argparse.Namespace) -> int:
