@@ -80,7 +80,7 @@ def test_a_wrong_exponent_is_found_and_would_change_the_result(
         (SOURCE, r"(conv2d_1_biasadd_bias_element, )-?\d+", r"\g<1>-3", "l1: output exponent -7, but"),
         (SOURCE, r"\{3, 3, 8, 16\}", "{3, 3, 8, 8}", r"l3: bias has shape \(16,\), the filter 8 channels"),
         (SOURCE, r"\{3, 3, 8, 16\}", "{3, 3, 8, 12}", "needs 864 elements, the array has 1152"),
-        (SOURCE, r"\{3, 3, 1, 8\}", "{3, 3, 1, 9}", "l3: takes 8 channels, the layer before gives 9"),
+        (SOURCE, r"\{3, 3, 1, 8\}", "{3, 3, 1, 9}", "l3: takes 8 channels, l2 before it gives 9"),
         (MODEL, r"this->l3\.call\([^;]*;", "", r"l3: never in call\(\)"),
         (MODEL, r"this->l2\.build\([^;]*;", "", r"l2: never in build\(\)"),
         (MODEL, r"\n *l2\([^\n]*", "", "l2: declared as MaxPool2D, but not in the constructor's list"),

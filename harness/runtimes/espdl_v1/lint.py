@@ -15,6 +15,7 @@ from harness.errors import DataError
 
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _FILTERS = ("Conv2D", "DepthwiseConv2D", "FullyConnected")
+_SAME_CHANNELS = ("MaxPool2D", "AvgPool2D", "Relu", "LeakyRelu", "PRelu")
 _BLOCK = 16
 """esp32 files end a filter in zeros up to a multiple of 16 elements."""
 
@@ -51,7 +52,7 @@ def lint_v1(directory: Path) -> list[str]:
         DataError: no model_define.hpp or coefficient file in `directory`, more than one
             model_define.hpp, or nothing in them that can be read.
     """
-    models = sorted({*directory.rglob("model_define.hpp"), *directory.rglob("*_model.hpp")})
+    models = sorted(directory.rglob("model_define.hpp")) or sorted(directory.rglob("*_model.hpp"))
     sources = sorted(directory.rglob("*_coefficient.cpp"))
     if len(models) != 1 or not sources:
         raise DataError(
@@ -101,7 +102,7 @@ def _check_layer(layer: _Layer, constants: dict[str, _Constant]) -> list[str]:
 
 
 def _check_missing(
-    layers: list[_Layer], order: dict[str, list[str]], constants: dict[str, _Constant]
+    layers: list[_Layer], order: dict[str, dict[str, str]], constants: dict[str, _Constant]
 ) -> list[str]:
     """Layers and coefficients that nothing uses, arrays of the wrong length."""
     findings = []
@@ -121,36 +122,36 @@ def _check_missing(
             findings.append(
                 f"{name}: shape {constant.shape} needs {expected} elements, the array has {constant.elements}"
             )
-    if order["build"] and order["call"] and order["build"] != order["call"]:
+    if order["build"] and order["call"] and list(order["build"]) != list(order["call"]):
         findings.append(f"build() runs {', '.join(order['build'])}, call() runs {', '.join(order['call'])}")
     return findings
 
 
 def _check_chain(
-    layers: dict[str, _Layer], order: dict[str, list[str]], constants: dict[str, _Constant]
+    layers: dict[str, _Layer], order: dict[str, dict[str, str]], constants: dict[str, _Constant]
 ) -> list[str]:
     """Channels from layer to layer, as far as the text shows them."""
-    findings, channels = [], None
-    for member in order["call"]:
+    findings = []
+    gives: dict[str, int] = {}
+    for member, source in order["call"].items():
         layer = layers.get(member)
         if layer is None:
             findings.append(f"{member}: called, but not declared as a layer")
-            channels = None
         elif layer.kind == "Reshape":
             sizes = re.findall(r"-?\d+", layer.arguments[0]) if layer.arguments else []
-            channels = int(sizes[-1]) if sizes and sizes[-1] != "-1" else None
+            if sizes and sizes[-1] != "-1":
+                gives[member] = int(sizes[-1])
         elif layer.kind in ("Conv2D", "DepthwiseConv2D"):
             filter_ = constants.get(layer.getter("filter") or "")
             if filter_ is None:
-                channels = None
                 continue
-            if channels is not None and channels != filter_.shape[2]:
+            if gives.get(source, filter_.shape[2]) != filter_.shape[2]:
                 findings.append(
-                    f"{member}: takes {filter_.shape[2]} channels, the layer before gives {channels}"
+                    f"{member}: takes {filter_.shape[2]} channels, {source} before it gives {gives[source]}"
                 )
-            channels = filter_.shape[2 if layer.kind == "DepthwiseConv2D" else 3]
-        elif layer.kind not in ("MaxPool2D", "AvgPool2D", "Relu", "LeakyRelu", "PRelu"):
-            channels = None
+            gives[member] = filter_.shape[2 if layer.kind == "DepthwiseConv2D" else 3]
+        elif layer.kind in _SAME_CHANNELS and source in gives:
+            gives[member] = gives[source]
     return findings
 
 
@@ -178,8 +179,8 @@ def _constants(sources: list[Path]) -> dict[str, _Constant]:
     return found
 
 
-def _layers(path: Path) -> tuple[list[_Layer], dict[str, list[str]]]:
-    """The members of the model class, and in which order build() and call() run them."""
+def _layers(path: Path) -> tuple[list[_Layer], dict[str, dict[str, str]]]:
+    """The members of the model class, and what build() and call() run: {member: member it reads}."""
     text = _text(path)
     body = re.search(r"class\s+\w+\s*:\s*public\s+(?:\w+::)*Model<\w+>(.*)", text, re.DOTALL)
     layers = []
@@ -189,10 +190,13 @@ def _layers(path: Path) -> tuple[list[_Layer], dict[str, list[str]]]:
     if not body or not layers:
         raise DataError(f"{path}: expected a class derived from Model<...> with layers, found none")
     for layer in layers:
-        start = re.search(rf"\b{layer.member}\s*\(\s*(?:\w+::)*{layer.kind}<[\w\s,]+>\s*\(", body[1])
+        start = re.search(rf"\b{layer.member}\s*\((?:\s*(?:\w+::)*{layer.kind}<[\w\s,]+>\s*\()?", body[1])
         if start:
             layer.arguments = _split(_until_closed(body[1], start.end()))
-    order = {call: list(re.findall(rf"\b(\w+)\.{call}\s*\(", body[1])) for call in ("build", "call")}
+    order = {}
+    for call in ("build", "call"):
+        steps = re.findall(rf"\b(\w+)\.{call}\s*\(\s*(?:this->)?(\w*)", body[1])
+        order[call] = dict(steps)
     return layers, order
 
 
