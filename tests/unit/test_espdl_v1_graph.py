@@ -116,7 +116,7 @@ def test_pytorch_layout_has_its_dense_weights_moved(tmp_path: Path) -> None:
         node("Flatten", ["p"], ["f"]),
         node("Gemm", ["f", "dense"], ["y"], "dense", transB=1),
     ]
-    weights = {"w": floats(4, 2, 3, 3), "b": floats(4, seed=1), "depth": floats(4, 1, 2, 2, seed=2)}
+    weights = {"w": floats(4, 2, 2, 3), "b": floats(4, seed=1), "depth": floats(4, 1, 2, 2, seed=2)}
     weights["dense"] = floats(3, 4 * 3 * 5, seed=3)
     path = onnx_chain(tmp_path / "net.onnx", nodes, weights, (1, 2, 6, 7))
     found, wanted = real_outputs(path, floats(8, 2, 6, 7))
