@@ -136,14 +136,26 @@ def test_pytorch_layout_has_its_dense_weights_moved(tmp_path: Path) -> None:
         ([node("Sigmoid", ["x"], ["s"]), node("Relu", ["s"], ["y"])], UnsupportedError, "after Sigmoid"),
         ([node("Conv", ["x", "w5"], ["y"])], ModelError, "5 channels, its input has 4"),
         ([node("Conv", ["x", "w2"], ["y"], group=2)], UnsupportedError, "2 groups"),
+        ([node("Conv", ["x", "nan"], ["y"])], ModelError, "NaN or infinite"),
+        ([node("Squeeze", ["x", "axis"], ["y"])], ModelError, r"does not fit shape \(1, 4, 4, 4\)"),
+        ([node("Constant", [], ["y"], value_float=1.0)], UnsupportedError, "only a chain"),
     ],
 )
 def test_what_is_refused_is_named(
     nodes: list, error: type[HarnessError], message: str, tmp_path: Path
 ) -> None:
-    weights = {"w5": floats(4, 5, 1, 1), "w2": floats(4, 2, 1, 1)}
+    weights = {"w5": floats(4, 5, 1, 1), "w2": floats(4, 2, 1, 1), "axis": np.array([9])}
+    weights["nan"] = np.full((4, 4, 1, 1), np.nan, np.float32)
     with pytest.raises(error, match=message):
         read_network(read_graph(onnx_chain(tmp_path / "net.onnx", nodes, weights, (1, 4, 4, 4))))
+
+
+def test_exponents_too_far_apart_for_a_shift_are_refused(tmp_path: Path) -> None:
+    nodes = [node("Gemm", ["x", "w", "b"], ["y"], "faint")]
+    weights = {"w": np.full((4, 2), 1e-25, np.float32), "b": floats(2)}
+    network = read_network(read_graph(onnx_chain(tmp_path / "net.onnx", nodes, weights, (1, 4))))
+    with pytest.raises(ModelError, match=r"layer faint: .* too far apart"):
+        quantise(network, {"x": -15, "y": -15}, Scheme(16))
 
 
 def test_an_open_batch_is_one_and_another_open_size_is_refused(tmp_path: Path) -> None:

@@ -104,14 +104,17 @@ class _Reader:
         while index < len(self.graph.nodes):
             node = self.graph.nodes[index]
             self.where = f"operator {index} ({node.op_type} {node.name or node.output[0]})"
-            if node.input[0] != self.tensor or len(self.graph.consumers(self.tensor)) > 1:
+            if list(node.input[:1]) != [self.tensor] or len(self.graph.consumers(self.tensor)) > 1:
                 raise self._refuse("branches off: only a chain of layers is read")
             if self.layers and self.layers[-1].op in FLOAT_OPS:
                 raise self._refuse(f"comes after {self.layers[-1].op}, whose output is floating point")
             method = getattr(self, f"_{node.op_type.lower()}", None)
             if method is None:
                 raise self._refuse("is not supported")
-            index += method(node)
+            try:
+                index += method(node)
+            except (IndexError, ValueError) as error:  # numpy's, on axes and sizes
+                raise ModelError(f"{self.where} does not fit shape {self.order.shape}: {error}") from error
         if self.tensor != self.graph.output:
             raise ModelError(f"the chain of layers ends in {self.tensor}, the output is {self.graph.output}")
         if not self.layers:
@@ -227,6 +230,8 @@ class _Reader:
 
     def _filter_layer(self, node: Any, op: str, weights: Any, bias: Any, window: dict[str, Any]) -> int:
         """Appends a layer with weights, together with a ReLU or LeakyReLU behind it."""
+        if not all(np.isfinite(values).all() for values in (weights, bias) if values is not None):
+            raise ModelError(f"{self.where} has weights that are NaN or infinite")
         activation, alpha, last = None, 0.0, node
         for kind, name in (("Relu", "ReLU"), ("LeakyRelu", "LeakyReLU")):
             after = self.graph.only_consumer(node.output[0], kind)

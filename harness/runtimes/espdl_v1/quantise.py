@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import ModelError
 from harness.runtimes.espdl_v1.calibrate import Scheme, exponent_of
 from harness.runtimes.espdl_v1.network import FLOAT_OPS, Layer, Network
 
 Integers = NDArray[np.int64]
+SHIFTS = range(-16, 63)
+"""Right shifts of a layer's 64-bit sums that lose nothing but what they shall."""
 PER_CHANNEL_BIAS_SHIFT = 4
 """An int8 per-channel bias has the exponent input + filter + 4."""
 
@@ -62,6 +65,9 @@ def quantise(network: Network, table: dict[str, int], scheme: Scheme) -> Quantis
     """Integers of every layer; `table` is what `calibrate` found.
 
     Layers without weights hand their input's exponent on.
+
+    Raises:
+        ModelError: a layer's ranges are too far apart for a shift of its sums.
     """
     exponent = table[network.input]
     layers = []
@@ -85,6 +91,13 @@ def _quantise_layer(
         exponents = tuple(exponent_of(float(value), bits) for value in largest.max(axis=1))
     else:
         exponents = (exponent_of(float(np.abs(weights).max()), bits),)
+    shifts = [output_exponent - input_exponent - exponent for exponent in exponents]
+    if min(shifts) not in SHIFTS or max(shifts) not in SHIFTS:
+        raise ModelError(
+            f"layer {layer.name}: exponents {input_exponent} (input), {min(exponents)} (filter) and "
+            f"{output_exponent} (output) are too far apart",
+            "Look for weights or data that are nearly zero throughout",
+        )
     axes = [1, 1, 1, 1]
     axes[channel_axis] = len(exponents)
     limit = 2 ** (bits - 1) - 1
