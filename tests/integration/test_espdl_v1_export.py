@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ SCHEMES = (
     Scheme(8, "per-channel"),
     Scheme(8, "per-channel", "entropy"),
 )
+TUTORIAL = Path(__file__).parents[3] / "shared" / "data" / "esp_dl_v1_tutorial"
 node = helper.make_node
 
 
@@ -123,6 +126,47 @@ def test_sigmoid_and_the_generated_app(tmp_path: Path) -> None:
     score = float(oracle.run(export.network, image)[-1].item())
     assert printed[0].startswith("NEURON::forward: ")
     assert printed[1:] == [f"score[0] : {score:.7f}"]
+
+
+@pytest.mark.skipif(
+    not TUTORIAL.is_dir(), reason="Espressif's example data are not beside this checkout (shared/data)"
+)
+def test_espressifs_example_from_file_to_printed_scores(tmp_path: Path) -> None:
+    """Published exponents in; the files hold the published arrays, the app prints the chip's scores."""
+    facts = json.loads((TUTORIAL / "published.json").read_text())
+    tensors = ("sequential/dense/Relu:0", "sequential/dense_1/Relu:0", "output")
+    exponents = [facts["layer_output_exponents"][f"fused_gemm_{k}"] for k in range(3)]
+    table = {"input": 2.0 ** facts["input_exponent"]}
+    table |= {name: 2.0**exponent for name, exponent in zip(tensors, exponents, strict=True)}
+    (tmp_path / "table.json").write_text(json.dumps(table))
+    image = np.load(TUTORIAL / "example_image_u8.npy").astype(np.float32) / np.float32(255)
+    np.savez(tmp_path / "image.npz", x=image[np.newaxis])
+    export = export_v1(
+        TUTORIAL / "mnist_model_example.onnx",
+        tmp_path / "image.npz",
+        tmp_path / "out",
+        chip="esp32s3",
+        scheme=Scheme(16),
+        table=tmp_path / "table.json",
+    )
+    assert export.log[4:] == (
+        "Quantized model info:",
+        "model input name: input, exponent: -15",
+        "Reshape layer name: sequential/flatten/Reshape, output_exponent: -15",
+        "Gemm layer name: fused_gemm_0, output_exponent: -11",
+        "Gemm layer name: fused_gemm_1, output_exponent: -11",
+        "Gemm layer name: fused_gemm_2, output_exponent: -9",
+    )
+    text = (export.directory / "model" / "mnist_model_example_coefficient.cpp").read_text()
+    published = np.load(TUTORIAL / "published_coefficients_esp32s3_int16.npz")
+    for name in published.files:
+        array = re.search(rf"int16_t {name}_element\[\] = {{([^}}]*)}};", text)
+        assert array is not None
+        assert np.array_equal(np.array(array[1].split(","), dtype=np.int16), published[name])
+        declared = facts["declarations"][name]
+        assert f"{name}({declared});" in text
+    scores = [int(line.split(":")[1]) for line in run_app(export, "esp32s3", tmp_path)[1:]]
+    assert scores == facts["published_chip_output_int16"]
 
 
 def test_the_command_prints_the_old_tools_lines_and_writes_the_same_again(
