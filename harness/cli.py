@@ -17,8 +17,11 @@ from rich.console import Console
 
 from harness import __version__
 from harness.bench import Bench, load_artifact
+from harness.dialects import DIALECTS, parse_log
+from harness.dialects.compare import compare
+from harness.dialects.output import parsed_csv, parsed_json, render
 from harness.doctor import diagnose
-from harness.errors import HarnessError
+from harness.errors import DataError, HarnessError, UsageError
 from harness.model.spec import load_model, zoo
 from harness.model.train import train
 from harness.progress import ConsoleWriter, ProgressLine
@@ -88,6 +91,22 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--out", required=True, type=Path, metavar="DIR")
     generate.set_defaults(run=_generate)
 
+    parse = commands.add_parser(
+        "parse",
+        help="read what other firmware prints: scores, latencies, profiles",
+        description="Reads the console log of firmware that was not made here. Dialects: "
+        + "; ".join(f"{dialect.name} ({dialect.summary})" for dialect in DIALECTS.values()),
+        epilog="harness parse monitor.log --format csv",
+    )
+    parse.add_argument("log", metavar="LOG", help="captured console output; - for standard input")
+    parse.add_argument("--dialect", metavar="NAME", help="default: the one that fits")
+    parse.add_argument("--model", metavar="MODEL", help="compare the scores with this int8 model (tflm)")
+    parse.add_argument(
+        "--data", type=Path, metavar="FILE", help="its inputs, one per inference, in the log's order"
+    )
+    parse.add_argument("--format", default="table", choices=("table", "json", "csv"))
+    parse.set_defaults(run=_parse)
+
     again = commands.add_parser(
         "train",
         help="make a zoo model's artifacts again (extra [keras])",
@@ -133,6 +152,33 @@ def _generate(parsed: argparse.Namespace) -> int:
     for source in project.sources:
         print(f"  {os.path.relpath(source, project.directory)}")
     return 0
+
+
+def _parse(parsed: argparse.Namespace) -> int:
+    found = parse_log(_read_log(parsed.log), parsed.dialect)
+    if parsed.data and not parsed.model:
+        raise UsageError("--data without --model: there is nothing to compare with", "Add --model")
+    comparison = None
+    if parsed.model:
+        model = load_model(parsed.model)
+        artifact = load_artifact(model, "tflm")
+        comparison = compare(found, model, artifact, get_runtime("tflm").oracle(artifact), parsed.data)
+    if parsed.format == "json":
+        print(parsed_json(found, comparison))
+    elif parsed.format == "csv":
+        print(parsed_csv(found, comparison), end="")
+    else:
+        render(found, comparison, Console())
+    gap = comparison.runtime_gap if comparison else None
+    wrong = gap is not None and not gap.exact
+    return int(wrong or any(verdict.passed is not True for verdict in found.verdicts))
+
+
+def _read_log(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise DataError(f"{name}: expected a readable log, came {error.strerror}") from None
 
 
 def _train(parsed: argparse.Namespace) -> int:
