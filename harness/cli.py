@@ -155,9 +155,9 @@ def _generate(parsed: argparse.Namespace) -> int:
 
 
 def _parse(parsed: argparse.Namespace) -> int:
-    found = parse_log(_read_log(parsed.log), parsed.dialect)
     if parsed.data and not parsed.model:
         raise UsageError("--data without --model: there is nothing to compare with", "Add --model")
+    found = parse_log(_read_log(parsed.log), parsed.dialect)
     comparison = None
     if parsed.model:
         model = load_model(parsed.model)

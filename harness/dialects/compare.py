@@ -53,8 +53,8 @@ def compare(
         raise DataError(f"{model.name}: no test data are known", "Give --data FILE.npz, in the log's order")
     if unit == "int8" and output.dtype != "int8":
         raise UnsupportedError(f"the log has int8 scores, the output of {model.name} is {output.dtype}")
-    labels = output.elements if output.elements > 1 else None
-    dataset = load_dataset(source, artifact.inputs, model.preprocess, classes=labels)
+    classes = output.elements if output.elements > 1 else None
+    dataset = load_dataset(source, artifact.inputs, model.preprocess, classes=classes)
     count = len(parsed.inferences)
     if count > dataset.samples:
         raise DataError(
@@ -84,10 +84,10 @@ def _check(parsed: ParsedLog, name: str, elements: int) -> str:
         where = f"inference {index}, line {inference.line} of the log"
         if not inference.complete:
             raise DataError(f"{where}: lines are missing", "Capture the log again, or cut this inference out")
-        if len(inference.scores) != elements:
-            raise DataError(f"{where}: {len(inference.scores)} scores, {name} has {elements} outputs")
         if inference.score_unit == "percent":
             raise UnsupportedError(f"{where}: whole percents are too coarse to compare")
+        if len(inference.scores) != elements:
+            raise DataError(f"{where}: {len(inference.scores)} scores, {name} has {elements} outputs")
         outside = [s for s in inference.scores if s is None or not -128 <= s <= 127]
         if inference.score_unit == "int8" and outside:
             raise DataError(f"{where}: score {outside[0]} is not int8: a line is damaged")

@@ -17,8 +17,14 @@ _PADDED = re.compile(r"(?P<label>.*?): (?P<value>(?=.{15} (?:us|cycle)$) *[0-9]{
 _SCOPED = re.compile(r"(?P<label>\S.*?::.*?): (?P<value>[0-9]{1,10}) (?P<unit>us|cycle)")
 
 
+MAX_LENGTH = 512
+"""Longer lines are noise; the lazy patterns would take quadratic time on it."""
+
+
 def printed_latency(line: Line) -> Latency | None:
     """What a `Latency::print` line says, or None if it is none. The label is as printed."""
+    if len(line.text) > MAX_LENGTH:
+        return None
     match = _PADDED.fullmatch(line.text) or _SCOPED.fullmatch(line.text)
     if match is None:
         return None

@@ -27,8 +27,9 @@ class Inference:
 
     `scores` are in the order of the output; None stands for one whose line is missing. `score_unit`
     is real, percent or int8. `complete` means that the firmware's own end mark came and no score
-    is missing. `input` is the first input element where the firmware prints it; `result` the
-    class it announces, or `unknown`.
+    is missing. `line` is the first one's of its scores or, where that is printed, of its input.
+    `input` is the first input element where the firmware prints it; `result` the class it
+    announces, or `unknown`.
     """
 
     scores: tuple[Number | None, ...]
