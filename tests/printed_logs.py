@@ -18,6 +18,12 @@ def latency_print(label: str, value: int, unit: str = "us") -> str:
     return f"{label}: {value:15d} {unit}"
 
 
+def espdl_v1_tutorial(scores: Sequence[int], latency_us: int) -> list[str]:
+    prediction = scores.index(max(scores))
+    shown = "".join(f"{score}, " for score in scores)
+    return [f"MNIST::forward: {latency_us} us", shown, f"Prediction Result: {prediction}"]
+
+
 def esp_log(text: str, tag: str = "dl::Model", level: str = "I", colour: int = 32) -> str:
     return f"\x1b[0;{colour}m{level} (1234) {tag}: {text}\x1b[0m"
 

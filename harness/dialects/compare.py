@@ -44,7 +44,8 @@ def compare(
     Raises:
         DataError: no scores, not all of them whole, more inferences than samples, no data, or
             another number of scores than the model has outputs.
-        UnsupportedError: scores that were rounded to percents, or an output that is not int8.
+        UnsupportedError: scores that are percents or integers of unknown scale, or an output that is
+            not int8 though the scores are.
     """
     output = artifact.outputs[0]
     unit = _check(parsed, model.name, output.elements)
@@ -86,6 +87,8 @@ def _check(parsed: ParsedLog, name: str, elements: int) -> str:
             raise DataError(f"{where}: lines are missing", "Capture the log again, or cut this inference out")
         if inference.score_unit == "percent":
             raise UnsupportedError(f"{where}: whole percents are too coarse to compare")
+        if inference.score_unit == "integer":
+            raise UnsupportedError(f"{where}: integers whose scale the log does not say are not compared")
         if len(inference.scores) != elements:
             raise DataError(f"{where}: {len(inference.scores)} scores, {name} has {elements} outputs")
         outside = [s for s in inference.scores if s is None or not -128 <= s <= 127]

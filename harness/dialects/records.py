@@ -26,10 +26,10 @@ class Inference:
     """One run of the network as far as its lines arrived.
 
     `scores` are in the order of the output; None stands for one whose line is missing. `score_unit`
-    is real, percent or int8. `complete` means that the firmware's own end mark came and no score
-    is missing. `line` is the first one's of its scores or, where that is printed, of its input.
-    `input` is the first input element where the firmware prints it; `result` the class it
-    announces, or `unknown`.
+    is real, percent, int8, or integer: of the output tensor, its type and scale not printed.
+    `complete` means that the firmware's own end mark came and no score is missing. `line` is the
+    first one's of its scores or, where that is printed, of its input. `input` is the first input
+    element where the firmware prints it; `result` the class it announces, or `unknown`.
     """
 
     scores: tuple[Number | None, ...]

@@ -17,12 +17,16 @@ from tests import printed_logs as printed
 SCORES = (0.0278382, 0.9721618)
 MODULES = [("/conv1/Conv", "Conv", 5230), ("/pool/MaxPool | fused", "MaxPool", 311), ("Gemm", "Gemm", 77)]
 DIGITS = [-128, -128, 12, 127, -128, -100, -128, -1, 0, -128]
+# The output of ESP-DL's quantization_tool_example on ESP32-S3, as its app_main.cpp states it.
+PUBLISHED = [-5523, 5300, 756, -4854, -4545, -3133, -1132, -1813, -2432, -7306]
 SAMPLES: dict[str, list[str]] = {
     "tutorial0": [*printed.tutorial0(SCORES), *printed.tutorial0(SCORES[::-1], 200182)],
     "espdl-v1": [
         printed.latency_print("latency", 7243),
         printed.latency_print("MNIST forward", 4294967295, "cycle"),
         "l1::conv2d: 512 us",
+        *printed.espdl_v1_tutorial(PUBLISHED, 7243),
+        "l2::conv2d: 513 us",
     ],
     "espdl": [
         *printed.espdl_test(["/pool/out", "logits"]),
@@ -125,15 +129,48 @@ def test_a_prompt_without_a_line_end_is_no_matter() -> None:
     assert not parse_log(printed.captured(printed.tutorial0(SCORES)) + b"esp> ").notes
 
 
+def test_tutorial0_odd_orders() -> None:
+    found = parsed(["input : 3", "input : 5", "score[0] : 0.5000000", "Elapsed time : 1.000 miliseconds"])
+    assert texts(found) == ["an input line without scores", "inference 0 is not whole: lines are missing"]
+    assert (found.inferences[0].input, len(found.inferences[0].latencies)) == (5, 1)
+    twice = parsed([*printed.tutorial0(SCORES), "Elapsed time : 9.000 miliseconds"])
+    assert twice.latencies == (us("Elapsed time", 9.0, "ms"),)
+    again = parsed([*printed.tutorial0(SCORES)[:4], *printed.tutorial0(SCORES)[3:]])
+    assert [inference.scores for inference in again.inferences] == [SCORES[:1], SCORES]
+    reset = parsed([*printed.tutorial0(SCORES)[:4], "input : 7", "score[0] : 0.1000000", printed.END_MARK])
+    assert [(inference.input, inference.complete) for inference in reset.inferences] == [
+        (63, False),
+        (7, True),
+    ]
+
+
 # ESP-DL
 
 
-def test_espdl_v1_latency_forms() -> None:
-    assert parsed(SAMPLES["espdl-v1"]).latencies == (
+def test_espdl_v1_latencies_and_the_tutorials_scores() -> None:
+    found = parsed(SAMPLES["espdl-v1"])
+    (inference,) = found.inferences
+    assert (inference.scores, inference.score_unit, inference.result) == (tuple(PUBLISHED), "integer", "1")
+    assert inference.latencies == (
         us("latency", 7243),
         us("MNIST forward", 4294967295, "cycle"),
         us("l1::conv2d", 512),
+        us("MNIST::forward", 7243),
     )
+    assert found.latencies == (us("l2::conv2d", 513),)
+
+
+def test_espdl_v1_damage_is_said() -> None:
+    time, scores, result = printed.espdl_v1_tutorial(PUBLISHED, 7243)
+    wrong = parsed([time, scores.replace("5300", "-530"), result])
+    assert texts(wrong) == ["the scores predict 2, not 1: a line is damaged"]
+    for lines, note in (
+        ([time, scores, time], "a list of numbers without its Prediction Result: not read"),
+        ([time, scores], "a list of numbers without its Prediction Result: not read"),
+        ([time, result], "Prediction Result 1 without scores"),
+    ):
+        found = parsed(lines)
+        assert (found.inferences, texts(found)) == ((), [note])
 
 
 def test_espdl_v1_takes_no_other_line_that_ends_in_a_time() -> None:
@@ -218,6 +255,12 @@ def test_tflm_lost_lines_are_said() -> None:
     ]
 
 
+def test_tflm_cut_tags_and_an_index_that_runs_backwards() -> None:
+    found = parsed([*printed.tflm_csv(), "0,stray,9", *printed.tflm_tags()[:2]])
+    assert len(found.profiles[0].rows) == len(printed.EVENTS)
+    assert (found.profiles[1].total, texts(found)) == (None, ["ticks by tag without their total: cut off"])
+
+
 def test_person_detection() -> None:
     first, second = parsed(SAMPLES["tflm"]).inferences
     assert (first.scores, first.score_unit, first.score_names) == (
@@ -248,6 +291,12 @@ def test_person_detection_a_damaged_score_is_said() -> None:
 
 
 # TVM, Himax
+
+
+def test_himax_a_result_without_scores_and_scores_that_begin_again() -> None:
+    found = parsed(["result:3", "[0]:5,", "[0]:7,", "[1]:-7,", "result:0"])
+    assert [inference.complete for inference in found.inferences] == [False, True]
+    assert texts(found) == ["result:3 without scores", "inference 0 is not whole: lines are missing"]
 
 
 def test_tvm_time_and_scores() -> None:
@@ -295,7 +344,7 @@ def test_two_firmwares_in_one_log_are_not_guessed_at() -> None:
 
 
 def test_latency_lines_beside_a_profile_are_the_same_firmware() -> None:
-    found = parsed([*SAMPLES["espdl"], *SAMPLES["espdl-v1"]])
+    found = parsed([*SAMPLES["espdl"], *SAMPLES["espdl-v1"][:3]])
     assert (found.dialect, len(found.latencies)) == ("espdl", 5)
 
 
