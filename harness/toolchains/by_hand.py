@@ -61,7 +61,7 @@ def _makefile(project: Project, target: Target, platform: str, directory: Path) 
     script = [f"-T {folders[-1]}/link.ld"] if recipe.linker_script else []
     lines = [
         f"# Firmware for {target.id}, platform {platform}: `make` gives firmware.elf.",
-        f"# How to start it stands at the top of {folders[-1]}/; the protocol it speaks in docs/protocol.md.",
+        f"# {folders[-1]}/ says how to start it; it speaks the protocol of the harness's docs/protocol.md.",
         f"CC = {recipe.compiler}",
         f"CFLAGS = {' '.join((*LANGUAGE_FLAGS, *recipe.flags))}",
         f"CPPFLAGS = {' '.join(f'-I{folder}' for folder in includes)} \\",
