@@ -28,7 +28,8 @@ from harness.progress import ConsoleWriter, ProgressLine
 from harness.report import render_table
 from harness.runtimes import RUNTIMES, get_runtime
 from harness.settings import OPTIONS, Option, settings_from
-from harness.targets import TARGETS
+from harness.targets import TARGETS, get_target
+from harness.toolchains.by_hand import write_tree
 
 USAGE_ERROR = 2
 ITEM_BROKE = 3
@@ -83,9 +84,14 @@ def _parser() -> argparse.ArgumentParser:
     generate = commands.add_parser(
         "generate",
         help="write the firmware sources of a model, to read and build by hand",
-        description="Writes the generated C99 of a model into a directory.",
+        description="Writes the generated C99 of a model into a directory. With --target also the "
+        "firmware around it and a Makefile.",
+        epilog="harness generate my.tflite --target esp32c3 --out DIR && make -C DIR",
     )
     generate.add_argument("model", help="zoo name, directory with a model.toml, or .tflite file")
+    generate.add_argument(
+        "--target", metavar="NAME", help=f"of {', '.join(TARGETS)}; without: the model alone"
+    )
     generate.add_argument("--runtime", default="tflm", choices=sorted(RUNTIMES))
     generate.add_argument("--kernels", default="portable", choices=("portable",))
     generate.add_argument("--out", required=True, type=Path, metavar="DIR")
@@ -146,11 +152,16 @@ def _run(parsed: argparse.Namespace) -> int:
 
 
 def _generate(parsed: argparse.Namespace) -> int:
+    target = get_target(parsed.target) if parsed.target else None
     artifact = load_artifact(load_model(parsed.model), parsed.runtime)
-    project = get_runtime(parsed.runtime).generate(artifact, parsed.kernels, parsed.out)
-    print(f"{project.directory}: {len(artifact.layers)} layers, arena {project.arena_bytes} bytes")
+    directory = parsed.out / "model" if target else parsed.out
+    project = get_runtime(parsed.runtime).generate(artifact, parsed.kernels, directory)
+    print(f"{directory}: {len(artifact.layers)} layers, arena {project.arena_bytes} bytes")
     for source in project.sources:
-        print(f"  {os.path.relpath(source, project.directory)}")
+        print(f"  {os.path.relpath(source, directory)}")
+    if target:
+        write_tree(project, target, target.isa_platform, parsed.out)
+        print(f"Build it with: make -C {parsed.out}")
     return 0
 
 
