@@ -25,7 +25,7 @@ from harness.progress import ConsoleWriter, ProgressLine
 from harness.report import render_table
 from harness.runtimes import RUNTIMES, get_runtime
 from harness.settings import OPTIONS, Option, settings_from
-from harness.targets import TARGETS
+from harness.targets import TARGETS, get_target
 
 USAGE_ERROR = 2
 ITEM_BROKE = 3
@@ -84,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     generate.add_argument("model", help="zoo name, directory with a model.toml, or .tflite file")
     generate.add_argument("--runtime", default="tflm", choices=sorted(RUNTIMES))
+    generate.add_argument(
+        "--target", default="esp32c3", metavar="CHIP", help="where the runtime has a file for each kind of chip"
+    )
     generate.add_argument("--kernels", default="portable", choices=("portable",))
     generate.add_argument("--out", required=True, type=Path, metavar="DIR")
     generate.set_defaults(run=_generate)
@@ -127,7 +130,7 @@ def _run(parsed: argparse.Namespace) -> int:
 
 
 def _generate(parsed: argparse.Namespace) -> int:
-    artifact = load_artifact(load_model(parsed.model), parsed.runtime)
+    artifact = load_artifact(load_model(parsed.model), parsed.runtime, get_target(parsed.target))
     project = get_runtime(parsed.runtime).generate(artifact, parsed.kernels, parsed.out)
     print(f"{project.directory}: {len(artifact.layers)} layers, arena {project.arena_bytes} bytes")
     for source in project.sources:

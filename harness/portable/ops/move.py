@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,9 +60,13 @@ def _moved(node: Node, source: Tensor, target: Tensor) -> None:
 
 def plan_transpose(node: Node) -> Step:
     node.check_counts(2)
+    return transpose(node, node.constant_int32(node.input(1)))
+
+
+def transpose(node: Node, permutation: Sequence[int]) -> Step:
+    """Axis i of the output is axis `permutation[i]` of the input."""
     source, target = node.input(0), node.output()
     _moved(node, source, target)
-    permutation = node.constant_int32(node.input(1))
     shape = source.info.shape
     if sorted(permutation) != list(range(len(shape))):
         node.malformed(f"permutation {permutation} of {len(shape)} dimensions")
