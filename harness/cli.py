@@ -24,6 +24,8 @@ from harness.model.train import train
 from harness.progress import ConsoleWriter, ProgressLine
 from harness.report import render_table
 from harness.runtimes import RUNTIMES, get_runtime
+from harness.runtimes.espdl.quantise import BEST, METHODS, quantise
+from harness.runtimes.espdl.variants import CHIPS
 from harness.settings import OPTIONS, Option, settings_from
 from harness.targets import TARGETS, get_target
 
@@ -91,6 +93,23 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--out", required=True, type=Path, metavar="DIR")
     generate.set_defaults(run=_generate)
 
+    quantised = commands.add_parser(
+        "quantise",
+        help="make an .espdl file of a float .onnx one (extra [espdl])",
+        description="Quantises to int8 with esp-ppq and reads the result back with our own oracle.",
+    )
+    quantised.add_argument("model", help="zoo name, directory with a model.toml, or .onnx file")
+    quantised.add_argument("--target", required=True, metavar="CHIP", help=f"of {', '.join(CHIPS)}")
+    quantised.add_argument(
+        "--calibration",
+        default=BEST,
+        choices=(*METHODS, BEST),
+        help="how activation ranges are found; best: the one that loses least on the calibration set",
+    )
+    quantised.add_argument("--data", type=Path, metavar="FILE", help=".npz with x; default: the model's own")
+    quantised.add_argument("--out", required=True, type=Path, metavar="FILE", help="FILE.espdl")
+    quantised.set_defaults(run=_quantise)
+
     again = commands.add_parser(
         "train",
         help="make a zoo model's artifacts again (extra [keras])",
@@ -135,6 +154,17 @@ def _generate(parsed: argparse.Namespace) -> int:
     print(f"{project.directory}: {len(artifact.layers)} layers, arena {project.arena_bytes} bytes")
     for source in project.sources:
         print(f"  {os.path.relpath(source, project.directory)}")
+    return 0
+
+
+def _quantise(parsed: argparse.Namespace) -> int:
+    result = quantise(
+        load_model(parsed.model), get_target(parsed.target), parsed.out, parsed.calibration, parsed.data
+    )
+    for method, loss in result.losses.items():
+        agreement = "" if loss.agreement is None else f"agreement {loss.agreement:.2%}, "
+        print(f"{method:<11}{agreement}mean |difference| {loss.mean_abs:.4g}, max {loss.max_abs:.4g}")
+    print(f"{result.path}: {result.method}, on the calibration set against the float model")
     return 0
 
 
