@@ -393,7 +393,7 @@ def load_artifact(model: ModelSpec, runtime: str, target: Target) -> Artifact:
     elif kind in model.artifacts:
         path = model.artifacts[kind]
     else:
-        had = ", ".join(model.artifacts)
+        had = ", ".join(f".{key}".replace("_", " for ") for key in model.artifacts)
         chip = f" for {target.id}" if variant else ""
         raise ModelError(
             f"{model.name}: runtime {runtime} takes a .{kind} file{chip}, this model has {had}",

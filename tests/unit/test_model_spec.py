@@ -31,7 +31,7 @@ def test_a_zoo_model_is_found_by_name():
     assert model.name == "himax_cnn"
     assert model.input_shape == (1, 28, 28, 1)
     assert model.preprocess == Preprocess("affine", 1.0, -128.0)
-    assert set(model.artifacts) == {"keras", "onnx", "tflite"}
+    assert set(model.artifacts) == {"espdl_c", "espdl_esp32p4", "espdl_esp32s3", "keras", "onnx", "tflite"}
     assert model.classes == tuple("0123456789")
     assert model.reference_top1_min == 0.955
 

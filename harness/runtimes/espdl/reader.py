@@ -125,7 +125,7 @@ class _Reader:
         graph = Graph(tuple(self._tensors), operators, inputs, tuple(self._known(n) for n in names[1]))
         tests = [
             {one.name: one.values.reshape(one.dims) for one in map(_stored, self._graph.tables(slot))}
-            for slot in (7, 8)
+            for slot in (8, 9)
         ]
         return Contents(graph, *tests)
 
