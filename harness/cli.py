@@ -87,7 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("model", help="zoo name, directory with a model.toml, or .tflite file")
     generate.add_argument("--runtime", default="tflm", choices=sorted(RUNTIMES))
     generate.add_argument(
-        "--target", default="esp32c3", metavar="CHIP", help="where the runtime has a file for each kind of chip"
+        "--target",
+        default="esp32c3",
+        metavar="CHIP",
+        help="where the runtime has a file for each kind of chip",
     )
     generate.add_argument("--kernels", default="portable", choices=("portable",))
     generate.add_argument("--out", required=True, type=Path, metavar="DIR")

@@ -53,7 +53,13 @@ class EspdlBuilder:
         return name
 
     def operator(
-        self, op: str, inputs: Sequence[str], output: str, exponent: int = 0, dtype: str = "int8", **options: Any
+        self,
+        op: str,
+        inputs: Sequence[str],
+        output: str,
+        exponent: int = 0,
+        dtype: str = "int8",
+        **options: Any,
     ) -> str:
         # The shape in value_info is left at (1,): readers must not use it.
         self.values[output] = ((1,), dtype, [exponent])
@@ -81,7 +87,17 @@ class EspdlBuilder:
         given, ready, all_values = (_offsets(b, side) for side in infos)
         samples = [_offsets(b, side) for side in embedded]
         # node, name, initializer, doc_string, input, output, value_info, annotation, test values.
-        slots = [_offsets(b, nodes), None, _offsets(b, stored), None, given, ready, all_values, None, *samples]
+        slots = [
+            _offsets(b, nodes),
+            None,
+            _offsets(b, stored),
+            None,
+            given,
+            ready,
+            all_values,
+            None,
+            *samples,
+        ]
         graph = _table(b, slots)
         b.Finish(_table(b, [*[None] * 7, graph]))
         body = bytes(b.Output())
@@ -121,7 +137,7 @@ def pack(data: NDArray[np.int8], variant: str, grouped: bool) -> tuple[NDArray[n
 
 def _table(b: Any, offsets: Sequence[int | None], scalars: Mapping[int, int] | None = None) -> int:
     """One table: offsets by slot, and int32 scalars by slot."""
-    fields = {**dict(enumerate(offsets)), **{slot: None for slot in scalars or {}}}
+    fields = {**dict(enumerate(offsets)), **dict.fromkeys(scalars or {})}
     b.StartObject(max(fields, default=-1) + 1)
     for slot, offset in enumerate(offsets):
         if offset is not None:

@@ -43,7 +43,9 @@ def _sums(
         bias = rng.integers(-4000, 4000, n, np.int32)
         names.append(model.constant(_name(model, "b"), bias, [source + e for e in exponents]))
     fitting = int(np.ceil(np.log2(74 * 74 * np.sqrt(taps) / 60)))
-    shift = int(rng.choice([fitting, fitting, fitting - 1, 1, 3 if per_channel else 0, 3 if per_channel else -1, 12]))
+    shift = int(
+        rng.choice([fitting, fitting, fitting - 1, 1, 3 if per_channel else 0, 3 if per_channel else -1, 12])
+    )
     # The smallest exponent makes the largest shift; none of several channels may be scaled up.
     return names, source + max(exponents) + max(shift, 0 if per_channel else -2)
 
@@ -64,7 +66,9 @@ def conv(rng: Generator, model: EspdlBuilder) -> str:
 def depthwise(rng: Generator, model: EspdlBuilder) -> str:
     channels = int(rng.choice([3, 16, 18]))
     x, _ = _image(rng, model, channels)
-    return _convolve(rng, model, x, (channels * int(rng.choice([1, 1, 2])), *rng.integers(1, 4, 2), 1), channels)
+    return _convolve(
+        rng, model, x, (channels * int(rng.choice([1, 1, 2])), *rng.integers(1, 4, 2), 1), channels
+    )
 
 
 def _convolve(rng: Generator, model: EspdlBuilder, x: str, shape: Any, groups: int) -> str:
@@ -83,7 +87,11 @@ def _convolve(rng: Generator, model: EspdlBuilder, x: str, shape: Any, groups: i
 
 
 def gemm(rng: Generator, model: EspdlBuilder) -> str:
-    inputs, outputs, batches = int(rng.integers(1, 70)), int(rng.choice([1, 10, 16, 33])), int(rng.choice([1, 1, 3]))
+    inputs, outputs, batches = (
+        int(rng.integers(1, 70)),
+        int(rng.choice([1, 10, 16, 33])),
+        int(rng.choice([1, 1, 3])),
+    )
     x = model.input(_name(model, "x"), (batches, inputs), int(rng.integers(-8, 2)))
     weights = rng.integers(-128, 128, (outputs, 1, 1, inputs), np.int8)
     names, exponent = _sums(rng, model, x, weights, grouped=False)

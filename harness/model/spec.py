@@ -94,7 +94,9 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     kind = path.suffix.lstrip(".").lower()
     if path.is_file():
         if f".{kind}" not in SUFFIXES:
-            raise UsageError(f"{path}: expected a model file ({', '.join(SUFFIXES)}) or a directory with model.toml")
+            raise UsageError(
+                f"{path}: expected a model file ({', '.join(SUFFIXES)}) or a directory with model.toml"
+            )
         # Many a file is just called model.tflite; its folder says more.
         name = path.resolve().parent.name if path.stem == "model" else path.stem
         return ModelSpec(name=name, artifacts={kind: path.resolve()})

@@ -47,7 +47,9 @@ def test_sums_halfway_between_two_integers(tmp_path: Path) -> None:
     assert (results["esp32s3"] != results["esp32p4"]).sum() == 64 + 32 + 16 + 8
 
 
-@pytest.mark.parametrize(("chip", "variant"), [("esp32c3", "c"), ("esp32s3", "esp32s3"), ("esp32p4", "esp32p4")])
+@pytest.mark.parametrize(
+    ("chip", "variant"), [("esp32c3", "c"), ("esp32s3", "esp32s3"), ("esp32p4", "esp32p4")]
+)
 def test_every_operator_is_exact_on(chip: str, variant: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(11)
     model, outputs = network(rng, variant, tuple(CASES), 2)

@@ -68,8 +68,8 @@ def plan_float_softmax(node: Node) -> Step:
     values = np.exp(np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float64) * source.info.scale)
     if values.max() * shape[-1] >= LARGEST or values.min() < SMALLEST_NORMAL:
         node.refuse(
-            f"its input reaches {127 * source.info.scale:g}, whose exponential ESP-DL takes in float32 without "
-            "subtracting the maximum: the chip would answer NaN",
+            f"its input reaches {127 * source.info.scale:g}, whose exponential ESP-DL takes in float32 "
+            "without subtracting the maximum: the chip would answer NaN",
             "Export the model without Softmax and apply it to the scores where they are read",
         )
     return FloatSoftmax(

@@ -98,7 +98,10 @@ def _check_test_values(contents: Contents) -> None:
 
     Files for the ESP32-S3 and the ESP32-P4 look alike; that they round differently shows here.
     """
-    names = [[contents.graph.tensors[i].info.name for i in side] for side in (contents.graph.inputs, contents.graph.outputs)]
+    names = [
+        [contents.graph.tensors[i].info.name for i in side]
+        for side in (contents.graph.inputs, contents.graph.outputs)
+    ]
     if not set(names[0]) <= set(contents.test_inputs):
         return
     outputs = EspdlOracle(contents.graph).run([contents.test_inputs[name] for name in names[0]])

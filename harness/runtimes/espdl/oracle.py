@@ -102,9 +102,7 @@ class _Call:
 def _windows(call: _Call, kernel: Sequence[int], fill: int) -> Integers:
     """(batch, y, x, channel, row, column) of every window of the input."""
     top, left, bottom, right = call.ints("pads")
-    padded = np.pad(
-        call.wide(), ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill
-    )
+    padded = np.pad(call.wide(), ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
     dilations, strides = call.ints("dilations"), call.ints("strides")
     reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
     views = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(1, 2))
@@ -141,7 +139,7 @@ def _relu(call: _Call) -> Integers:
 
 def exponentials(scale: float) -> NDArray[np.float32]:
     """exp(q * scale) in float32 for q = -128 ... 127, correctly rounded."""
-    return np.exp(np.arange(-128, 128) * scale).astype(np.float32)
+    return np.asarray(np.exp(np.arange(-128, 128) * scale), np.float32)
 
 
 def _softmax(call: _Call) -> NDArray[np.float32]:

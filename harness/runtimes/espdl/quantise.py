@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from harness.errors import DataError, HarnessError, ModelError, OutputError, UnsupportedError, UsageError
@@ -73,8 +72,9 @@ def quantise(
     for module in EXTRAS["espdl"]:
         require_installed(module, "espdl")
     source = _onnx(model)
+    network = OnnxReference(source)  # refuses what is no ONNX file
     inputs = _calibration(model, source, data)
-    reference = OnnxReference(source).run([inputs])
+    reference = network.run([inputs])
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".quantise-", dir=out.parent))
@@ -111,20 +111,18 @@ def _onnx(model: ModelSpec) -> Path:
 
 def _calibration(model: ModelSpec, source: Path, data: Path | None) -> NDArray[np.float32]:
     """Real inputs, (N, *shape of the ONNX input)."""
+    tensor = _input(source)
     path = data or model.calibration
     if path is None:
         raise DataError(f"{model.name} has no calibration set", "Give one: --data FILE.npz with x")
-    dataset = load_dataset(path, _input(source), model.preprocess)
+    dataset = load_dataset(path, tensor, model.preprocess)
     if dataset.samples == 0:
         raise DataError(f"{path}: the calibration set is empty", "Give some 200 typical inputs")
     return dataset.real()[0]
 
 
 def _input(source: Path) -> TensorInfo:
-    try:
-        graph = onnx.load(source).graph
-    except (DecodeError, OSError, ValueError) as error:
-        raise ModelError(f"{source}: not readable as ONNX: {error}", "Export the model again") from None
+    graph = onnx.load(source).graph
     constants = {constant.name for constant in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
     if len(inputs) != 1:

@@ -176,9 +176,7 @@ class _Reader:
         """An operator's input; -1 for an optional one left out."""
         if not name:
             return -1
-        return (
-            self._constant(name, op, position, grouped) if name in self._stored else self._known(name)
-        )
+        return self._constant(name, op, position, grouped) if name in self._stored else self._known(name)
 
     def _constant(self, name: str, op: str, position: int, grouped: bool) -> int:
         """A stored tensor; one that is used twice becomes two."""
@@ -214,9 +212,7 @@ class _Reader:
         names = node.texts(0) + ([_text(attributes["lut"])] if "lut" in attributes else [])
         if op in FILTERED and len(names) > 1 and names[1] not in self._stored:
             raise UnsupportedError(f"operator {index} ({op}): its filter '{names[1]}' is computed")
-        inputs = tuple(
-            self._input(name, op, position, grouped) for position, name in enumerate(names)
-        )
+        inputs = tuple(self._input(name, op, position, grouped) for position, name in enumerate(names))
         outputs = node.texts(1)
         if not inputs or len(outputs) != 1:
             raise damaged(f"operator {index} ({op}) has {len(inputs)} inputs and {len(outputs)} outputs")
