@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         help="write the firmware sources of a model, to read and build by hand",
         description="Writes the generated C99 of a model into a directory.",
     )
-    generate.add_argument("model", help="zoo name, directory with a model.toml, or .tflite file")
+    generate.add_argument("model", help="zoo name, directory with a model.toml, or model file")
     generate.add_argument("--runtime", default="tflm", choices=sorted(RUNTIMES))
     generate.add_argument(
         "--target",

@@ -73,14 +73,17 @@ def train(
         raise OutputError(f"{out}: not writable: {error.strerror}", "Give another directory: --out") from None
     try:
         _run_job(directory, work, full, epochs, progress)
-        _put_in_place(name, work, out, progress)
+        put_in_place(name, work, out, progress)
     finally:
         shutil.rmtree(work)
     return out
 
 
-def _put_in_place(name: str, work: Path, out: Path, progress: Callable[[str], None]) -> None:
-    """Moves what was made; files that `harness quantise` makes of it keep their sums."""
+def put_in_place(name: str, work: Path, out: Path, progress: Callable[[str], None]) -> None:
+    """Moves what `work` and its sums hold to `out`; other files listed there keep their sums.
+
+    Says which of them `harness quantise` made of another network than the one that now comes.
+    """
     made, before = digests.read_sums(work), digests.read_sums(out)
     kept = sorted(file for file in before if file not in made and (out / file).is_file())
     if kept and any(before.get(file) != made[file] for file in made if file.endswith(".onnx")):

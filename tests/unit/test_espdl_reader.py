@@ -126,6 +126,18 @@ def test_a_file_that_rounds_for_another_chip_is_refused_by_its_test_values(tmp_p
             Espdl().load(path, "esp32p4")
 
 
+def test_test_values_of_another_shape_are_refused(tmp_path: Path) -> None:
+    model = EspdlBuilder()
+    x = model.input("x", (1, 4))
+    y = model.operator("Relu", [x], "y", exponent=-5)
+    path = tmp_path / "model.espdl"
+    path.write_bytes(model.build([y], ({"x": np.zeros((1, 3), np.int8)}, {"y": np.zeros((1, 4), np.int8)})))
+    with pytest.raises(
+        ModelError, match=r"model.espdl: its test values do not fit: input 'x' is int8 \[1, 4\]"
+    ):
+        Espdl().load(path, "c")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.errors import ModelError, UnsupportedError, UsageError
+from harness.errors import DataError, ModelError, UnsupportedError, UsageError
 from harness.portable.graph import Graph
 from harness.portable.ops.power_of_two import ESPDL_OPERATORS
 from harness.portable.plan import Plan, make_plan
@@ -104,7 +104,10 @@ def _check_test_values(contents: Contents) -> None:
     ]
     if not set(names[0]) <= set(contents.test_inputs):
         return
-    outputs = EspdlOracle(contents.graph).run([contents.test_inputs[name] for name in names[0]])
+    try:
+        outputs = EspdlOracle(contents.graph).run([contents.test_inputs[name] for name in names[0]])
+    except DataError as error:
+        raise ModelError(f"its test values do not fit: {error}", "Export the model again") from error
     for name, got in zip(names[1], outputs, strict=True):
         expected = contents.test_outputs.get(name)
         if expected is None:

@@ -33,6 +33,11 @@ def shift_and_round(x: Integers, shifts: Integers, half_even: bool) -> Integers:
     return np.asarray(np.where(shifts < 0, x << np.maximum(-shifts, 0), rounded), np.int64)
 
 
+def exponents(tensor: Tensor) -> Integers:
+    """Of the tensor's scales, which are powers of two."""
+    return np.frexp(np.array(tensor.scales))[1].astype(np.int64) - 1
+
+
 class EspdlOracle(Oracle):
     """Runs a graph, one inference at a time."""
 
@@ -93,9 +98,8 @@ class _Call:
         if len(self.operator.inputs) > 2:
             sums = sums + self.wide(2).reshape(-1)
         target = self._graph.tensors[self.operator.outputs[0]]
-        into = np.log2(target.scales[0])
-        shifts = into - np.log2(self.tensor(0).scales[0]) - np.log2(np.array(self.tensor(1).scales))
-        rounded = shift_and_round(sums, shifts.astype(np.int64), bool(self.operator.options["half_even"]))
+        shifts = exponents(target) - exponents(self.tensor(0)) - exponents(self.tensor(1))
+        rounded = shift_and_round(sums, shifts, bool(self.operator.options["half_even"]))
         return np.clip(rounded, 0 if self.operator.options["relu"] else -128, 127)
 
 
