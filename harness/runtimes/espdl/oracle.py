@@ -35,7 +35,7 @@ def shift_and_round(x: Integers, shifts: Integers, half_even: bool) -> Integers:
 
 def exponents(tensor: Tensor) -> Integers:
     """Of the tensor's scales, which are powers of two."""
-    return np.frexp(np.array(tensor.scales))[1].astype(np.int64) - 1
+    return np.asarray(np.frexp(np.array(tensor.scales))[1], np.int64) - 1
 
 
 class EspdlOracle(Oracle):

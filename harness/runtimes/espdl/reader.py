@@ -21,6 +21,14 @@ from harness.errors import ModelError, UnsupportedError
 from harness.portable.graph import Graph, Operator, Option, Tensor
 from harness.portable.node import Node
 from harness.runtimes.espdl.shapes import SHAPES
+from harness.runtimes.espdl.slots import (
+    MODEL_GRAPH,
+    AttributeSlot,
+    GraphSlot,
+    NodeSlot,
+    TensorSlot,
+    ValueSlot,
+)
 from harness.runtimes.espdl.tables import Table, damaged
 from harness.runtimes.espdl.variants import Variant, check_layout, filter_layout, unpack_filter
 from harness.tensors import Rounding, TensorInfo
@@ -29,6 +37,8 @@ HEADER_BYTES = 16
 RAW_ITEM_BYTES = 16
 # TensorDataType of the schema, as far as int8 models use it.
 DTYPES = {1: "float32", 3: "int8", 5: "int16", 6: "int32", 7: "int64"}
+# AttributeType of the schema.
+INT, INTS = 2, 7
 MAX_EXPONENT = 64
 FILTERED = ("Conv", "Gemm")
 MAX_EXTENT = 1 << 24
@@ -58,7 +68,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Contents:
-    """`tests` are the sample that esp-ppq embeds: inputs and outputs by tensor name, maybe none."""
+    """`test_inputs` and `test_outputs`: the sample that esp-ppq may embed, by tensor name."""
 
     graph: Graph
     test_inputs: Mapping[str, NDArray[np.generic]]
@@ -104,28 +114,31 @@ class _Reader:
     """Makes tensors in the order they appear; each gets the next index."""
 
     def __init__(self, model: Table, variant: Variant) -> None:
-        graph = model.table(7)
+        graph = model.table(MODEL_GRAPH)
         if graph is None:
             raise damaged("it holds no graph")
         self._graph = graph
         self._variant = variant
-        self._stored = {tensor.name: tensor for tensor in map(_stored, graph.tables(2))}
-        self._values = {
-            info.text(0): info for slot in (4, 5, 6) for info in graph.tables(slot)
-        }  # inputs, outputs, value_info
+        self._stored = {tensor.name: tensor for tensor in map(_stored, graph.tables(GraphSlot.INITIALIZERS))}
+        declared = (GraphSlot.INPUTS, GraphSlot.OUTPUTS, GraphSlot.VALUE_INFO)
+        self._values = {info.text(ValueSlot.NAME): info for slot in declared for info in graph.tables(slot)}
         self._tensors: list[Tensor] = []
         self._by_name: dict[str, int] = {}
 
     def contents(self) -> Contents:
-        names = [[info.text(0) for info in self._graph.tables(slot)] for slot in (4, 5)]
-        inputs = tuple(self._activation(name, self._declared_shape(name)) for name in names[0])
-        operators = tuple(self._operator(index, node) for index, node in enumerate(self._graph.tables(0)))
-        if not operators or not inputs or not names[1]:
+        taken, given = (
+            [info.text(ValueSlot.NAME) for info in self._graph.tables(slot)]
+            for slot in (GraphSlot.INPUTS, GraphSlot.OUTPUTS)
+        )
+        inputs = tuple(self._activation(name, self._declared_shape(name)) for name in taken)
+        nodes = self._graph.tables(GraphSlot.NODES)
+        operators = tuple(self._operator(index, node) for index, node in enumerate(nodes))
+        if not operators or not inputs or not given:
             raise damaged("the model has no operators, inputs or outputs")
-        graph = Graph(tuple(self._tensors), operators, inputs, tuple(self._known(n) for n in names[1]))
+        graph = Graph(tuple(self._tensors), operators, inputs, tuple(self._known(name) for name in given))
         tests = [
             {one.name: one.values.reshape(one.dims) for one in map(_stored, self._graph.tables(slot))}
-            for slot in (8, 9)
+            for slot in (GraphSlot.TEST_INPUTS, GraphSlot.TEST_OUTPUTS)
         ]
         return Contents(graph, *tests)
 
@@ -149,7 +162,7 @@ class _Reader:
     def _type(self, name: str) -> Table:
         """TensorTypeAndShape of an activation."""
         info = self._values.get(name)
-        of = info.table(1) if info else None
+        of = info.table(ValueSlot.TYPE) if info else None
         tensor_type = of.table(1) if of else None
         if tensor_type is None:
             raise damaged(f"tensor '{name}' has no type")
@@ -165,7 +178,7 @@ class _Reader:
             raise UnsupportedError(f"tensor '{name}' has the shape {list(shape)}", "Export with batch 1")
         if dtype == "float32":
             return self._add(TensorInfo(name, shape, dtype), (), None)
-        exponents = tuple(int(e) for e in self._values[name].vector(3, "<i8"))
+        exponents = tuple(int(e) for e in self._values[name].vector(ValueSlot.EXPONENTS, "<i8"))
         if len(exponents) != 1:
             raise damaged(f"tensor '{name}' has {len(exponents)} exponents, expected 1")
         scale = _scales(name, exponents)[0]
@@ -195,12 +208,12 @@ class _Reader:
         return index
 
     def _operator(self, index: int, node: Table) -> Operator:
-        op = node.text(3)
+        op = node.text(NodeSlot.OP_TYPE)
         if op not in SHAPES:
             raise UnsupportedError(
                 f"operator {index} ({op}) is not supported", f"Supported: {', '.join(sorted(SHAPES))}"
             )
-        attributes = {a.text(0): a for a in node.tables(5)}
+        attributes = {a.text(AttributeSlot.NAME): a for a in node.tables(NodeSlot.ATTRIBUTES)}
         quantisation = _text(attributes.get("quant_type"))
         if quantisation != "S8":
             raise UnsupportedError(
@@ -209,11 +222,11 @@ class _Reader:
             )
         options = self._options(op, index, attributes)
         grouped = options.get("group", 1) != 1
-        names = node.texts(0) + ([_text(attributes["lut"])] if "lut" in attributes else [])
+        names = node.texts(NodeSlot.INPUTS) + ([_text(attributes["lut"])] if "lut" in attributes else [])
         if op in FILTERED and len(names) > 1 and names[1] not in self._stored:
             raise UnsupportedError(f"operator {index} ({op}): its filter '{names[1]}' is computed")
         inputs = tuple(self._input(name, op, position, grouped) for position, name in enumerate(names))
-        outputs = node.texts(1)
+        outputs = node.texts(NodeSlot.OUTPUTS)
         if not inputs or len(outputs) != 1:
             raise damaged(f"operator {index} ({op}) has {len(inputs)} inputs and {len(outputs)} outputs")
         # The node without its output is enough to tell that output's shape.
@@ -225,11 +238,11 @@ class _Reader:
         options = dict(ATTRIBUTES.get(op, {}))
         for name in options.keys() & attributes.keys():
             table = attributes[name]
-            kind = table.integer(3)
-            if kind == 2:
-                options[name] = table.integer(5, "<q")
-            elif kind == 7:
-                options[name] = tuple(int(value) for value in table.vector(11, "<i8"))
+            kind = table.integer(AttributeSlot.TYPE)
+            if kind == INT:
+                options[name] = table.integer(AttributeSlot.INTEGER, "<q")
+            elif kind == INTS:
+                options[name] = tuple(int(value) for value in table.vector(AttributeSlot.INTEGERS, "<i8"))
             else:
                 raise damaged(f"attribute {name} of operator {index} ({op}) has type {kind}")
         activation = _text(attributes.get("activation")) or "Linear"
@@ -240,7 +253,7 @@ class _Reader:
 
 def _text(attribute: Table | None) -> str:
     """The value of a string attribute; empty for an absent one."""
-    return bytes(attribute.vector(6, "u1")).decode("utf-8", "replace") if attribute else ""
+    return bytes(attribute.vector(AttributeSlot.STRING, "u1")).decode("utf-8", "replace") if attribute else ""
 
 
 def _scales(name: str, exponents: tuple[int, ...]) -> tuple[float, ...]:
@@ -250,20 +263,22 @@ def _scales(name: str, exponents: tuple[int, ...]) -> tuple[float, ...]:
 
 
 def _stored(tensor: Table) -> Stored:
-    name = tensor.text(6)
-    dims = tuple(int(dim) for dim in tensor.vector(0, "<i8"))
+    name = tensor.text(TensorSlot.NAME)
+    dims = tuple(int(dim) for dim in tensor.vector(TensorSlot.DIMS, "<i8"))
     if any(not 1 <= dim <= MAX_EXTENT for dim in dims) or len(dims) > 8:
         raise damaged(f"tensor '{name}' has the dimensions {list(dims)}")
-    dtype = DTYPES.get(tensor.integer(1))
+    dtype = DTYPES.get(tensor.integer(TensorSlot.DATA_TYPE))
     if dtype is None:
-        raise UnsupportedError(f"tensor '{name}' has data type {tensor.integer(1)}", "Export with 8 bits")
-    if tensor.integer(10):
+        raise UnsupportedError(
+            f"tensor '{name}' has data type {tensor.integer(TensorSlot.DATA_TYPE)}", "Export with 8 bits"
+        )
+    if tensor.integer(TensorSlot.DATA_LOCATION):
         raise UnsupportedError(f"tensor '{name}' is stored outside the file")
     little = np.dtype(dtype).newbyteorder("<")
-    raw = tensor.vector(8, "u1", RAW_ITEM_BYTES).tobytes()
+    raw = tensor.vector(TensorSlot.RAW_DATA, "u1", RAW_ITEM_BYTES).tobytes()
     wanted = math.prod(dims) * little.itemsize
     if not wanted <= len(raw) < wanted + RAW_ITEM_BYTES:
         raise damaged(f"tensor '{name}' of {list(dims)} has {len(raw)} bytes, expected {wanted}")
-    exponents = tuple(int(exponent) for exponent in tensor.vector(13, "<i8"))
+    exponents = tuple(int(exponent) for exponent in tensor.vector(TensorSlot.EXPONENTS, "<i8"))
     values = np.frombuffer(raw[:wanted], little).astype(dtype)
-    return Stored(name, dims, values, exponents, filter_layout(tensor.text(7)))
+    return Stored(name, dims, values, exponents, filter_layout(tensor.text(TensorSlot.DOC_STRING)))

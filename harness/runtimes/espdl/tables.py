@@ -50,14 +50,6 @@ class Table:
         field = self._field(slot)
         return 0 if field is None else _number(self.data, field, layout)
 
-    def real(self, slot: int) -> float:
-        """A struct of one float32; 0.0 when it is left out."""
-        field = self._field(slot)
-        if field is None:
-            return 0.0
-        _span(self.data, field, 4)
-        return float(struct.unpack_from("<f", self.data, field)[0])
-
     def table(self, slot: int) -> Table | None:
         target = self._target(slot)
         return None if target is None else Table(self.data, target)
