@@ -81,6 +81,19 @@ def test_shapes_attributes_and_exponents() -> None:
     assert read(small("esp32p4"), VARIANTS["esp32p4"]).graph.tensors[0].info.rounding == "half_even"
 
 
+def test_the_blocked_layout_goes_by_an_older_name_too() -> None:
+    graphs = []
+    for older in (False, True):
+        model = EspdlBuilder("esp32s3")
+        x = model.input("x", (1, 1, 1, 2))
+        w = model.filter("w", np.arange(64).astype(np.int8).reshape(32, 1, 1, 2), [-7])
+        *stored, layout = model.constants[w]
+        model.constants[w] = (*stored, layout.replace("(N/16)", "N16") if older else layout)
+        y = model.operator("Conv", [x, w], "y", exponent=-4)
+        graphs.append(read(model.build([y]), VARIANTS["esp32s3"]).graph)
+    np.testing.assert_array_equal(graphs[0].tensors[1].data, graphs[1].tensors[1].data)
+
+
 def header(data: bytes, magic: bytes = b"EDL2", mode: int = 0) -> bytes:
     return magic + struct.pack("<III", mode, len(data) - 16, 0) + data[16:]
 
