@@ -141,6 +141,21 @@ def reshape(rng: Generator, model: EspdlBuilder) -> str:
     return model.operator("Reshape", [x, target], _name(model, "y"), model.values[x][2][0])
 
 
+def concat(rng: Generator, model: EspdlBuilder) -> str:
+    """Along any axis; now and then one part is a constant."""
+    axis, exponent = int(rng.integers(-4, 4)), int(rng.integers(-8, 2))
+    shape = rng.integers(1, 5, 4)
+    parts = []
+    for _ in range(int(rng.integers(2, 5))):
+        shape[axis] = rng.integers(1, 5)
+        if parts and rng.random() < 0.2:
+            values = rng.integers(-128, 128, shape, np.int8)
+            parts.append(model.constant(_name(model, "part"), values, [exponent]))
+        else:
+            parts.append(model.input(_name(model, "x"), shape.tolist(), exponent))
+    return model.operator("Concat", parts, _name(model, "y"), exponent, axis=axis)
+
+
 def flatten(rng: Generator, model: EspdlBuilder) -> str:
     x, _ = _image(rng, model, 3)
     return model.operator(
@@ -149,6 +164,7 @@ def flatten(rng: Generator, model: EspdlBuilder) -> str:
 
 
 CASES: dict[str, Callable[[Generator, EspdlBuilder], str]] = {
+    "Concat": concat,
     "Conv": conv,
     "depthwise Conv": depthwise,
     "Flatten": flatten,

@@ -62,12 +62,12 @@ def network(path: Path) -> list[str]:
         helper.make_node("LeakyRelu", ["c3"], ["l3"], alpha=0.1),
         helper.make_node("Conv", ["l3", "w4", "b4"], ["c4"], group=4, dilations=[2, 1]),
         helper.make_node("Tanh", ["c4"], ["t4"]),
-        helper.make_node("MaxPool", ["t4"], ["m4"], kernel_shape=[3, 6], strides=[3, 6], pads=[0, 0, 0, 0]),
+        helper.make_node("Concat", ["t4", "c4"], ["j4"], axis=1),
+        helper.make_node("MaxPool", ["j4"], ["m4"], kernel_shape=[3, 6], strides=[3, 6], pads=[0, 0, 0, 0]),
         helper.make_node("Flatten", ["m4"], ["f"]),
         helper.make_node("Gemm", ["f", "w5", "b5"], ["g"]),
         helper.make_node("Softmax", ["g"], ["p"], axis=-1),
     ]
-    weights["w5"] = (20, 6)
     graph = helper.make_graph(
         nodes,
         "net",
@@ -79,7 +79,7 @@ def network(path: Path) -> list[str]:
         ],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-    return ["r1", "c2", "s2", "c3", "l3", "c4", "t4", "m4", "f", "g", "p"]
+    return ["r1", "c2", "s2", "c3", "l3", "c4", "t4", "j4", "m4", "f", "g", "p"]
 
 
 @PPQ

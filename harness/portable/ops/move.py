@@ -182,7 +182,7 @@ class Interleave(Step):
 
     @property
     def gathers(self) -> bool:
-        return self.op == "CONCATENATION"
+        return self.op in ("CONCATENATION", "Concat")
 
     @property
     def _names(self) -> list[str]:
@@ -221,9 +221,14 @@ class Interleave(Step):
 
 
 def plan_concatenation(node: Node) -> Step:
+    node.require(node.integer("fused_activation_function", 0, 127) == 0, "a fused activation")
+    return concatenation(node)
+
+
+def concatenation(node: Node) -> Step:
+    """All inputs, of the output's scale, side by side along `axis`."""
     node.check_counts(range(1, MAX_CONCATENATION_INPUTS + 1))
     target = node.int8_activation(node.output())
-    node.require(node.integer("fused_activation_function", 0, 127) == 0, "a fused activation")
     parts = tuple(node.int8_activation(node.input(i)) for i in range(len(node.operator.inputs)))
     for part in parts:
         node.require_same_scale(part, target)

@@ -22,7 +22,7 @@ from harness.portable.ops.conv import Conv2D, DepthwiseConv2D
 from harness.portable.ops.float_softmax import plan_float_softmax
 from harness.portable.ops.fully_connected import FullyConnected
 from harness.portable.ops.lookup import Lookup
-from harness.portable.ops.move import transpose
+from harness.portable.ops.move import concatenation, transpose
 from harness.portable.ops.pool import MaxPool
 from harness.portable.ops.shape import alias
 from harness.portable.ops.sums import Sums
@@ -245,6 +245,7 @@ def _same_scale(node: Node) -> tuple[Tensor, Tensor]:
 
 
 ESPDL_OPERATORS: dict[str, Callable[[Node], Step]] = {
+    "Concat": concatenation,
     "Conv": plan_conv,
     "Flatten": plan_alias,
     "Gemm": plan_gemm,

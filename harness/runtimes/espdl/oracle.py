@@ -131,6 +131,11 @@ def _max_pool(call: _Call) -> Integers:
     return np.asarray(_windows(call, call.ints("kernel_shape"), fill=-128).max(axis=(-1, -2)))
 
 
+def _concat(call: _Call) -> Array:
+    parts = [call.value(position) for position in range(len(call.operator.inputs))]
+    return np.concatenate(parts, axis=call.ints("axis")[0])
+
+
 def _table(call: _Call) -> Array:
     """The file's own 256 results, from that of -128 up."""
     return call.value(1).reshape(-1)[call.wide() + 128]
@@ -156,6 +161,7 @@ def _softmax(call: _Call) -> NDArray[np.float32]:
 
 
 KERNELS: dict[str, Callable[[_Call], Array]] = {
+    "Concat": _concat,
     "Conv": _conv,
     "Flatten": lambda call: call.value(),
     "Gemm": _gemm,

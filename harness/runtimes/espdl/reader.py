@@ -46,6 +46,7 @@ MAX_EXTENT = 1 << 24
 # Attributes an operator may have besides those that say nothing about its arithmetic, with their defaults.
 _WINDOW: dict[str, Option] = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
 ATTRIBUTES: dict[str, dict[str, Option]] = {
+    "Concat": {"axis": 0},
     "Conv": {**_WINDOW, "group": 1},
     "Flatten": {"axis": 1},
     "MaxPool": {**_WINDOW, "ceil_mode": 0, "kernel_shape": ()},

@@ -46,6 +46,14 @@ def gemm_shape(node: Node) -> Shape:
     return (*node.input().info.shape[:-1], node.input(1).info.shape[0])
 
 
+def concat_shape(node: Node) -> Shape:
+    """That the other extents agree is checked by the planner."""
+    shapes = [node.input(position).info.shape for position in range(len(node.operator.inputs))]
+    axis = node.integer("axis", -len(shapes[0]), len(shapes[0]) - 1) % len(shapes[0])
+    lengths = [shape[axis] if axis < len(shape) else 0 for shape in shapes]
+    return (*shapes[0][:axis], sum(lengths), *shapes[0][axis + 1 :])
+
+
 def same_shape(node: Node) -> Shape:
     return node.input().info.shape
 
@@ -78,6 +86,7 @@ def flatten_shape(node: Node) -> Shape:
 
 
 SHAPES: dict[str, Callable[[Node], Shape]] = {
+    "Concat": concat_shape,
     "Conv": conv_shape,
     "Flatten": flatten_shape,
     "Gemm": gemm_shape,
