@@ -378,15 +378,20 @@ def _shared(item: Item) -> tuple[str, str, str]:
     return item.model.name, item.runtime, get_runtime(item.runtime).variant(item.target)
 
 
-def load_artifact(model: ModelSpec, runtime: str, target: Target) -> Artifact:
-    """A model's artifact for a runtime on a chip.
+def load_artifact(model: ModelSpec, runtime: str, target: Target | None = None) -> Artifact:
+    """A model's artifact for a runtime on a chip; not every runtime needs to know which.
 
     Raises:
+        UsageError: no chip given where the runtime's files differ by chip.
         ModelError: the model has none of the kind this runtime takes, or it does not load.
         UnsupportedError: it holds what the runtime does not support, or the runtime not the chip.
     """
     owner = get_runtime(runtime)
-    variant = owner.variant(target)
+    if target is None and owner.by_chip:
+        raise UsageError(
+            f"runtime {runtime} has a file for each kind of chip", "Name one, e.g. --target esp32s3"
+        )
+    variant = owner.variant(target) if target else ""
     kind = owner.artifact_kind
     if variant and f"{kind}_{variant}" in model.artifacts:
         path = model.artifacts[f"{kind}_{variant}"]
@@ -394,7 +399,7 @@ def load_artifact(model: ModelSpec, runtime: str, target: Target) -> Artifact:
         path = model.artifacts[kind]
     else:
         had = ", ".join(f".{key}".replace("_", " for ") for key in model.artifacts)
-        chip = f" for {target.id}" if variant else ""
+        chip = f" for {target.id}" if target and variant else ""
         raise ModelError(
             f"{model.name}: runtime {runtime} takes a .{kind} file{chip}, this model has {had}",
             owner.conversion_hint,

@@ -17,8 +17,11 @@ from rich.console import Console
 
 from harness import __version__
 from harness.bench import Bench, load_artifact
+from harness.dialects import DIALECTS, parse_log
+from harness.dialects.compare import compare
+from harness.dialects.output import parsed_csv, parsed_json, render
 from harness.doctor import diagnose
-from harness.errors import HarnessError
+from harness.errors import DataError, HarnessError, UsageError
 from harness.model.spec import load_model, zoo
 from harness.model.train import train
 from harness.progress import ConsoleWriter, ProgressLine
@@ -28,6 +31,7 @@ from harness.runtimes.espdl.quantise import BEST, METHODS, quantise
 from harness.runtimes.espdl.variants import CHIPS
 from harness.settings import OPTIONS, Option, settings_from
 from harness.targets import TARGETS, get_target
+from harness.toolchains.by_hand import write_tree
 
 USAGE_ERROR = 2
 ITEM_BROKE = 3
@@ -82,16 +86,15 @@ def _parser() -> argparse.ArgumentParser:
     generate = commands.add_parser(
         "generate",
         help="write the firmware sources of a model, to read and build by hand",
-        description="Writes the generated C99 of a model into a directory.",
+        description="Writes the generated C99 of a model into a directory. With --target also the "
+        "firmware around it and a Makefile.",
+        epilog="harness generate my.tflite --target esp32c3 --out DIR && make -C DIR",
     )
     generate.add_argument("model", help="zoo name, directory with a model.toml, or model file")
-    generate.add_argument("--runtime", default="tflm", choices=sorted(RUNTIMES))
     generate.add_argument(
-        "--target",
-        default="esp32c3",
-        metavar="CHIP",
-        help="where the runtime has a file for each kind of chip",
+        "--target", metavar="NAME", help=f"of {', '.join(TARGETS)}; without: the model alone"
     )
+    generate.add_argument("--runtime", default="tflm", choices=sorted(RUNTIMES))
     generate.add_argument("--kernels", default="portable", choices=("portable",))
     generate.add_argument("--out", required=True, type=Path, metavar="DIR")
     generate.set_defaults(run=_generate)
@@ -112,6 +115,22 @@ def _parser() -> argparse.ArgumentParser:
     quantised.add_argument("--data", type=Path, metavar="FILE", help=".npz with x; default: the model's own")
     quantised.add_argument("--out", required=True, type=Path, metavar="FILE", help="FILE.espdl")
     quantised.set_defaults(run=_quantise)
+
+    parse = commands.add_parser(
+        "parse",
+        help="read what other firmware prints: scores, latencies, profiles",
+        description="Reads the console log of firmware that was not made here. Dialects: "
+        + "; ".join(f"{dialect.name} ({dialect.summary})" for dialect in DIALECTS.values()),
+        epilog="harness parse monitor.log --format csv",
+    )
+    parse.add_argument("log", metavar="LOG", help="captured console output; - for standard input")
+    parse.add_argument("--dialect", metavar="NAME", help="default: the one that fits")
+    parse.add_argument("--model", metavar="MODEL", help="compare the scores with this int8 model (tflm)")
+    parse.add_argument(
+        "--data", type=Path, metavar="FILE", help="its inputs, one per inference, in the log's order"
+    )
+    parse.add_argument("--format", default="table", choices=("table", "json", "csv"))
+    parse.set_defaults(run=_parse)
 
     again = commands.add_parser(
         "train",
@@ -152,12 +171,44 @@ def _run(parsed: argparse.Namespace) -> int:
 
 
 def _generate(parsed: argparse.Namespace) -> int:
-    artifact = load_artifact(load_model(parsed.model), parsed.runtime, get_target(parsed.target))
-    project = get_runtime(parsed.runtime).generate(artifact, parsed.kernels, parsed.out)
-    print(f"{project.directory}: {len(artifact.layers)} layers, arena {project.arena_bytes} bytes")
+    target = get_target(parsed.target) if parsed.target else None
+    artifact = load_artifact(load_model(parsed.model), parsed.runtime, target)
+    directory = parsed.out / "model" if target else parsed.out
+    project = get_runtime(parsed.runtime).generate(artifact, parsed.kernels, directory)
+    print(f"{directory}: {len(artifact.layers)} layers, arena {project.arena_bytes} bytes")
     for source in project.sources:
-        print(f"  {os.path.relpath(source, project.directory)}")
+        print(f"  {os.path.relpath(source, directory)}")
+    if target:
+        write_tree(project, target, target.isa_platform, parsed.out)
+        print(f"Build it with: make -C {parsed.out}")
     return 0
+
+
+def _parse(parsed: argparse.Namespace) -> int:
+    if parsed.data and not parsed.model:
+        raise UsageError("--data without --model: there is nothing to compare with", "Add --model")
+    found = parse_log(_read_log(parsed.log), parsed.dialect)
+    comparison = None
+    if parsed.model:
+        model = load_model(parsed.model)
+        artifact = load_artifact(model, "tflm")
+        comparison = compare(found, model, artifact, get_runtime("tflm").oracle(artifact), parsed.data)
+    if parsed.format == "json":
+        print(parsed_json(found, comparison))
+    elif parsed.format == "csv":
+        print(parsed_csv(found, comparison), end="")
+    else:
+        render(found, comparison, Console())
+    gap = comparison.runtime_gap if comparison else None
+    wrong = gap is not None and not gap.exact
+    return int(wrong or any(verdict.passed is not True for verdict in found.verdicts))
+
+
+def _read_log(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise DataError(f"{name}: expected a readable log, came {error.strerror}") from None
 
 
 def _quantise(parsed: argparse.Namespace) -> int:

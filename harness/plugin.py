@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import shlex
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -77,6 +79,12 @@ def _make_bench(config: pytest.Config, target: str) -> Bench:
             "and every item would be skipped silently",
             "Run pytest with -p no:labgrid",
         )
+    # pytest-embedded's own files would all go to /tmp/pytest-embedded, where a second user of the
+    # machine may not write.
+    own = str(Path(tempfile.gettempdir()) / f"harness-{os.getuid()}")
+    for option in ("root_logdir", "cache_dir"):
+        if getattr(config.option, option, None) is None:
+            setattr(config.option, option, own)
     project = _project_directory(config)
     settings = settings_from(
         lambda option: _option_text(config, option),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from harness.records.schema import ItemRecord, RunRecord, Sample
 from harness.records.serialise import SCHEMA, dump, to_json, to_plain
 from harness.report.figures import count_unit, flat_figures
@@ -80,6 +78,8 @@ def _sample_row(key: str, item: ItemRecord | None, sample: Sample) -> dict[str, 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
     """Whole numbers stay whole beside gaps, which plain pandas would turn into floats."""
+    import pandas as pd  # half of the time `harness --help` would take
+
     frame = pd.DataFrame(rows)
     for name in frame.columns:
         values = [row.get(name) for row in rows]

@@ -68,7 +68,7 @@ class Runtime(ABC):
     """One way to execute a network on a device.
 
     `artifact_kind` is the file it takes: its suffix, and its key in model.toml's [artifacts], or
-    the key's beginning (`espdl_esp32s3`) where files differ by chip. `conversion_hint` tells the
+    the key's beginning (`espdl_esp32s3`) where files differ by chip (`by_chip`). `conversion_hint` tells the
     user how to make one from another kind.
     """
 
@@ -76,6 +76,7 @@ class Runtime(ABC):
     kernels: tuple[str, ...]
     artifact_kind: str
     conversion_hint: str
+    by_chip: bool = False
 
     def variant(self, target: Target) -> str:  # noqa: ARG002 - most runtimes have one
         """The kind of artifact for a chip; "" where all chips take the same file.

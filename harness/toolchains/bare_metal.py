@@ -26,14 +26,14 @@ from harness.toolchains.base import Image
 from harness.toolchains.programs import require_program
 
 _WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
-_LANGUAGE = ("-std=c99", "-g", "-ffunction-sections", "-fdata-sections", *_WARNINGS)
+LANGUAGE_FLAGS = ("-std=c99", "-g", "-ffunction-sections", "-fdata-sections", *_WARNINGS)
 _FREESTANDING = ("-O2", "-ffreestanding", "-fno-builtin")
 _BARE_LINK = ("-nostdlib", "-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments")
 _SANITIZE = ("-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 @dataclass(frozen=True)
-class _Recipe:
+class Recipe:
     """How one platform is built. `folders` lie below firmware/platforms; the last one holds link.ld."""
 
     compiler: str
@@ -45,7 +45,7 @@ class _Recipe:
 
 
 _RECIPES = {
-    "host": _Recipe(
+    "host": Recipe(
         compiler="gcc",
         flags=("-O2", "-D_POSIX_C_SOURCE=200809L"),
         link_flags=("-Wl,--gc-sections",),
@@ -53,7 +53,7 @@ _RECIPES = {
         folders=("host",),
         linker_script=False,
     ),
-    "qemu_riscv32": _Recipe(
+    "qemu_riscv32": Recipe(
         compiler="riscv64-unknown-elf-gcc",
         # The older ISA specification has the CSR instructions in rv32i: naming zicsr
         # instead makes Debian's multilib table pick the 64-bit libgcc.
@@ -66,7 +66,7 @@ _RECIPES = {
         folders=("qemu_common", "qemu_riscv32"),
         linker_script=True,
     ),
-    "qemu_xtensa": _Recipe(
+    "qemu_xtensa": Recipe(
         compiler="xtensa-lx106-elf-gcc",
         flags=("-mlongcalls", *_FREESTANDING, "-DUART_BASE=0x9D050020u", "-DUART_STRIDE_BYTES=4u"),
         link_flags=_BARE_LINK,
@@ -81,7 +81,7 @@ PLATFORMS = tuple(_RECIPES)
 
 def required_programs(platform: str) -> tuple[str, ...]:
     """The compiler that `platform` needs on PATH."""
-    return (_recipe(platform).compiler,)
+    return (get_recipe(platform).compiler,)
 
 
 def build(
@@ -105,11 +105,11 @@ def build(
         BuildError: a source does not compile or the image does not link.
         OutputError: `build_root` cannot be written.
     """
-    recipe = _recipe(platform)
+    recipe = get_recipe(platform)
     if sanitize and platform != "host":
         raise UsageError(f"platform {platform} has no sanitizers", "Only host has")
     compiler = require_program(recipe.compiler)
-    flags = (*_LANGUAGE, *recipe.flags, *(_SANITIZE if sanitize else ()))
+    flags = (*LANGUAGE_FLAGS, *recipe.flags, *(_SANITIZE if sanitize else ()))
     flags += tuple(f"-D{name}={value}" for name, value in sorted((defines or {}).items()))
     tree = _Tree(project, recipe)
     version = _version(compiler)
@@ -147,7 +147,8 @@ def build(
     )
 
 
-def _recipe(platform: str) -> _Recipe:
+def get_recipe(platform: str) -> Recipe:
+    """How `platform` is built. Raises UsageError that lists the known ones."""
     if platform not in _RECIPES:
         raise UsageError(f"unknown platform {platform!r}", f"Known platforms: {', '.join(_RECIPES)}")
     return _RECIPES[platform]
@@ -162,7 +163,7 @@ def _version(compiler: Path) -> str:
 class _Tree:
     """The files of one build and the names by which they go: none depends on where they lie."""
 
-    def __init__(self, project: Project, recipe: _Recipe) -> None:
+    def __init__(self, project: Project, recipe: Recipe) -> None:
         firmware = firmware_dir()
         platforms = [firmware / "platforms" / folder for folder in recipe.folders]
         self.roots = ((firmware, "firmware"), (project.directory.resolve(), "project"))
@@ -212,7 +213,7 @@ class _Job:
     """The commands of one build."""
 
     compiler: Path
-    recipe: _Recipe
+    recipe: Recipe
     tree: _Tree
     flags: tuple[str, ...]
     title: str

@@ -6,10 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from harness.bench import load_artifact
+from harness.boards.qemu import QemuBoard
 from harness.cli import main
-from harness.targets import TARGETS
+from harness.link.client import Link
+from harness.model.spec import load_model
+from harness.runtimes import get_runtime
+from harness.targets import TARGETS, get_target
 
 
 def test_list_names_models_targets_and_runtimes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,6 +51,21 @@ def test_generate_writes_sources_that_compile_by_hand(
     for source in (tmp_path / "out").glob("*.c"):
         command = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fsyntax-only"]
         subprocess.run([*command, f"-I{firmware}", str(source)], check=True)
+
+
+@pytest.mark.parametrize("name", ["esp32c3", "esp32s3"])
+def test_a_generated_tree_builds_with_make_alone_and_answers(name: str, tmp_path: Path) -> None:
+    assert main(["generate", "mnist_mlp", "--target", name, "--out", str(tmp_path / "out")]) == 0
+    subprocess.run(["make", "-s", "-C", str(tmp_path / "out")], check=True)
+    artifact = load_artifact(load_model("mnist_mlp"), "tflm")
+    pixels = np.arange(784, dtype=np.int64).astype(np.int8).reshape(1, 784)
+    (expected,) = get_runtime("tflm").oracle(artifact).run([pixels])
+    elf = tmp_path / "out" / "firmware.elf"
+    with QemuBoard(name, get_target(name).isa_platform, elf) as port:
+        link = Link(port)
+        link.connect()
+        link.expect_identity(artifact=artifact.digest, target=name)
+        assert link.infer(pixels.tobytes()).output == expected.tobytes()
 
 
 def test_generate_into_a_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from harness.bundled import zoo_directory
+from harness.cli import main
 from tests.bench_runs import run_harness, run_pytest
 
 
@@ -54,3 +57,11 @@ def test_a_model_without_such_a_file_says_how_to_make_one(tmp_path: Path) -> Non
     (record,) = run.items().values()
     assert "takes a .espdl file for esp32s3, this model has .onnx" in record["error"]
     assert "harness quantise MODEL --target CHIP --out FILE" in record["error"]
+
+
+def test_generate_needs_to_know_the_chip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["generate", "himax_cnn", "--runtime", "espdl", "--out", str(tmp_path / "out")]
+    assert main(command) == 2
+    assert "runtime espdl has a file for each kind of chip. Name one" in capsys.readouterr().err
+    assert main([*command, "--target", "esp32c6"]) == 0
+    assert "11 layers, arena 6768 bytes" in capsys.readouterr().out

@@ -21,7 +21,7 @@ from tests.serial_terminal import Terminal, terminal_of
 @pytest.fixture(scope="module")
 def elf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("attached")
-    artifact = load_artifact(load_model("mnist_mlp"), "tflm", get_target("esp32c3"))
+    artifact = load_artifact(load_model("mnist_mlp"), "tflm")
     project = get_runtime("tflm").generate(artifact, "portable", directory / "project")
     return build(project, get_target("esp32c3"), "qemu_riscv32", build_root=directory / "images").elf
 

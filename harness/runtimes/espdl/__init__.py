@@ -43,6 +43,7 @@ class Espdl(Runtime):
     name = "espdl"
     kernels = ("portable",)
     artifact_kind = "espdl"
+    by_chip = True
     conversion_hint = "Make one of the .onnx file: harness quantise MODEL --target CHIP --out FILE"
 
     def variant(self, target: Target) -> str:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from harness.errors import DataError, HarnessError, ModelError, OutputError, UnsupportedError, UsageError
@@ -122,6 +121,8 @@ def _calibration(model: ModelSpec, source: Path, data: Path | None) -> NDArray[n
 
 
 def _input(source: Path) -> TensorInfo:
+    import onnx  # half a second, for this command alone
+
     graph = onnx.load(source).graph
     constants = {constant.name for constant in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]

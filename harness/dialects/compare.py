@@ -1,0 +1,99 @@
+"""The scores of a foreign firmware against the model it is said to run.
+
+The n-th inference of the log is taken to be the n-th sample of the data: such firmware does not say
+which image it had, so only whole inferences of the right number of scores are compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.dialects.records import ParsedLog
+from harness.errors import DataError, UnsupportedError
+from harness.expectation import expect
+from harness.measure.gaps import accuracy, distance_lsb, quantisation_gap, runtime_gap
+from harness.model.dataset import load_dataset
+from harness.model.reference import open_reference
+from harness.model.spec import ModelSpec
+from harness.records.schema import Accuracy, QuantisationGap, RuntimeGap
+from harness.runtimes.base import Artifact, Oracle
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`runtime_gap` (device against oracle) is there for int8 scores; `whole_gap`, the device's real
+    values against the float reference, wherever there is such a reference: runtime and
+    quantisation gap in one, for this firmware's oracle may be another."""
+
+    model: str
+    data: str
+    samples: int
+    runtime_gap: RuntimeGap | None
+    whole_gap: QuantisationGap | None
+    accuracy: Accuracy
+
+
+def compare(
+    parsed: ParsedLog, model: ModelSpec, artifact: Artifact, oracle: Oracle, data: Path | None
+) -> Comparison:
+    """Compares all inferences of the log; `data` is an .npz, None for the model's own test set.
+
+    Raises:
+        DataError: no scores, not all of them whole, more inferences than samples, no data, or
+            another number of scores than the model has outputs.
+        UnsupportedError: scores that are percents or integers of unknown scale, or an output that is
+            not int8 though the scores are.
+    """
+    output = artifact.outputs[0]
+    unit = _check(parsed, model.name, output.elements)
+    source = data or model.test
+    if source is None:
+        raise DataError(f"{model.name}: no test data are known", "Give --data FILE.npz, in the log's order")
+    if unit == "int8" and output.dtype != "int8":
+        raise UnsupportedError(f"the log has int8 scores, the output of {model.name} is {output.dtype}")
+    classes = output.elements if output.elements > 1 else None
+    dataset = load_dataset(source, artifact.inputs, model.preprocess, classes=classes)
+    count = len(parsed.inferences)
+    if count > dataset.samples:
+        raise DataError(
+            f"the log has {count} inferences, {source} {dataset.samples} samples",
+            "Give the data of this log: --data FILE.npz, one sample per inference",
+        )
+    expected = expect(artifact, oracle, dataset.take(count), open_reference(model)[0], layer_samples=0)
+    scores = np.array([inference.scores for inference in parsed.inferences], dtype=np.float64)
+    exact = expected.outputs[0].reshape(count, -1)
+    gap, real = None, scores
+    if unit == "int8":
+        device = scores.astype(np.int8)
+        gap = runtime_gap(distance_lsb(device, exact))
+        real = output.dequantise(device).astype(np.float64)
+    whole = None
+    if expected.reference is not None:
+        whole = quantisation_gap(real, expected.reference, expected.reference_name)
+    top1 = accuracy(expected.labels, real, exact, expected.reference)
+    return Comparison(model.name, str(source), count, gap, whole, top1)
+
+
+def _check(parsed: ParsedLog, name: str, elements: int) -> str:
+    """The unit that all the scores have."""
+    if not parsed.inferences:
+        raise DataError(f"expected scores to compare with {name}, came none")
+    for index, inference in enumerate(parsed.inferences):
+        where = f"inference {index}, line {inference.line} of the log"
+        if not inference.complete:
+            raise DataError(f"{where}: lines are missing", "Capture the log again, or cut this inference out")
+        if inference.score_unit == "percent":
+            raise UnsupportedError(f"{where}: whole percents are too coarse to compare")
+        if inference.score_unit == "integer":
+            raise UnsupportedError(f"{where}: integers whose scale the log does not say are not compared")
+        if len(inference.scores) != elements:
+            raise DataError(f"{where}: {len(inference.scores)} scores, {name} has {elements} outputs")
+        outside = [s for s in inference.scores if s is None or not -128 <= s <= 127]
+        if inference.score_unit == "int8" and outside:
+            raise DataError(f"{where}: score {outside[0]} is not int8: a line is damaged")
+        if not all(s is not None and np.isfinite(s) for s in inference.scores):
+            raise DataError(f"{where}: a score is not a finite number")
+    return parsed.inferences[0].score_unit

@@ -1,0 +1,45 @@
+"""The project template of ESP-DL's TVM flow (tag v2.0): a latency, and scores where the template's
+print loop is switched on. The template ships with that loop commented out.
+
+Source: espressif/esp-dl v2.0 tools/tvm/template_project_for_model/main/app_main.c.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from harness.dialects.log import Line
+from harness.dialects.records import Findings, Inference, Latency, ParsedLog
+
+NAME = "tvm"
+SUMMARY = "ESP-DL's TVM template: time: N us"
+
+_TIME = re.compile(r"time: (-?[0-9]{1,19}) us")
+# `%f, ` for each output element, all on one line.
+_NUMBER = r"-?(?:[0-9]{1,39}\.[0-9]{6}|inf|nan)"
+_SCORES = re.compile(rf"{_NUMBER},(?: {_NUMBER},)*")
+
+
+def signs(line: Line) -> bool:
+    return _TIME.fullmatch(line.text) is not None
+
+
+def parse(lines: Sequence[Line]) -> ParsedLog:
+    found = Findings()
+    pending: Latency | None = None
+    for line in lines:
+        if match := _TIME.fullmatch(line.text):
+            if pending:
+                found.latencies.append(pending)
+            pending = Latency("time", int(match[1]), "us", line.number)
+        elif pending and _SCORES.fullmatch(line.text):
+            scores = tuple(float(number) for number in line.text.rstrip(",").split(", "))
+            found.inferences.append(Inference(scores, "real", True, line.number, latencies=(pending,)))
+            pending = None
+        else:
+            continue
+        found.lines_used.add(line.number)
+    if pending:
+        found.latencies.append(pending)
+    return found.close(NAME)
