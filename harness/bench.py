@@ -34,7 +34,7 @@ from harness.report import write_reports
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
 from harness.settings import RANDOM_SAMPLES, Settings
-from harness.targets import get_target
+from harness.targets import Target, get_target
 from harness.toolchains.bare_metal import build
 from harness.toolchains.base import Image
 
@@ -80,8 +80,9 @@ class Bench:
         self._command = command
         self._clock = time.monotonic()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
-        self._artifacts: dict[tuple[str, str], Artifact] = {}
-        self._expectations: dict[tuple[str, str], Expectation] = {}
+        # By model, runtime and the runtime's variant of the chip.
+        self._artifacts: dict[tuple[str, str, str], Artifact] = {}
+        self._expectations: dict[tuple[str, str, str], Expectation] = {}
         self._datasets: dict[tuple[str, str], Dataset] = {}
         self._references: dict[str, tuple[Reference | None, str]] = {}
         self._open: dict[str, _State] = {}
@@ -122,17 +123,18 @@ class Bench:
     def artifact(self, item: Item) -> Artifact:
         """Station 1: what the runtime executes, read and verified."""
         state = self._state(item)
-        key = (item.model.name, item.runtime)
+        key = _shared(item)
         if key not in self._artifacts:
-            self._artifacts[key] = load_artifact(item.model, item.runtime)
+            self._artifacts[key] = load_artifact(item.model, item.runtime, item.target)
         state.artifact = self._artifacts[key]
         return state.artifact
 
     def expectation(self, item: Item, artifact: Artifact) -> Expectation:
         """Station 2: the item's data and what a correct device answers to them."""
-        key = (item.model.name, item.runtime)
+        key = _shared(item)
         if key not in self._expectations:
-            dataset = self._datasets[key] = self._dataset(item.model, artifact)
+            dataset = self._dataset(item.model, artifact)
+            self._datasets[item.model.name, item.runtime] = dataset
             whole = self.settings.data is None and self.settings.samples is None
             self._expectations[key] = dataclasses.replace(
                 expect(
@@ -371,21 +373,38 @@ def _check_names(models: dict[str, ModelSpec]) -> None:
             raise UsageError(f"{other} and {given} are both called {spec.name}", "Rename one of the files")
 
 
-def load_artifact(model: ModelSpec, runtime: str) -> Artifact:
-    """A model's artifact for a runtime.
+def _shared(item: Item) -> tuple[str, str, str]:
+    """What artifact and expectation depend on."""
+    return item.model.name, item.runtime, get_runtime(item.runtime).variant(item.target)
+
+
+def load_artifact(model: ModelSpec, runtime: str, target: Target | None = None) -> Artifact:
+    """A model's artifact for a runtime on a chip; not every runtime needs to know which.
 
     Raises:
+        UsageError: no chip given where the runtime's files differ by chip.
         ModelError: the model has none of the kind this runtime takes, or it does not load.
-        UnsupportedError: it holds what the runtime does not support.
+        UnsupportedError: it holds what the runtime does not support, or the runtime not the chip.
     """
     owner = get_runtime(runtime)
-    if owner.artifact_kind not in model.artifacts:
-        had = ", ".join(f".{kind}" for kind in model.artifacts)
+    if target is None and owner.by_chip:
+        raise UsageError(
+            f"runtime {runtime} has a file for each kind of chip", "Name one, e.g. --target esp32s3"
+        )
+    variant = owner.variant(target) if target else ""
+    kind = owner.artifact_kind
+    if variant and f"{kind}_{variant}" in model.artifacts:
+        path = model.artifacts[f"{kind}_{variant}"]
+    elif kind in model.artifacts:
+        path = model.artifacts[kind]
+    else:
+        had = ", ".join(f".{key}".replace("_", " for ") for key in model.artifacts)
+        chip = f" for {target.id}" if target and variant else ""
         raise ModelError(
-            f"{model.name}: runtime {runtime} takes a .{owner.artifact_kind} file, this model has {had}",
+            f"{model.name}: runtime {runtime} takes a .{kind} file{chip}, this model has {had}",
             owner.conversion_hint,
         )
-    return dataclasses.replace(owner.load(model.artifacts[owner.artifact_kind]), name=model.name)
+    return dataclasses.replace(owner.load(path, variant), name=model.name)
 
 
 def _shown(source: str) -> str:

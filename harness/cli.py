@@ -27,9 +27,11 @@ from harness.model.train import train
 from harness.progress import ConsoleWriter, ProgressLine
 from harness.report import render_table
 from harness.runtimes import RUNTIMES, get_runtime
-from harness.runtimes.espdl_v1.calibrate import BITS, GRANULARITIES, METHODS, Scheme
+from harness.runtimes.espdl import quantise as espdl_quantise
+from harness.runtimes.espdl.variants import CHIPS as ESPDL_CHIPS
+from harness.runtimes.espdl_v1 import calibrate as v1_calibrate
 from harness.runtimes.espdl_v1.export import export_v1
-from harness.runtimes.espdl_v1.layout import CHIPS
+from harness.runtimes.espdl_v1.layout import CHIPS as V1_CHIPS
 from harness.runtimes.espdl_v1.lint import lint_v1
 from harness.settings import OPTIONS, Option, settings_from
 from harness.targets import TARGETS, get_target
@@ -92,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         "firmware around it and a Makefile.",
         epilog="harness generate my.tflite --target esp32c3 --out DIR && make -C DIR",
     )
-    generate.add_argument("model", help="zoo name, directory with a model.toml, or .tflite file")
+    generate.add_argument("model", help="zoo name, directory with a model.toml, or model file")
     generate.add_argument(
         "--target", metavar="NAME", help=f"of {', '.join(TARGETS)}; without: the model alone"
     )
@@ -108,10 +110,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog="harness export-v1 my.onnx --target esp32s3 --bits 16 --calibration my.npz --out DIR",
     )
     export.add_argument("model", help="zoo name, directory with a model.toml, or .onnx file")
-    export.add_argument("--target", required=True, choices=CHIPS)
-    export.add_argument("--bits", required=True, type=int, choices=BITS)
-    export.add_argument("--granularity", default=GRANULARITIES[0], choices=GRANULARITIES)
-    export.add_argument("--method", default=METHODS[0], choices=METHODS)
+    export.add_argument("--target", required=True, choices=V1_CHIPS)
+    export.add_argument("--bits", required=True, type=int, choices=v1_calibrate.BITS)
+    export.add_argument(
+        "--granularity", default=v1_calibrate.GRANULARITIES[0], choices=v1_calibrate.GRANULARITIES
+    )
+    export.add_argument("--method", default=v1_calibrate.METHODS[0], choices=v1_calibrate.METHODS)
     export.add_argument("--calibration", type=Path, metavar="FILE.npz", help="default: the zoo model's own")
     export.add_argument("--table", type=Path, metavar="FILE.json", help="scales to use, not calibrated again")
     export.add_argument("--out", required=True, type=Path, metavar="DIR")
@@ -124,6 +128,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     lint.add_argument("directory", type=Path, metavar="DIR")
     lint.set_defaults(run=_lint_v1)
+    quantised = commands.add_parser(
+        "quantise",
+        help="make an .espdl file of a float .onnx one (extra [espdl])",
+        description="Quantises to int8 with esp-ppq and reads the result back with our own oracle.",
+    )
+    quantised.add_argument("model", help="zoo name, directory with a model.toml, or .onnx file")
+    quantised.add_argument("--target", required=True, metavar="CHIP", help=f"of {', '.join(ESPDL_CHIPS)}")
+    quantised.add_argument(
+        "--calibration",
+        default=espdl_quantise.BEST,
+        choices=(*espdl_quantise.METHODS, espdl_quantise.BEST),
+        help="how activation ranges are found; best: the one that loses least on the calibration set",
+    )
+    quantised.add_argument("--data", type=Path, metavar="FILE", help=".npz with x; default: the model's own")
+    quantised.add_argument("--out", required=True, type=Path, metavar="FILE", help="FILE.espdl")
+    quantised.set_defaults(run=_quantise)
+
     parse = commands.add_parser(
         "parse",
         help="read what other firmware prints: scores, latencies, profiles",
@@ -180,7 +201,7 @@ def _run(parsed: argparse.Namespace) -> int:
 
 def _generate(parsed: argparse.Namespace) -> int:
     target = get_target(parsed.target) if parsed.target else None
-    artifact = load_artifact(load_model(parsed.model), parsed.runtime)
+    artifact = load_artifact(load_model(parsed.model), parsed.runtime, target)
     directory = parsed.out / "model" if target else parsed.out
     project = get_runtime(parsed.runtime).generate(artifact, parsed.kernels, directory)
     print(f"{directory}: {len(artifact.layers)} layers, arena {project.arena_bytes} bytes")
@@ -206,7 +227,7 @@ def _export_v1(parsed: argparse.Namespace) -> int:
         calibration,
         parsed.out,
         chip=parsed.target,
-        scheme=Scheme(parsed.bits, parsed.granularity, parsed.method),
+        scheme=v1_calibrate.Scheme(parsed.bits, parsed.granularity, parsed.method),
         name=spec.name,
         preprocess=spec.preprocess,
         table=parsed.table,
@@ -246,6 +267,17 @@ def _read_log(name: str) -> bytes:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise DataError(f"{name}: expected a readable log, came {error.strerror}") from None
+
+
+def _quantise(parsed: argparse.Namespace) -> int:
+    result = espdl_quantise.quantise(
+        load_model(parsed.model), get_target(parsed.target), parsed.out, parsed.calibration, parsed.data
+    )
+    for method, loss in result.losses.items():
+        agreement = "" if loss.agreement is None else f"agreement {loss.agreement:.2%}, "
+        print(f"{method:<11}{agreement}mean |difference| {loss.mean_abs:.4g}, max {loss.max_abs:.4g}")
+    print(f"{result.path}: {result.method}, on the calibration set against the float model")
+    return 0
 
 
 def _train(parsed: argparse.Namespace) -> int:

@@ -42,10 +42,10 @@ OPTIONS = (
         "model",
         "zoo",
         "LIST",
-        "models, comma-separated: names from the zoo, directories with a model.toml, or .tflite files",
+        "models, comma-separated: names from the zoo, directories with a model.toml, or model files",
     ),
     Option("data", "", "FILE", ".npz with x (and y, the labels) instead of each model's own test set"),
-    Option("runtime", "tflm", "LIST", "runtimes, comma-separated"),
+    Option("runtime", "tflm", "LIST", "runtimes, comma-separated: tflm, espdl"),
     Option(
         "kernels",
         "portable",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Rounding = Literal["half_away", "half_up", "half_even"]
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,7 @@ class TensorInfo:
 
     `scale` is 0.0 and `zero_point` 0 for a tensor that is not quantised.
     `dtype` is a numpy name: int8, uint8, int16, int32, int64, float32, bool.
+    `rounding` says what becomes of a real value halfway between two integers.
     """
 
     name: str
@@ -21,6 +25,7 @@ class TensorInfo:
     dtype: str
     scale: float = 0.0
     zero_point: int = 0
+    rounding: Rounding = "half_away"
 
     @property
     def elements(self) -> int:
@@ -37,14 +42,20 @@ class TensorInfo:
     def quantise(self, real: NDArray[np.floating]) -> NDArray[np.generic]:
         """Real values of any shape to this tensor's integers, saturating.
 
-        Rounds half away from zero after a float32 division, as TFLite's
-        AffineQuantize (tensorflow/lite/kernels/internal/reference/quantize.h).
+        Divides in float32, then rounds as `rounding` says: half_away is TFLite's AffineQuantize
+        (tensorflow/lite/kernels/internal/reference/quantize.h), half_up and half_even are
+        ESP-DL's dl::quantize on most chips and on the ESP32-P4 (dl/tool/src/dl_tool.cpp).
         """
         if not self.quantised:
             return np.asarray(real).astype(self.dtype)
         # The half is added in float64: in float32, 0.49999997 + 0.5 is 1.
         scaled = (np.asarray(real, dtype=np.float32) / np.float32(self.scale)).astype(np.float64)
-        rounded = np.trunc(scaled + np.copysign(0.5, scaled))
+        if self.rounding == "half_up":
+            rounded = np.floor(scaled + 0.5)
+        elif self.rounding == "half_even":
+            rounded = np.rint(scaled)
+        else:
+            rounded = np.trunc(scaled + np.copysign(0.5, scaled))
         limits = np.iinfo(self.dtype)
         saturated = np.clip(rounded + self.zero_point, limits.min, limits.max)
         return np.asarray(saturated.astype(self.dtype))

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.runtimes.base import Array, Project
-from harness.runtimes.tflm import Tflm, TflmArtifact
+from harness.runtimes import get_runtime
+from harness.runtimes.base import Array, Artifact, Project
 from harness.tensors import TensorInfo
 
 MAIN = Path(__file__).parent / "engine_main.c"
@@ -33,7 +33,7 @@ def compile_host(project: Project, flags: Sequence[str] = SANITIZERS) -> Path:
 
 
 def run_engine(
-    program: Path, artifact: TflmArtifact, inferences: Sequence[Sequence[Array]]
+    program: Path, artifact: Artifact, inferences: Sequence[Sequence[Array]]
 ) -> list[tuple[list[Array], list[Array]]]:
     """For each inference the layers' outputs and the outputs."""
     stdin = b"".join(array.tobytes() for inputs in inferences for array in inputs)
@@ -62,7 +62,7 @@ def random_input(generator: np.random.Generator, info: TensorInfo) -> NDArray[np
 
 
 def assert_exact(
-    artifact: TflmArtifact,
+    artifact: Artifact,
     directory: Path,
     seed: int = 0,
     count: int = 4,
@@ -70,8 +70,9 @@ def assert_exact(
 ) -> None:
     """0 LSB against the oracle on every layer and output, of `count` random inferences if none are given."""
     generator = np.random.default_rng(seed)
-    program = compile_host(Tflm().generate(artifact, "portable", directory))
-    oracle = Tflm().oracle(artifact)
+    runtime = get_runtime(artifact.runtime)
+    program = compile_host(runtime.generate(artifact, "portable", directory))
+    oracle = runtime.oracle(artifact)
     inferences = inferences or [
         [random_input(generator, info) for info in artifact.inputs] for _ in range(count)
     ]

@@ -22,6 +22,8 @@
     keras = "model.keras"
     onnx = "model.onnx"
     tflite = "model.tflite"
+    espdl_c = "model.c.espdl"       esp32, s2, c2, c3, c5, c6; also espdl_esp32s3, espdl_esp32p4, or
+                                    espdl for a file whose chips are not said
 
     [expect]                        optional
     reference_top1_min = 0.94       the float model's top-1 on `test`, 0..1
@@ -44,14 +46,15 @@ from harness.errors import ModelError, UsageError
 from harness.model import digests
 from harness.model.preprocess import KINDS, Preprocess
 
-ARTIFACT_KINDS = ("keras", "onnx", "tflite")
+ARTIFACT_KINDS = ("espdl", "espdl_c", "espdl_esp32p4", "espdl_esp32s3", "keras", "onnx", "tflite")
+SUFFIXES = (".espdl", ".keras", ".onnx", ".tflite")
 
 
 @dataclass(frozen=True)
 class ModelSpec:
     """What is declared about a model. A model brought as one file has only `name` and `artifacts`.
 
-    `directory` holds the model.toml; `artifacts` maps keras, onnx, tflite to files.
+    `directory` holds the model.toml; `artifacts` maps the keys of [artifacts] to files.
     """
 
     name: str
@@ -90,18 +93,19 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
         return read_spec(path)
     kind = path.suffix.lstrip(".").lower()
     if path.is_file():
-        if kind not in ARTIFACT_KINDS:
-            kinds = ", ".join(f".{kind}" for kind in ARTIFACT_KINDS)
-            raise UsageError(f"{path}: expected a model file ({kinds}) or a directory with model.toml")
+        if f".{kind}" not in SUFFIXES:
+            raise UsageError(
+                f"{path}: expected a model file ({', '.join(SUFFIXES)}) or a directory with model.toml"
+            )
         # Many a file is just called model.tflite; its folder says more.
         name = path.resolve().parent.name if path.stem == "model" else path.stem
         return ModelSpec(name=name, artifacts={kind: path.resolve()})
     near = difflib.get_close_matches(name, zoo(), n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
-    what = "no such file" if kind in ARTIFACT_KINDS or "/" in name else "no such model"
+    what = "no such file" if f".{kind}" in SUFFIXES or "/" in name else "no such model"
     raise UsageError(
         f"{name}: {what}",
-        f"{hint}The zoo has: {', '.join(zoo())}; a path to a .tflite, .onnx or .keras file works too",
+        f"{hint}The zoo has: {', '.join(zoo())}; a path to a .tflite, .espdl, .onnx or .keras file works too",
     )
 
 

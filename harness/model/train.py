@@ -73,12 +73,25 @@ def train(
         raise OutputError(f"{out}: not writable: {error.strerror}", "Give another directory: --out") from None
     try:
         _run_job(directory, work, full, epochs, progress)
-        # The sums go last: a set that was only half replaced does not pass its check.
-        for file in [*sorted(digests.read_sums(work)), digests.SUMS_NAME]:
-            os.replace(work / file, out / file)
+        put_in_place(name, work, out, progress)
     finally:
         shutil.rmtree(work)
     return out
+
+
+def put_in_place(name: str, work: Path, out: Path, progress: Callable[[str], None]) -> None:
+    """Moves what `work` and its sums hold to `out`; other files listed there keep their sums.
+
+    Says which of them `harness quantise` made of another network than the one that now comes.
+    """
+    made, before = digests.read_sums(work), digests.read_sums(out)
+    kept = sorted(file for file in before if file not in made and (out / file).is_file())
+    if kept and any(before.get(file) != made[file] for file in made if file.endswith(".onnx")):
+        progress(f"{name}: {', '.join(kept)}: made of the network before; harness quantise makes them again")
+    # The sums go last: a set that was only half replaced does not pass its check.
+    for file in sorted(made):
+        os.replace(work / file, out / file)
+    digests.write_sums(out, [*made, *kept])
 
 
 def _run_job(

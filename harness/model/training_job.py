@@ -109,7 +109,7 @@ def _export(model: Any, spec: ModelSpec, out: Path) -> None:
     converter.representative_dataset = lambda: ([x[None]] for x in _calibration(spec))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    names = {kind: path.name for kind, path in spec.artifacts.items()}
+    names = {kind: spec.artifacts[kind].name for kind in ("keras", "onnx", "tflite")}
     (out / names["tflite"]).write_bytes(converter.convert())
 
     graph, _ = tf2onnx.convert.from_function(

@@ -6,6 +6,7 @@ generated and run. It writes no files; `project.py` does.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.errors import UnsupportedError
@@ -14,6 +15,8 @@ from harness.portable.memory import Buffer, MemoryPlan, plan_memory
 from harness.portable.node import MAX_RANK, Node
 from harness.portable.ops import OPERATORS
 from harness.portable.step import Alias, Step
+
+Operators = Mapping[str, Callable[[Node], Step]]
 
 
 @dataclass(frozen=True)
@@ -30,26 +33,29 @@ class Plan:
         return sum(constant.values.nbytes for step in self.steps for constant in step.constants())
 
 
-def check_operators(graph: Graph) -> None:
+def check_operators(graph: Graph, operators: Operators = OPERATORS) -> None:
     """Raises UnsupportedError for the first operator without a kernel, by name and index."""
     for operator in graph.operators:
-        if operator.op not in OPERATORS:
+        if operator.op not in operators:
             raise UnsupportedError(
                 f"operator {operator.index} ({operator.op}) is not supported",
-                f"Supported: {', '.join(sorted(OPERATORS))}",
+                f"Supported: {', '.join(sorted(operators))}",
             )
 
 
-def make_plan(graph: Graph) -> Plan:
+def make_plan(graph: Graph, operators: Operators = OPERATORS) -> Plan:
     """Resolves every operator and places every activation.
+
+    Args:
+        operators: the planning functions of the graph's dialect, TFLite's by default.
 
     Raises:
         UnsupportedError: an operator, or a form of one, that has no kernel here.
         ModelError: shapes, types or options that contradict each other.
     """
-    check_operators(graph)
+    check_operators(graph, operators)
     _check_order(graph)
-    steps = tuple(OPERATORS[operator.op](Node(graph, operator)) for operator in graph.operators)
+    steps = tuple(operators[operator.op](Node(graph, operator)) for operator in graph.operators)
     roots = _alias_roots(steps)
     owners = sorted({roots.get(tensor, tensor) for tensor in _activations(graph)})
     buffers = [_lifetime(graph, steps, roots, owner) for owner in owners]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from harness.errors import UsageError
 from harness.runtimes.base import Runtime
+from harness.runtimes.espdl import Espdl
 from harness.runtimes.tflm import Tflm
 
-RUNTIMES: dict[str, type[Runtime]] = {"tflm": Tflm}
+RUNTIMES: dict[str, type[Runtime]] = {"espdl": Espdl, "tflm": Tflm}
 
 
 def get_runtime(name: str) -> Runtime:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.targets import Target
 from harness.tensors import Layer, TensorInfo
 
 Array = NDArray[np.generic]
@@ -66,18 +67,30 @@ class Oracle(ABC):
 class Runtime(ABC):
     """One way to execute a network on a device.
 
-    `artifact_kind` is the file it takes, as model.toml's [artifacts] names it; `conversion_hint`
-    tells the user how to make one from another kind.
+    `artifact_kind` is the file it takes: its suffix, and its key in model.toml's [artifacts], or
+    the key's beginning (`espdl_esp32s3`) where files differ by chip (`by_chip`). `conversion_hint` tells the
+    user how to make one from another kind.
     """
 
     name: str
     kernels: tuple[str, ...]
     artifact_kind: str
     conversion_hint: str
+    by_chip: bool = False
+
+    def variant(self, target: Target) -> str:  # noqa: ARG002 - most runtimes have one
+        """The kind of artifact for a chip; "" where all chips take the same file.
+
+        Chips of one variant share artifacts and expected integers.
+
+        Raises:
+            UnsupportedError: the runtime does not run on this chip.
+        """
+        return ""
 
     @abstractmethod
-    def load(self, path: Path) -> Artifact:
-        """Reads and verifies an artifact file.
+    def load(self, path: Path, variant: str = "") -> Artifact:
+        """Reads and verifies an artifact file for the chips of `variant`.
 
         Raises:
             ModelError: unreadable, truncated, or not quantised as this runtime needs.

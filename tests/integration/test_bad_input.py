@@ -31,7 +31,7 @@ def refused(
         (["gone.tflite"], "gone.tflite: no such file"),
         (["mnist_mlp", "--target", "esp32z9"], "unknown target 'esp32z9'. Known targets: esp32, esp32s2"),
         (["mnist_mlp", "--target", ","], "--target expects a comma-separated list, got ','"),
-        (["mnist_mlp", "--runtime", "nope"], "unknown runtime 'nope'. Known: tflm"),
+        (["mnist_mlp", "--runtime", "nope"], "unknown runtime 'nope'. Known: espdl, tflm"),
         (["mnist_mlp", "--samples", "0"], "--samples expects a whole number of at least 1, got '0'"),
         (["mnist_mlp", "--infer-timeout", "-1"], "--infer-timeout expects seconds above 0, got '-1'"),
         (["mnist_mlp", "--board", "silicon"], "--board silicon needs the port of an attached board"),

@@ -206,3 +206,20 @@ def test_wrong_arguments_are_refused(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file: not writable"):
         train.train("mnist_mlp", out=tmp_path / "file")
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_what_quantise_made_keeps_its_sums_and_is_named_when_it_is_of_another_network(changed, tmp_path):
+    out, work = tmp_path / "out", tmp_path / "work"
+    for directory, network in ((out, b"old"), (work, b"new" if changed else b"old")):
+        directory.mkdir()
+        (directory / "model.onnx").write_bytes(network)
+    (out / "model.c.espdl").write_bytes(b"quantised")
+    digests.write_sums(out, ["model.onnx", "model.c.espdl"])
+    digests.write_sums(work, ["model.onnx"])
+    lines = []
+    train.put_in_place("mine", work, out, lines.append)
+    assert (out / "model.onnx").read_bytes() == (b"new" if changed else b"old")
+    assert digests.read_sums(out) == {path.name: digests.file_digest(path) for path in out.glob("model.*")}
+    said = ["mine: model.c.espdl: made of the network before; harness quantise makes them again"]
+    assert lines == (said if changed else [])

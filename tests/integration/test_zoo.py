@@ -44,7 +44,7 @@ def test_every_binary_file_is_listed_with_its_digest(name):
         binaries = {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in directory.iterdir()
-            if path.suffix in {".keras", ".onnx", ".tflite", ".npz"}
+            if path.suffix in {".espdl", ".keras", ".onnx", ".tflite", ".npz"}
         }
         assert binaries == read_sums(directory)
 

@@ -31,7 +31,7 @@ def test_a_zoo_model_is_found_by_name():
     assert model.name == "himax_cnn"
     assert model.input_shape == (1, 28, 28, 1)
     assert model.preprocess == Preprocess("affine", 1.0, -128.0)
-    assert set(model.artifacts) == {"keras", "onnx", "tflite"}
+    assert set(model.artifacts) == {"espdl_c", "espdl_esp32p4", "espdl_esp32s3", "keras", "onnx", "tflite"}
     assert model.classes == tuple("0123456789")
     assert model.reference_top1_min == 0.955
 
@@ -56,7 +56,7 @@ def test_an_unknown_name_lists_the_zoo_and_the_near_match():
         load_model("himax_cn")
     assert str(caught.value) == (
         "himax_cn: no such model. Did you mean himax_cnn? The zoo has: himax_cnn, mnist_mlp; "
-        "a path to a .tflite, .onnx or .keras file works too"
+        "a path to a .tflite, .espdl, .onnx or .keras file works too"
     )
 
 
@@ -69,7 +69,7 @@ def test_a_missing_path_is_called_a_file(name):
 def test_a_file_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "picture.png"
     path.touch()
-    with pytest.raises(UsageError, match=r"expected a model file \(\.keras, \.onnx, \.tflite\)"):
+    with pytest.raises(UsageError, match=r"expected a model file \(\.espdl, \.keras, \.onnx, \.tflite\)"):
         load_model(path)
 
 
@@ -94,7 +94,8 @@ def test_a_directory_without_model_toml_is_refused(tmp_path):
         (
             'tflite = "mine.tflite"',
             "",
-            "artifacts: expected at least one of keras, onnx, tflite, came 'none'",
+            "artifacts: expected at least one of espdl, espdl_c, espdl_esp32p4, espdl_esp32s3, keras, onnx, "
+            "tflite, came 'none'",
         ),
         ("mine.tflite", "absent.tflite", "artifacts.tflite: no such file: "),
         ('"mine.tflite"', "7", "artifacts.tflite: expected text, came 7"),

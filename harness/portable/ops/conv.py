@@ -33,7 +33,7 @@ class Convolution(Step):
 
     @property
     def headers(self) -> tuple[str, ...]:
-        return ("dot.h", "fixed_point.h", "window.h")
+        return ("dot.h", *self.sums.headers, "window.h")
 
     def constants(self) -> list[Constant]:
         return self.sums.constants()

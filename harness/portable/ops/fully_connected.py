@@ -19,7 +19,7 @@ class FullyConnected(Step):
 
     @property
     def headers(self) -> tuple[str, ...]:
-        return ("dot.h", "fixed_point.h")
+        return ("dot.h", *self.sums.headers)
 
     def constants(self) -> list[Constant]:
         return self.sums.constants()

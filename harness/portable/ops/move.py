@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,9 +60,13 @@ def _moved(node: Node, source: Tensor, target: Tensor) -> None:
 
 def plan_transpose(node: Node) -> Step:
     node.check_counts(2)
+    return transpose(node, node.constant_int32(node.input(1)))
+
+
+def transpose(node: Node, permutation: Sequence[int]) -> Step:
+    """Axis i of the output is axis `permutation[i]` of the input."""
     source, target = node.input(0), node.output()
     _moved(node, source, target)
-    permutation = node.constant_int32(node.input(1))
     shape = source.info.shape
     if sorted(permutation) != list(range(len(shape))):
         node.malformed(f"permutation {permutation} of {len(shape)} dimensions")
@@ -177,7 +182,7 @@ class Interleave(Step):
 
     @property
     def gathers(self) -> bool:
-        return self.op == "CONCATENATION"
+        return self.op in ("CONCATENATION", "Concat")
 
     @property
     def _names(self) -> list[str]:
@@ -216,9 +221,14 @@ class Interleave(Step):
 
 
 def plan_concatenation(node: Node) -> Step:
+    node.require(node.integer("fused_activation_function", 0, 127) == 0, "a fused activation")
+    return concatenation(node)
+
+
+def concatenation(node: Node) -> Step:
+    """All inputs, of the output's scale, side by side along `axis`."""
     node.check_counts(range(1, MAX_CONCATENATION_INPUTS + 1))
     target = node.int8_activation(node.output())
-    node.require(node.integer("fused_activation_function", 0, 127) == 0, "a fused activation")
     parts = tuple(node.int8_activation(node.input(i)) for i in range(len(node.operator.inputs)))
     for part in parts:
         node.require_same_scale(part, target)

@@ -9,7 +9,7 @@ from harness.portable.step import Alias, Step
 def plan_reshape(node: Node) -> Step:
     """The output's own shape counts; tflite-micro does not look at the shape operand either."""
     node.check_counts(range(1, 3))
-    return _alias(node, node.output().info.shape)
+    return alias(node, node.output().info.shape)
 
 
 def plan_squeeze(node: Node) -> Step:
@@ -22,7 +22,7 @@ def plan_squeeze(node: Node) -> Step:
         dims = {axis for axis, extent in enumerate(shape) if extent == 1}
     if any(not 0 <= axis < len(shape) or shape[axis] != 1 for axis in dims):
         node.malformed(f"dimensions {given} of {shape} are not all 1")
-    return _alias(node, tuple(extent for axis, extent in enumerate(shape) if axis not in dims))
+    return alias(node, tuple(extent for axis, extent in enumerate(shape) if axis not in dims))
 
 
 def plan_expand_dims(node: Node) -> Step:
@@ -32,10 +32,11 @@ def plan_expand_dims(node: Node) -> Step:
     if len(axes) != 1 or len(node.input(1).info.shape) > 1 or not -len(shape) - 1 <= axes[0] <= len(shape):
         node.malformed(f"axis {axes} for {len(shape)} dimensions")
     axis = axes[0] + len(shape) + 1 if axes[0] < 0 else axes[0]
-    return _alias(node, (*shape[:axis], 1, *shape[axis:]))
+    return alias(node, (*shape[:axis], 1, *shape[axis:]))
 
 
-def _alias(node: Node, shape: tuple[int, ...]) -> Step:
+def alias(node: Node, shape: tuple[int, ...]) -> Step:
+    """The input's bytes as `shape`, which must be the output's own."""
     source, target = node.input(), node.output()
     node.require(source.data is None, f"its input '{source.info.name}' is a constant")
     same = source.info.dtype == target.info.dtype and source.info.elements == target.info.elements

@@ -6,6 +6,7 @@ the bias, so that the inner loop is one load per operand and one multiply-accumu
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +18,9 @@ from harness.portable.node import Node
 from harness.portable.step import Constant
 
 
-@dataclass(frozen=True)
-class Sums:
-    """Per output channel: weights, what the sum starts from, and how it is scaled.
+@dataclass(frozen=True, kw_only=True)
+class Sums(ABC):
+    """Per output channel: weights, and what the sum starts from; how it is scaled is the subclass's.
 
     `input_offset` is what the kernel must add to each input (0 when folded into `bias`);
     `bound` is the largest magnitude any partial sum can have.
@@ -27,25 +28,56 @@ class Sums:
 
     weights: NDArray[np.int8]
     bias: NDArray[np.int32]
-    multipliers: tuple[int, ...]
-    shifts: tuple[int, ...]
     input_offset: int
-    output_zero_point: int
     low: int
     high: int
     bound: int
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """Headers of firmware/runtimes/portable that `store` uses."""
+        return ("fixed_point.h",)
+
+    def constants(self) -> list[Constant]:
+        return [Constant("weights", self.weights), Constant("bias", self.bias), *self.scaling()]
+
+    @abstractmethod
+    def scaling(self) -> list[Constant]:
+        """The arrays `store` refers to."""
+
+    @abstractmethod
+    def store(self, prefix: str) -> list[str]:
+        """C statements: channel c of the output from `sum`, requantised and clamped."""
+
+    def named(self) -> list[dict[str, int]]:
+        """The constants that `store` and the inner loops refer to by name."""
+        offset = {"INPUT_OFFSET": self.input_offset} if self.input_offset else {}
+        return [offset, {"LOW": self.low, "HIGH": self.high}]
+
+    def notes(self) -> list[str]:
+        return [f"|sum| <= {self.bound}"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultipliedSums(Sums):
+    """Scaled by a multiplier and a shift, rounded twice, as TFLite has it."""
+
+    multipliers: tuple[int, ...]
+    shifts: tuple[int, ...]
+    output_zero_point: int
 
     @property
     def uniform(self) -> bool:
         """One multiplier for all channels."""
         return len(set(zip(self.multipliers, self.shifts, strict=True))) == 1
 
-    def constants(self) -> list[Constant]:
-        arrays = [Constant("weights", self.weights), Constant("bias", self.bias)]
-        if not self.uniform:
-            arrays.append(Constant("multiplier", np.array(self.multipliers, np.int32)))
-            arrays.append(Constant("shift", self._shift_array()))
-        return arrays
+    def scaling(self) -> list[Constant]:
+        if self.uniform:
+            return []
+        return [
+            Constant("multiplier", np.array(self.multipliers, np.int32)),
+            Constant("shift", self._shift_array()),
+        ]
 
     def _shift_array(self) -> NDArray[np.generic]:
         """Right shifts, unless some channel is scaled up; then signed, positive to the left."""
@@ -54,7 +86,6 @@ class Sums:
         return np.array(self.shifts, np.int8)
 
     def store(self, prefix: str) -> list[str]:
-        """C statements: channel c of the output from `sum`, requantised and clamped."""
         name = "requantise" if max(self.shifts) <= 0 else "requantise_any"
         factors = f"{prefix}_multiplier[c], {prefix}_shift[c]"
         if self.uniform:
@@ -66,16 +97,15 @@ class Sums:
         ]
 
     def named(self) -> list[dict[str, int]]:
-        """The constants that `scaled` and the inner loops refer to by name."""
-        offset = {"INPUT_OFFSET": self.input_offset} if self.input_offset else {}
-        return [offset, {"OUTPUT_ZERO_POINT": self.output_zero_point, "LOW": self.low, "HIGH": self.high}]
+        offset, limits = super().named()
+        return [offset, {"OUTPUT_ZERO_POINT": self.output_zero_point, **limits}]
 
     def notes(self) -> list[str]:
         folded = "" if self.input_offset else "; the input's zero point is in the bias"
         return [f"|sum| <= {self.bound}{folded}"]
 
 
-def plan_sums(node: Node, channels_last: NDArray[np.generic], *, foldable: bool) -> Sums:
+def plan_sums(node: Node, channels_last: NDArray[np.generic], *, foldable: bool) -> MultipliedSums:
     """`channels_last` are the weights as (output channel, everything that is summed)."""
     source, weights, target = (
         node.int8_activation(node.input(0)),
@@ -97,7 +127,7 @@ def plan_sums(node: Node, channels_last: NDArray[np.generic], *, foldable: bool)
     if bound << max(0, *shifts) > INT32_MAX - 256:
         node.refuse(f"its sums can reach {bound} times 2^{max(0, *shifts)}, which does not fit 32 bits")
     low, high = node.activation_range(target)
-    return Sums(
+    return MultipliedSums(
         weights=np.ascontiguousarray(node.constant(weights)).astype(np.int8).reshape(-1),
         bias=bias.astype(np.int32),
         multipliers=multipliers,

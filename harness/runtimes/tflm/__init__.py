@@ -38,7 +38,7 @@ class Tflm(Runtime):
         "TFLITE_BUILTINS_INT8), batch 1"
     )
 
-    def load(self, path: Path) -> TflmArtifact:
+    def load(self, path: Path, variant: str = "") -> TflmArtifact:  # noqa: ARG002 - all chips take one file
         try:
             data = path.read_bytes()
         except OSError as error:

@@ -1,0 +1,261 @@
+"""The operators of ESP-DL v3: scales are powers of two, so every change of scale is a shift.
+
+Kernels that differ from TFLite's only in how a sum is scaled share its loops. Names are ONNX's;
+layouts are NHWC, filters [out channel][row][column][filter channel].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.portable.fixed_point import INT32_MAX
+from harness.portable.graph import Tensor
+from harness.portable.node import Node
+from harness.portable.ops.conv import Conv2D, DepthwiseConv2D
+from harness.portable.ops.float_softmax import plan_float_softmax
+from harness.portable.ops.fully_connected import FullyConnected
+from harness.portable.ops.lookup import Lookup
+from harness.portable.ops.move import concatenation, transpose
+from harness.portable.ops.pool import MaxPool
+from harness.portable.ops.shape import alias
+from harness.portable.ops.sums import Sums
+from harness.portable.ops.window import Axis
+from harness.portable.step import Constant, Step
+
+MAX_SHIFT = 30
+LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftedSums(Sums):
+    """One shift, or one for each output channel; a single negative one scales up."""
+
+    shifts: tuple[int, ...]
+    half_even: bool
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        return ("power_of_two.h",)
+
+    def scaling(self) -> list[Constant]:
+        return [Constant("shift", np.array(self.shifts, np.uint8))] if len(self.shifts) > 1 else []
+
+    def store(self, prefix: str) -> list[str]:
+        shift = f"{prefix}_shift[c]" if len(self.shifts) > 1 else str(self.shifts[0])
+        scaled = f"{'shift_half_even' if self.half_even else 'shift_half_up'}(sum, {shift})"
+        if self.shifts == (0,):
+            scaled = "sum"
+        elif self.shifts[0] < 0:
+            scaled = f"sum * {1 << -self.shifts[0]}"
+        return [f"*output++ = (int8_t)clamp({scaled}, LOW, HIGH);"]
+
+
+def _exponents(tensor: Tensor) -> list[int]:
+    """Of scales that the reader made as powers of two."""
+    return [math.frexp(scale)[1] - 1 for scale in tensor.scales]
+
+
+def _plan_sums(node: Node, weights: NDArray[np.generic]) -> ShiftedSums:
+    """`weights` as (output channel, everything that is summed); bias has their sums' exponent."""
+    source, target = node.int8_activation(node.input(0)), node.int8_activation(node.output())
+    node.require(source.data is None, f"its input '{source.info.name}' is a constant")
+    channels = len(weights)
+    by_channel = _exponents(node.input(1))
+    if len(by_channel) not in (1, channels):
+        node.malformed(f"its filter has {len(by_channel)} exponents for {channels} channels")
+    sums = [_exponents(source)[0] + exponent for exponent in by_channel]
+    bias = np.zeros(channels, np.int64)
+    if node.has_input(2):
+        tensor = node.input(2)
+        node.require_dtype(tensor, "int32")
+        bias = node.constant(tensor).reshape(-1).astype(np.int64)
+        if len(bias) != channels:
+            node.malformed(f"has {len(bias)} biases for {channels} channels")
+        if _exponents(tensor) != sums:
+            node.malformed(f"its bias has the exponents {_exponents(tensor)}, its sums {sums}")
+    shifts = tuple(dict.fromkeys(_exponents(target)[0] - exponent for exponent in sums))
+    if len(shifts) > 1:
+        shifts = tuple(_exponents(target)[0] - exponent for exponent in sums)
+        node.require(min(shifts) >= 0, f"channels scaled up, by 2^{-min(shifts)}")
+    node.require(max(shifts) <= MAX_SHIFT, f"sums scaled down by 2^{max(shifts)}")
+    bound = int((np.abs(bias) + 128 * np.abs(weights.astype(np.int64)).sum(axis=1)).max())
+    largest = (bound << max(0, -min(shifts))) + (1 << max(0, max(shifts) - 1))
+    node.require(largest <= INT32_MAX, f"its sums can reach {largest}, which does not fit 32 bits")
+    return ShiftedSums(
+        weights=np.ascontiguousarray(weights).astype(np.int8).reshape(-1),
+        bias=bias.astype(np.int32),
+        input_offset=0,
+        low=0 if node.flag("relu") else -128,
+        high=127,
+        bound=bound,
+        shifts=shifts,
+        half_even=node.flag("half_even"),
+    )
+
+
+def _pair(node: Node, name: str) -> tuple[int, int]:
+    values = node.integers(name)
+    if len(values) != 2 or not all(1 <= value <= LIMIT for value in values):
+        node.malformed(f"{name} is {values}, expected two numbers")
+    return values[0], values[1]
+
+
+def _axes(node: Node, taps: tuple[int, int]) -> tuple[Axis, Axis]:
+    """Rows and columns; pads are ONNX's (top, left, bottom, right)."""
+    source, target = node.input().info.shape, node.output().info.shape
+    pads = node.integers("pads")
+    strides, dilations = _pair(node, "strides"), _pair(node, "dilations")
+    rows, columns = (
+        Axis(source[1 + i], target[1 + i], taps[i], strides[i], dilations[i], pads[i]) for i in range(2)
+    )
+    for axis in (rows, columns):
+        node.require(axis.pad < (axis.taps - 1) * axis.dilation + 1, "padding wider than the window")
+    return rows, columns
+
+
+def plan_conv(node: Node) -> Step:
+    node.check_counts(range(2, 4))
+    source, weights, target = node.input(0), node.input(1), node.output()
+    node.require_dtype(weights, "int8")
+    values = node.constant(weights)
+    out_channels, filter_height, filter_width, filter_channels = weights.info.shape
+    in_channels = source.info.shape[3]
+    groups = node.integer("group", 1, in_channels)
+    if filter_channels * groups != in_channels or out_channels % groups:
+        node.malformed(f"{in_channels} channels in {groups} groups, filter {weights.info.shape}")
+    height, width = _axes(node, (filter_height, filter_width))
+    sums = _plan_sums(node, values.reshape(out_channels, -1))
+    convolution: Callable[..., Step] = functools.partial(Conv2D, groups=groups)
+    if filter_channels == 1 and groups > 1:
+        # The depthwise kernel reads its filter tap by tap, all channels of one side by side.
+        by_tap = np.ascontiguousarray(values.reshape(out_channels, -1).T).astype(np.int8).reshape(-1)
+        sums = dataclasses.replace(sums, weights=by_tap)
+        convolution = functools.partial(DepthwiseConv2D, multiplier=out_channels // groups)
+    return convolution(
+        index=node.operator.index,
+        op=node.operator.op,
+        reads=(source,),
+        writes=(target,),
+        macs=target.info.elements * filter_height * filter_width * filter_channels,
+        batches=source.info.shape[0],
+        height=height,
+        width=width,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        sums=sums,
+    )
+
+
+def plan_gemm(node: Node) -> Step:
+    node.check_counts(range(2, 4))
+    source, weights, target = node.input(0), node.input(1), node.output()
+    node.require_dtype(weights, "int8")
+    outputs = weights.info.shape[0]
+    values = node.constant(weights).reshape(outputs, -1)
+    inputs = values.shape[1]
+    if source.info.shape[-1] != inputs:
+        node.malformed(f"input {source.info.shape}, expected {inputs} at the end")
+    batches = target.info.elements // outputs
+    return FullyConnected(
+        index=node.operator.index,
+        op=node.operator.op,
+        reads=(source,),
+        writes=(target,),
+        macs=batches * outputs * inputs,
+        batches=batches,
+        inputs=inputs,
+        outputs=outputs,
+        sums=_plan_sums(node, values),
+    )
+
+
+def plan_max_pool(node: Node) -> Step:
+    node.check_counts(1)
+    source, target = _same_scale(node)
+    height, width = _axes(node, _pair(node, "kernel_shape"))
+    node.require((height.dilation, width.dilation) == (1, 1), "dilation")
+    node.require(node.integer("ceil_mode", 0, 1) == 0, "an output size rounded up")
+    return MaxPool(
+        index=node.operator.index,
+        op=node.operator.op,
+        reads=(source,),
+        writes=(target,),
+        batches=source.info.shape[0],
+        channels=source.info.shape[3],
+        height=height,
+        width=width,
+        low=-128,
+        high=127,
+    )
+
+
+def plan_table(node: Node) -> Step:
+    """The 256 results are in the file, that of -128 first; on the device the byte is the index."""
+    node.check_counts(2)
+    values = node.constant(node.input(1)).reshape(-1)
+    node.require_dtype(node.input(1), "int8")
+    if len(values) != 256:
+        node.malformed(f"its table has {len(values)} entries, expected 256")
+    return _lookup(node, np.roll(values, 128))
+
+
+def plan_relu(node: Node) -> Step:
+    node.check_counts(1)
+    _same_scale(node)
+    return _lookup(node, np.maximum(np.arange(256, dtype=np.uint8).view(np.int8), 0))
+
+
+def _lookup(node: Node, table: NDArray[np.generic]) -> Step:
+    source, target = node.int8_activation(node.input(0)), node.int8_activation(node.output())
+    node.require(source.data is None, f"its input '{source.info.name}' is a constant")
+    return Lookup(
+        index=node.operator.index, op=node.operator.op, reads=(source,), writes=(target,), table=table
+    )
+
+
+def plan_transpose(node: Node) -> Step:
+    node.check_counts(1)
+    source, target = _same_scale(node)
+    permutation = node.integers("perm")
+    moving = [axis for axis in permutation if source.info.shape[axis] > 1]
+    if moving == sorted(moving):  # only axes of length 1 change places
+        return alias(node, target.info.shape)
+    return transpose(node, permutation)
+
+
+def plan_alias(node: Node) -> Step:
+    """Reshape and Flatten: the reader has worked out the output's shape."""
+    node.check_counts(range(1, 3))
+    _same_scale(node)
+    return alias(node, node.output().info.shape)
+
+
+def _same_scale(node: Node) -> tuple[Tensor, Tensor]:
+    source, target = node.int8_activation(node.input(0)), node.int8_activation(node.output())
+    node.require(source.data is None, f"its input '{source.info.name}' is a constant")
+    node.require_same_scale(source, target)
+    return source, target
+
+
+ESPDL_OPERATORS: dict[str, Callable[[Node], Step]] = {
+    "Concat": concatenation,
+    "Conv": plan_conv,
+    "Flatten": plan_alias,
+    "Gemm": plan_gemm,
+    "HardSwish": plan_table,
+    "LeakyRelu": plan_table,
+    "MaxPool": plan_max_pool,
+    "Relu": plan_relu,
+    "Reshape": plan_alias,
+    "Sigmoid": plan_table,
+    "Softmax": plan_float_softmax,
+    "Tanh": plan_table,
+    "Transpose": plan_transpose,
+}

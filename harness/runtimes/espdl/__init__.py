@@ -1,0 +1,124 @@
+"""Runtime `espdl`: int8 .espdl files, as ESP-DL v3 runs them.
+
+Reads and checks the file (`reader`), gives the oracle (`oracle`), and has the portable kernels
+generated. `quantise` makes such files from float ONNX; no run needs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import DataError, ModelError, UnsupportedError, UsageError
+from harness.portable.graph import Graph
+from harness.portable.ops.power_of_two import ESPDL_OPERATORS
+from harness.portable.plan import Plan, make_plan
+from harness.portable.project import write_project
+from harness.portable.source import Identity
+from harness.runtimes.base import Array, Artifact, Oracle, Project, Runtime
+from harness.runtimes.espdl.oracle import EspdlOracle
+from harness.runtimes.espdl.reader import Contents, read
+from harness.runtimes.espdl.variants import VARIANTS, variant_of
+from harness.targets import Target
+from harness.tensors import Layer
+
+FLOAT_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class EspdlArtifact(Artifact):
+    """An artifact with what was read from it; `plan` also proves that every operator is supported."""
+
+    graph: Graph
+    plan: Plan
+    test_inputs: Mapping[str, Array]
+    test_outputs: Mapping[str, Array]
+
+
+class Espdl(Runtime):
+    name = "espdl"
+    kernels = ("portable",)
+    artifact_kind = "espdl"
+    by_chip = True
+    conversion_hint = "Make one of the .onnx file: harness quantise MODEL --target CHIP --out FILE"
+
+    def variant(self, target: Target) -> str:
+        return variant_of(target.id)
+
+    def load(self, path: Path, variant: str = "") -> EspdlArtifact:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ModelError(f"cannot read {path}: {error.strerror}", "Check the path") from error
+        try:
+            contents = read(data, VARIANTS[variant or "c"])
+            plan = make_plan(contents.graph, ESPDL_OPERATORS)
+            _check_test_values(contents)
+        except (ModelError, UnsupportedError) as error:
+            raise type(error)(f"{path}: {error.message}", error.remedy) from error
+        graph = contents.graph
+        return EspdlArtifact(
+            runtime=self.name,
+            name=path.parent.name if path.stem == "model" else path.stem,
+            path=path,
+            data=data,
+            digest=hashlib.sha256(data).hexdigest(),
+            inputs=tuple(graph.tensors[index].info for index in graph.inputs),
+            outputs=tuple(graph.tensors[index].info for index in graph.outputs),
+            layers=tuple(Layer(step.index, step.op, step.writes[0].info, step.macs) for step in plan.steps),
+            graph=graph,
+            plan=plan,
+            test_inputs=contents.test_inputs,
+            test_outputs=contents.test_outputs,
+        )
+
+    def oracle(self, artifact: Artifact) -> Oracle:
+        return EspdlOracle(_own(artifact).graph)
+
+    def generate(self, artifact: Artifact, kernels: str, directory: Path) -> Project:
+        if kernels not in self.kernels:
+            raise UsageError(
+                f"runtime espdl has no kernels '{kernels}'", f"Use one of: {', '.join(self.kernels)}"
+            )
+        own = _own(artifact)
+        return write_project(own.plan, Identity(self.name, own.name, own.digest), directory)
+
+
+def _own(artifact: Artifact) -> EspdlArtifact:
+    if not isinstance(artifact, EspdlArtifact):
+        raise UsageError(f"artifact of runtime '{artifact.runtime}' given to espdl")
+    return artifact
+
+
+def _check_test_values(contents: Contents) -> None:
+    """The sample that esp-ppq may have put into the file must come out as it says.
+
+    Files for the ESP32-S3 and the ESP32-P4 look alike; that they round differently shows here.
+    """
+    names = [
+        [contents.graph.tensors[i].info.name for i in side]
+        for side in (contents.graph.inputs, contents.graph.outputs)
+    ]
+    if not set(names[0]) <= set(contents.test_inputs):
+        return
+    try:
+        outputs = EspdlOracle(contents.graph).run([contents.test_inputs[name] for name in names[0]])
+    except DataError as error:
+        raise ModelError(f"its test values do not fit: {error}", "Export the model again") from error
+    for name, got in zip(names[1], outputs, strict=True):
+        expected = contents.test_outputs.get(name)
+        if expected is None:
+            continue
+        # Within what float32 makes of the order of a sum; integers must be equal.
+        tolerance = FLOAT_TOLERANCE if got.dtype == np.float32 else 0.0
+        if expected.size != got.size or not np.allclose(
+            got.reshape(-1), expected.reshape(-1), rtol=tolerance, atol=tolerance * 1e-6
+        ):
+            raise ModelError(
+                f"the test values in the file do not come out: output '{name}' differs",
+                "Export the model for this chip; files for the ESP32-S3 and the ESP32-P4 look alike",
+            )

@@ -1,0 +1,161 @@
+"""Float ONNX to int8 .espdl with esp-ppq (extra `espdl`), in a process of its own.
+
+The file is read back and run by our own oracle before it is put in place; a run of the bench never
+needs this.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import DataError, HarnessError, ModelError, OutputError, UnsupportedError, UsageError
+from harness.extras import EXTRAS, require_installed
+from harness.measure.gaps import quantisation_gap
+from harness.model.dataset import load_dataset
+from harness.model.reference import OnnxReference
+from harness.model.spec import ModelSpec
+from harness.records.schema import QuantisationGap
+from harness.runtimes.espdl import Espdl
+from harness.targets import Target
+from harness.tensors import TensorInfo
+
+METHODS = ("minmax", "kl", "percentile")
+BEST = "best"
+LOG_TAIL_LINES = 3
+ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
+"""Set for esp-ppq's process; its files depend on the order of Python's hashes."""
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """`losses`: for each method tried, our oracle against the float model on the calibration set."""
+
+    path: Path
+    method: str
+    losses: dict[str, QuantisationGap]
+
+
+def quantise(
+    model: ModelSpec, target: Target, out: Path, method: str = BEST, data: Path | None = None
+) -> Quantised:
+    """Writes `out` (.espdl) for `target`'s kind of chip, and esp-ppq's .json and .info beside it.
+
+    Args:
+        method: how activation ranges are calibrated: minmax, kl, percentile; or best, which tries all
+            and keeps the one that agrees most often with the float model, then the one with the
+            smallest mean |difference|.
+        data: calibration inputs (.npz as for --data) instead of the model's own.
+
+    Raises:
+        UnsupportedError: ESP-DL does not run on the chip, or esp-ppq made what `runtime espdl` cannot run.
+        MissingError: torch or esp-ppq is not installed.
+        ModelError, DataError, UsageError: no ONNX file or calibration set, or they do not fit.
+        OutputError: `out` cannot be written.
+        HarnessError: esp-ppq failed; carries the tail of its log.
+    """
+    if method not in (*METHODS, BEST):
+        raise UsageError(f"unknown calibration '{method}'", f"Known: {', '.join((*METHODS, BEST))}")
+    if out.suffix != ".espdl":
+        raise UsageError(f"{out}: expected a name that ends in .espdl")
+    runtime = Espdl()
+    variant = runtime.variant(target)
+    for module in EXTRAS["espdl"]:
+        require_installed(module, "espdl")
+    source = _onnx(model)
+    network = OnnxReference(source)  # refuses what is no ONNX file
+    inputs = _calibration(model, source, data)
+    reference = network.run([inputs])
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".quantise-", dir=out.parent))
+    except OSError as error:
+        raise OutputError(f"{out}: not writable: {error.strerror}", "Give another file: --out") from None
+    try:
+        losses = {}
+        for one in METHODS if method == BEST else (method,):
+            file = work / f"{one}.espdl"
+            _run_job(source, inputs, file, variant, one)
+            artifact = runtime.load(file, variant)
+            oracle, info = runtime.oracle(artifact), artifact.inputs[0]
+            outputs = np.stack([oracle.run([info.quantise(sample)])[0] for sample in inputs])
+            scores = artifact.outputs[0].dequantise(outputs)
+            losses[one] = quantisation_gap(scores, reference, "onnx")
+        best = min(losses, key=lambda name: (-(losses[name].agreement or 0.0), losses[name].mean_abs))
+        for suffix in (".json", ".info", ".espdl"):
+            os.replace(work / f"{best}{suffix}", out.with_suffix(suffix))
+    except OSError as error:
+        raise OutputError(f"{out}: not writable: {error.strerror}", "Give another file: --out") from None
+    finally:
+        shutil.rmtree(work)
+    return Quantised(out, best, losses)
+
+
+def _onnx(model: ModelSpec) -> Path:
+    if "onnx" not in model.artifacts:
+        raise ModelError(
+            f"{model.name}: expected a float .onnx file, this model has {', '.join(model.artifacts)}",
+            "Export it to ONNX with batch 1",
+        )
+    return model.artifacts["onnx"]
+
+
+def _calibration(model: ModelSpec, source: Path, data: Path | None) -> NDArray[np.float32]:
+    """Real inputs, (N, *shape of the ONNX input)."""
+    tensor = _input(source)
+    path = data or model.calibration
+    if path is None:
+        raise DataError(f"{model.name} has no calibration set", "Give one: --data FILE.npz with x")
+    dataset = load_dataset(path, tensor, model.preprocess)
+    if dataset.samples == 0:
+        raise DataError(f"{path}: the calibration set is empty", "Give some 200 typical inputs")
+    return dataset.real()[0]
+
+
+def _input(source: Path) -> TensorInfo:
+    import onnx  # half a second, for this command alone
+
+    graph = onnx.load(source).graph
+    constants = {constant.name for constant in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in constants]
+    if len(inputs) != 1:
+        raise UnsupportedError(f"{source}: {len(inputs)} inputs; quantisation takes models with one")
+    shape = tuple(dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim)
+    if not shape or min(shape) < 1 or shape[0] != 1:
+        raise ModelError(
+            f"{source}: the input has the shape {list(shape)} (0: open); expected a fixed one with batch 1",
+            "Export again with batch 1, e.g. input_signature of shape (1, 28, 28, 1)",
+        )
+    return TensorInfo(inputs[0].name, shape, "float32")
+
+
+def _run_job(source: Path, inputs: NDArray[np.float32], out: Path, variant: str, method: str) -> None:
+    copy, calibration = out.with_suffix(".onnx"), out.with_suffix(".npy")
+    shutil.copyfile(source, copy)
+    np.save(calibration, inputs)
+    # Names without directories: none may find its way into the file's bytes.
+    command = [sys.executable, "-m", "harness.runtimes.espdl.quantise_job", copy.name, calibration.name]
+    command += [out.name, "--target", variant, "--method", method]
+    paths = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        command,
+        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(paths)},
+        cwd=out.parent,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode or not out.is_file():
+        tail = " | ".join(done.stdout.strip().splitlines()[-LOG_TAIL_LINES:])
+        raise HarnessError(f"esp-ppq failed on {source} with exit status {done.returncode}: {tail}")

@@ -1,0 +1,285 @@
+"""An .espdl file (ESP-DL v3, int8) as a `Graph`: read with bounds checks, filters un-permuted.
+
+Every value is an integer times a power of two, without zero points. Refuses what is encrypted,
+packed, of 16 bits or float, or laid out for another chip. Whether an operator can be run in its
+form is for the planner to say.
+
+Sources: espressif/esp-dl v3.3.9, fbs_loader/espdl.fbs (schema) and its header; files of esp-ppq 1.3.12.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import ModelError, UnsupportedError
+from harness.portable.graph import Graph, Operator, Option, Tensor
+from harness.portable.node import Node
+from harness.runtimes.espdl.shapes import SHAPES
+from harness.runtimes.espdl.slots import (
+    MODEL_GRAPH,
+    AttributeSlot,
+    GraphSlot,
+    NodeSlot,
+    TensorSlot,
+    ValueSlot,
+)
+from harness.runtimes.espdl.tables import Table, damaged
+from harness.runtimes.espdl.variants import Variant, check_layout, filter_layout, unpack_filter
+from harness.tensors import Rounding, TensorInfo
+
+HEADER_BYTES = 16
+RAW_ITEM_BYTES = 16
+# TensorDataType of the schema, as far as int8 models use it.
+DTYPES = {1: "float32", 3: "int8", 5: "int16", 6: "int32", 7: "int64"}
+# AttributeType of the schema.
+INT, INTS = 2, 7
+MAX_EXPONENT = 64
+FILTERED = ("Conv", "Gemm")
+MAX_EXTENT = 1 << 24
+
+# Attributes an operator may have besides those that say nothing about its arithmetic, with their defaults.
+_WINDOW: dict[str, Option] = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
+ATTRIBUTES: dict[str, dict[str, Option]] = {
+    "Concat": {"axis": 0},
+    "Conv": {**_WINDOW, "group": 1},
+    "Flatten": {"axis": 1},
+    "MaxPool": {**_WINDOW, "ceil_mode": 0, "kernel_shape": ()},
+    "Softmax": {"axis": -1},
+    "Transpose": {"perm": ()},
+}
+ACTIVATIONS = ("Linear", "Relu")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor as the file holds it: flat values without padding."""
+
+    name: str
+    dims: tuple[int, ...]
+    values: NDArray[np.generic]
+    exponents: tuple[int, ...]
+    layout: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """`test_inputs` and `test_outputs`: the sample that esp-ppq may embed, by tensor name."""
+
+    graph: Graph
+    test_inputs: Mapping[str, NDArray[np.generic]]
+    test_outputs: Mapping[str, NDArray[np.generic]]
+
+
+def read(data: bytes, variant: Variant) -> Contents:
+    """What is in an .espdl file for chips of `variant`.
+
+    Raises:
+        ModelError: no .espdl file, truncated, damaged, or of another chip's layout.
+        UnsupportedError: encrypted, packed, not int8, or an operator outside the list.
+    """
+    return _Reader(Table.root(payload(data)), variant).contents()
+
+
+def payload(data: bytes) -> bytes:
+    """The flatbuffer behind the 16-byte header, which is checked."""
+    if data[:4] == b"PDL1":
+        raise UnsupportedError(
+            "several .espdl models packed into one file", "Give the models one by one, as exported"
+        )
+    if len(data) < HEADER_BYTES or data[:4] != b"EDL2":
+        raise ModelError(
+            f"not an .espdl file: {len(data)} bytes, and 'EDL2' is not at its start",
+            "Check the path, or export the model again",
+        )
+    mode, size = struct.unpack_from("<II", data, 4)
+    if mode:
+        raise UnsupportedError(
+            f"the .espdl file is encrypted (mode {mode})", "Give the file as it was before encryption"
+        )
+    if size != len(data) - HEADER_BYTES:
+        raise ModelError(
+            f"the .espdl file is truncated: {len(data) - HEADER_BYTES} bytes behind its header, "
+            f"expected {size}",
+            "Copy or export the model again",
+        )
+    return data[HEADER_BYTES:]
+
+
+class _Reader:
+    """Makes tensors in the order they appear; each gets the next index."""
+
+    def __init__(self, model: Table, variant: Variant) -> None:
+        graph = model.table(MODEL_GRAPH)
+        if graph is None:
+            raise damaged("it holds no graph")
+        self._graph = graph
+        self._variant = variant
+        self._stored = {tensor.name: tensor for tensor in map(_stored, graph.tables(GraphSlot.INITIALIZERS))}
+        declared = (GraphSlot.INPUTS, GraphSlot.OUTPUTS, GraphSlot.VALUE_INFO)
+        self._values = {info.text(ValueSlot.NAME): info for slot in declared for info in graph.tables(slot)}
+        self._tensors: list[Tensor] = []
+        self._by_name: dict[str, int] = {}
+
+    def contents(self) -> Contents:
+        taken, given = (
+            [info.text(ValueSlot.NAME) for info in self._graph.tables(slot)]
+            for slot in (GraphSlot.INPUTS, GraphSlot.OUTPUTS)
+        )
+        inputs = tuple(self._activation(name, self._declared_shape(name)) for name in taken)
+        nodes = self._graph.tables(GraphSlot.NODES)
+        operators = tuple(self._operator(index, node) for index, node in enumerate(nodes))
+        if not operators or not inputs or not given:
+            raise damaged("the model has no operators, inputs or outputs")
+        graph = Graph(tuple(self._tensors), operators, inputs, tuple(self._known(name) for name in given))
+        tests = [
+            {one.name: one.values.reshape(one.dims) for one in map(_stored, self._graph.tables(slot))}
+            for slot in (GraphSlot.TEST_INPUTS, GraphSlot.TEST_OUTPUTS)
+        ]
+        return Contents(graph, *tests)
+
+    def _known(self, name: str) -> int:
+        if name not in self._by_name:
+            raise damaged(f"tensor '{name}' is read before anything wrote it")
+        return self._by_name[name]
+
+    def _add(self, info: TensorInfo, scales: tuple[float, ...], data: NDArray[np.generic] | None) -> int:
+        if info.name in self._by_name:
+            raise damaged(f"tensor '{info.name}' is written twice")
+        index = self._by_name[info.name] = len(self._tensors)
+        self._tensors.append(Tensor(index, info, scales, (0,) * len(scales), 0, data))
+        return index
+
+    def _declared_shape(self, name: str) -> tuple[int, ...]:
+        shape = self._type(name).table(1)
+        dims = [dim.table(0) for dim in shape.tables(0)] if shape else []
+        return tuple(dim.integer(1, "<q") if dim else 0 for dim in dims)
+
+    def _type(self, name: str) -> Table:
+        """TensorTypeAndShape of an activation."""
+        info = self._values.get(name)
+        of = info.table(ValueSlot.TYPE) if info else None
+        tensor_type = of.table(1) if of else None
+        if tensor_type is None:
+            raise damaged(f"tensor '{name}' has no type")
+        return tensor_type
+
+    def _activation(self, name: str, shape: tuple[int, ...]) -> int:
+        dtype = DTYPES.get(self._type(name).integer(0), "unknown")
+        if dtype not in ("int8", "float32"):
+            raise UnsupportedError(
+                f"tensor '{name}' is {dtype}; runtime espdl takes int8 models", "Export with 8 bits"
+            )
+        if not shape or any(not 1 <= extent <= MAX_EXTENT for extent in shape):
+            raise UnsupportedError(f"tensor '{name}' has the shape {list(shape)}", "Export with batch 1")
+        if dtype == "float32":
+            return self._add(TensorInfo(name, shape, dtype), (), None)
+        exponents = tuple(int(e) for e in self._values[name].vector(ValueSlot.EXPONENTS, "<i8"))
+        if len(exponents) != 1:
+            raise damaged(f"tensor '{name}' has {len(exponents)} exponents, expected 1")
+        scale = _scales(name, exponents)[0]
+        rounding: Rounding = "half_even" if self._variant.half_even else "half_up"
+        return self._add(TensorInfo(name, shape, dtype, scale, 0, rounding), (scale,), None)
+
+    def _input(self, name: str, op: str, position: int, grouped: bool) -> int:
+        """An operator's input; -1 for an optional one left out."""
+        if not name:
+            return -1
+        return self._constant(name, op, position, grouped) if name in self._stored else self._known(name)
+
+    def _constant(self, name: str, op: str, position: int, grouped: bool) -> int:
+        """A stored tensor; one that is used twice becomes two."""
+        stored = self._stored[name]
+        values, shape = stored.values, stored.dims
+        if op in FILTERED and position == 1:
+            check_layout(name, stored.layout, self._variant)
+            values = unpack_filter(values, stored.dims, stored.layout, grouped)
+            shape = values.shape
+        scales = _scales(name, stored.exponents)
+        index = len(self._tensors)
+        info = TensorInfo(name, shape, values.dtype.name, scales[0] if scales else 0.0)
+        self._tensors.append(
+            Tensor(index, info, scales, (0,) * len(scales), 0, np.ascontiguousarray(values).reshape(shape))
+        )
+        return index
+
+    def _operator(self, index: int, node: Table) -> Operator:
+        op = node.text(NodeSlot.OP_TYPE)
+        if op not in SHAPES:
+            raise UnsupportedError(
+                f"operator {index} ({op}) is not supported", f"Supported: {', '.join(sorted(SHAPES))}"
+            )
+        attributes = {a.text(AttributeSlot.NAME): a for a in node.tables(NodeSlot.ATTRIBUTES)}
+        quantisation = _text(attributes.get("quant_type"))
+        if quantisation != "S8":
+            raise UnsupportedError(
+                f"operator {index} ({op}) is quantised as {quantisation or 'float'}; runtime espdl takes S8",
+                "Export with 8 bits and for a target ESP-DL knows",
+            )
+        options = self._options(op, index, attributes)
+        grouped = options.get("group", 1) != 1
+        names = node.texts(NodeSlot.INPUTS) + ([_text(attributes["lut"])] if "lut" in attributes else [])
+        if op in FILTERED and len(names) > 1 and names[1] not in self._stored:
+            raise UnsupportedError(f"operator {index} ({op}): its filter '{names[1]}' is computed")
+        inputs = tuple(self._input(name, op, position, grouped) for position, name in enumerate(names))
+        outputs = node.texts(NodeSlot.OUTPUTS)
+        if not inputs or len(outputs) != 1:
+            raise damaged(f"operator {index} ({op}) has {len(inputs)} inputs and {len(outputs)} outputs")
+        # The node without its output is enough to tell that output's shape.
+        unfinished = Operator(index, op, inputs, (), options)
+        shape = SHAPES[op](Node(Graph(tuple(self._tensors), (), (), ()), unfinished))
+        return Operator(index, op, inputs, (self._activation(outputs[0], shape),), options)
+
+    def _options(self, op: str, index: int, attributes: Mapping[str, Table]) -> dict[str, Option]:
+        options = dict(ATTRIBUTES.get(op, {}))
+        for name in options.keys() & attributes.keys():
+            table = attributes[name]
+            kind = table.integer(AttributeSlot.TYPE)
+            if kind == INT:
+                options[name] = table.integer(AttributeSlot.INTEGER, "<q")
+            elif kind == INTS:
+                options[name] = tuple(int(value) for value in table.vector(AttributeSlot.INTEGERS, "<i8"))
+            else:
+                raise damaged(f"attribute {name} of operator {index} ({op}) has type {kind}")
+        activation = _text(attributes.get("activation")) or "Linear"
+        if activation not in ACTIVATIONS:
+            raise UnsupportedError(f"operator {index} ({op}): fused activation {activation}")
+        return {**options, "relu": activation == "Relu", "half_even": self._variant.half_even}
+
+
+def _text(attribute: Table | None) -> str:
+    """The value of a string attribute; empty for an absent one."""
+    return bytes(attribute.vector(AttributeSlot.STRING, "u1")).decode("utf-8", "replace") if attribute else ""
+
+
+def _scales(name: str, exponents: tuple[int, ...]) -> tuple[float, ...]:
+    if any(abs(exponent) > MAX_EXPONENT for exponent in exponents):
+        raise damaged(f"tensor '{name}' has the exponents {min(exponents)} to {max(exponents)}")
+    return tuple(math.ldexp(1.0, exponent) for exponent in exponents)
+
+
+def _stored(tensor: Table) -> Stored:
+    name = tensor.text(TensorSlot.NAME)
+    dims = tuple(int(dim) for dim in tensor.vector(TensorSlot.DIMS, "<i8"))
+    if any(not 1 <= dim <= MAX_EXTENT for dim in dims) or len(dims) > 8:
+        raise damaged(f"tensor '{name}' has the dimensions {list(dims)}")
+    dtype = DTYPES.get(tensor.integer(TensorSlot.DATA_TYPE))
+    if dtype is None:
+        raise UnsupportedError(
+            f"tensor '{name}' has data type {tensor.integer(TensorSlot.DATA_TYPE)}", "Export with 8 bits"
+        )
+    if tensor.integer(TensorSlot.DATA_LOCATION):
+        raise UnsupportedError(f"tensor '{name}' is stored outside the file")
+    little = np.dtype(dtype).newbyteorder("<")
+    raw = tensor.vector(TensorSlot.RAW_DATA, "u1", RAW_ITEM_BYTES).tobytes()
+    wanted = math.prod(dims) * little.itemsize
+    if not wanted <= len(raw) < wanted + RAW_ITEM_BYTES:
+        raise damaged(f"tensor '{name}' of {list(dims)} has {len(raw)} bytes, expected {wanted}")
+    exponents = tuple(int(exponent) for exponent in tensor.vector(TensorSlot.EXPONENTS, "<i8"))
+    values = np.frombuffer(raw[:wanted], little).astype(dtype)
+    return Stored(name, dims, values, exponents, filter_layout(tensor.text(TensorSlot.DOC_STRING)))

@@ -1,0 +1,79 @@
+"""Every operator of runtime espdl as generated C, 0 LSB on every layer: here with sanitizers, and in QEMU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.boards import choose_board
+from harness.link.client import Link
+from harness.runtimes.espdl import Espdl
+from harness.targets import get_target
+from harness.toolchains import bare_metal
+from tests.engine_host import assert_exact, random_input
+from tests.espdl_builder import EspdlBuilder
+from tests.espdl_cases import CASES, network
+from tests.firmware_wire import digest8
+
+VARIANTS = ("c", "esp32s3", "esp32p4")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("op", sorted(CASES))
+def test_an_operator_is_exact(op: str, variant: str, tmp_path: Path) -> None:
+    seed = sorted(CASES).index(op) * len(VARIANTS) + VARIANTS.index(variant)
+    model, outputs = network(np.random.default_rng(seed), variant, (op,), 16)
+    path = tmp_path / "operator.espdl"
+    path.write_bytes(model.build(outputs))
+    assert_exact(Espdl().load(path, variant), tmp_path / "project", seed)
+
+
+def test_sums_halfway_between_two_integers(tmp_path: Path) -> None:
+    """Every value of an input with shifts 1 to 4: each second, fourth, ... result is a half."""
+    every = np.arange(-128, 128).astype(np.int8)
+    results = {}
+    for variant in ("esp32s3", "esp32p4"):
+        model = EspdlBuilder(variant)
+        x = model.input("x", (256, 1), 0)
+        w = model.filter("w", np.ones((1, 1, 1, 1), np.int8), [0])
+        outputs = [model.operator("Gemm", [x, w], f"y{shift}", shift) for shift in range(1, 5)]
+        path = tmp_path / f"{variant}.espdl"
+        path.write_bytes(model.build(outputs))
+        artifact = Espdl().load(path, variant)
+        assert_exact(artifact, tmp_path / variant, inferences=[[every.reshape(256, 1)]])
+        results[variant] = np.concatenate(Espdl().oracle(artifact).run([every.reshape(256, 1)]))
+    assert (results["esp32s3"] != results["esp32p4"]).sum() == 64 + 32 + 16 + 8
+
+
+@pytest.mark.parametrize(
+    ("chip", "variant"), [("esp32c3", "c"), ("esp32s3", "esp32s3"), ("esp32p4", "esp32p4")]
+)
+def test_every_operator_is_exact_on(chip: str, variant: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(11)
+    model, outputs = network(rng, variant, tuple(CASES), 2)
+    path = tmp_path / "everything.espdl"
+    path.write_bytes(model.build(outputs))
+    artifact = Espdl().load(path, variant)
+    project = Espdl().generate(artifact, "portable", tmp_path / "project")
+    target = get_target(chip)
+    image = bare_metal.build(project, target, target.isa_platform, build_root=tmp_path / "build")
+    oracle = Espdl().oracle(artifact)
+    board, _ = choose_board(target, image)
+    inferences = [[random_input(rng, info) for info in artifact.inputs] for _ in range(3)]
+    samples = [b"".join(array.tobytes() for array in inputs) for inputs in inferences]
+    with board as port:
+        link = Link(port, board_state=board.state)
+        link.connect()
+        link.expect_identity(artifact=artifact.digest, firmware=image.digest, target=chip)
+        replies = list(link.infer_stream(samples, layer_digests=True))
+    for inputs, reply in zip(inferences, replies, strict=True):
+        digests = [digest8(layer.tobytes()) for layer in oracle.run_layers(inputs)]
+        wrong = [
+            f"{layer.index} {layer.op}"
+            for layer, got, expected in zip(artifact.layers, reply.layer_digests, digests, strict=True)
+            if got != expected
+        ]
+        assert wrong == []
+        assert reply.output == b"".join(output.tobytes() for output in oracle.run(inputs))

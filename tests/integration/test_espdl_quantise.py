@@ -1,0 +1,187 @@
+"""`harness quantise` and esp-ppq itself: the same bytes each time, and every layer as its executor has it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from harness.bundled import zoo_directory
+from harness.cli import main
+from harness.extras import install_command
+from harness.runtimes.espdl import Espdl
+
+PPQ = pytest.mark.skipif(
+    importlib.util.find_spec("esp_ppq") is None,
+    reason=f"esp_ppq is not installed: {install_command('espdl')}",
+)
+CHIP_OF = {"c": "esp32c3", "esp32s3": "esp32s3", "esp32p4": "esp32p4"}
+
+# Quantises a network of convolutions and activations, and writes what esp-ppq's executor gives for each
+# tensor, as integers (or floats where there is no exponent).
+EXECUTOR = """
+import sys
+import numpy as np, torch
+from esp_ppq.api import espdl_quantize_onnx
+from esp_ppq.executor import TorchExecutor
+torch.set_num_threads(1)
+samples = [torch.tensor(x) for x in np.load("samples.npy")]
+graph = espdl_quantize_onnx(
+    onnx_import_file="net.onnx", espdl_export_file="net.espdl", calib_dataloader=samples[:16], calib_steps=16,
+    input_shape=list(samples[0].shape), inputs=samples[:1], target=sys.argv[1], num_of_bits=8, device="cpu",
+    error_report=False, export_test_values=True, verbose=0,
+)
+names = [variable for variable in sys.argv[2].split(",")]
+executor = TorchExecutor(graph=graph, device="cpu")
+runs = [executor.forward(x, output_names=names) for x in samples]
+np.savez("executor.npz", **{n: np.stack([run[i].numpy() for run in runs]) for i, n in enumerate(names)})
+"""
+
+
+def network(path: Path) -> list[str]:
+    """Strided, padded, depthwise, grouped and dilated convolutions, activations, pool, dense, softmax."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "w1": (8, 3, 3, 3), "b1": (8,), "w2": (8, 1, 3, 3), "b2": (8,), "w3": (20, 8, 1, 1),
+        "w4": (20, 5, 3, 2), "b4": (20,), "w5": (40, 6), "b5": (6,),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["c1"], pads=[0, 1, 1, 0], strides=[2, 1]),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("Conv", ["r1", "w2", "b2"], ["c2"], pads=[1, 1, 1, 1], group=8),
+        helper.make_node("Sigmoid", ["c2"], ["s2"]),
+        helper.make_node("Conv", ["s2", "w3"], ["c3"]),
+        helper.make_node("LeakyRelu", ["c3"], ["l3"], alpha=0.1),
+        helper.make_node("Conv", ["l3", "w4", "b4"], ["c4"], group=4, dilations=[2, 1]),
+        helper.make_node("Tanh", ["c4"], ["t4"]),
+        helper.make_node("Concat", ["t4", "c4"], ["j4"], axis=1),
+        helper.make_node("MaxPool", ["j4"], ["m4"], kernel_shape=[3, 6], strides=[3, 6], pads=[0, 0, 0, 0]),
+        helper.make_node("Flatten", ["m4"], ["f"]),
+        helper.make_node("Gemm", ["f", "w5", "b5"], ["g"]),
+        helper.make_node("Softmax", ["g"], ["p"], axis=-1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 16, 12])],
+        [helper.make_tensor_value_info("p", TensorProto.FLOAT, [1, 6])],
+        [
+            numpy_helper.from_array(rng.normal(0, 0.3, shape).astype(np.float32), name)
+            for name, shape in weights.items()
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return ["r1", "c2", "s2", "c3", "l3", "c4", "t4", "j4", "m4", "f", "g", "p"]
+
+
+@PPQ
+@pytest.mark.parametrize("variant", list(CHIP_OF))
+def test_every_layer_is_what_esp_ppqs_executor_gives(variant: str, tmp_path: Path) -> None:
+    names = network(tmp_path / "net.onnx")
+    samples = np.random.default_rng(1).normal(0, 1, (40, 1, 3, 16, 12)).astype(np.float32)
+    np.save(tmp_path / "samples.npy", samples)
+    done = subprocess.run(
+        [sys.executable, "-c", EXECUTOR, variant, ",".join(names)],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    artifact = Espdl().load(tmp_path / "net.espdl", variant)
+    oracle = Espdl().oracle(artifact)
+    executed = np.load(tmp_path / "executor.npz")
+    seen = set()
+    for index, sample in enumerate(samples):
+        q = artifact.inputs[0].quantise(sample.transpose(0, 2, 3, 1))  # ESP-DL's tensors are NHWC
+        for layer, got in zip(artifact.layers, oracle.run_layers([q]), strict=True):
+            if layer.output.name not in executed:
+                continue  # the transposes that the export inserts
+            expected = executed[layer.output.name][index]
+            expected = expected.transpose(0, 2, 3, 1) if expected.ndim == 4 else expected
+            seen.add(layer.output.name)
+            if got.dtype == np.float32:
+                np.testing.assert_allclose(got, expected, rtol=1e-6, atol=0)
+            else:
+                np.testing.assert_array_equal(
+                    got.reshape(-1), (expected / layer.output.scale).reshape(-1), layer.output.name
+                )
+    assert seen == set(names)
+
+
+@PPQ
+def test_the_committed_files_are_made_again_byte_for_byte(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "again.espdl"
+    assert main(["quantise", "himax_cnn", "--target", "esp32c6", "--out", str(out)]) == 0
+    assert out.read_bytes() == (zoo_directory() / "himax_cnn" / "model.c.espdl").read_bytes()
+    shown = capsys.readouterr().out
+    for method in ("minmax     agreement", "kl         agreement", "percentile agreement"):
+        assert method in shown
+    assert "again.espdl: percentile, on the calibration set against the float model" in shown
+    assert sorted(path.name for path in out.parent.iterdir()) == ["again.espdl", "again.info", "again.json"]
+    json.loads(out.with_suffix(".json").read_text())
+
+
+@PPQ
+def test_the_onnx_file_is_left_as_it_was(tmp_path: Path) -> None:
+    network(tmp_path / "net.onnx")
+    before = (tmp_path / "net.onnx").read_bytes()
+    data = tmp_path / "data.npz"
+    np.savez(data, x=np.random.default_rng(2).normal(0, 1, (8, 3, 16, 12)).astype(np.float32))
+    out = tmp_path / "net.espdl"
+    command = ["quantise", str(tmp_path / "net.onnx"), "--target", "esp32s3", "--calibration", "minmax"]
+    assert main([*command, "--data", str(data), "--out", str(out)]) == 0
+    assert (tmp_path / "net.onnx").read_bytes() == before
+    assert Espdl().load(out, "esp32s3").outputs[0].shape == (1, 6)
+
+
+@PPQ
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["mnist_mlp", "--target", "esp32h2"], "ESP-DL does not support esp32h2"),
+        (["mnist_mlp", "--target", "esp32"], "expected a name that ends in .espdl"),
+        (["open.onnx", "--target", "esp32"], "expected a fixed one with batch 1"),
+        (["net.onnx", "--target", "esp32"], "net has no calibration set"),
+        (["net.onnx", "--target", "esp32", "--data", "odd.npz"], "odd.npz"),
+        (["net.onnx", "--target", "esp32", "--data", "empty.npz"], "empty.npz"),
+        (["pool.onnx", "--target", "esp32", "--data", "data.npz"], r"(AveragePool) is not supported"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    network(Path("net.onnx"))
+    model = onnx.load("net.onnx")
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.save(model, "open.onnx")
+    pool = helper.make_graph(
+        [helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[3, 3])],
+        "pool",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 16, 12])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 14, 10])],
+    )
+    onnx.save(helper.make_model(pool, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), "pool.onnx")
+    np.savez("odd.npz", x=np.zeros((4, 5, 5), np.float32))
+    np.savez("empty.npz", x=np.zeros((0, 3, 16, 12), np.float32))
+    np.savez("data.npz", x=np.random.default_rng(3).normal(0, 1, (4, 3, 16, 12)).astype(np.float32))
+    out = "out.tflite" if ".espdl" in words else "out.espdl"
+    before = sorted(os.listdir())
+    assert main(["quantise", *arguments, "--calibration", "minmax", "--out", out]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert sorted(os.listdir()) == before

@@ -1,0 +1,223 @@
+"""The .espdl reader: what it understands, and that nothing a file says can break it."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.bundled import zoo_directory
+from harness.errors import HarnessError, ModelError, UnsupportedError
+from harness.portable.ops.power_of_two import ESPDL_OPERATORS
+from harness.runtimes.espdl import Espdl
+from harness.runtimes.espdl.oracle import KERNELS
+from harness.runtimes.espdl.reader import read
+from harness.runtimes.espdl.shapes import SHAPES
+from harness.runtimes.espdl.variants import CHIPS, VARIANTS, unpack_filter, variant_of
+from harness.targets import TARGETS, get_target
+from tests.espdl_builder import EspdlBuilder, pack
+
+ZOO = zoo_directory()
+PLAIN = VARIANTS["c"]
+
+
+def small(variant: str = "c", **options: object) -> bytes:
+    """One convolution of 20 filters."""
+    rng = np.random.default_rng(0)
+    model = EspdlBuilder(variant)
+    x = model.input("x", (1, 4, 5, 3))
+    w = model.filter("w", rng.integers(-128, 128, (20, 3, 2, 3), np.int8), [-7])
+    b = model.constant("b", rng.integers(-900, 900, 20, np.int32), [-12])
+    return model.build([model.operator("Conv", [x, w, b], "y", exponent=-4, **options)])
+
+
+def test_the_three_tables_of_operators_agree() -> None:
+    assert set(SHAPES) == set(ESPDL_OPERATORS) == set(KERNELS)
+
+
+def test_every_chip_but_the_h2_has_a_variant() -> None:
+    assert {chip: variant_of(chip) for chip in CHIPS} == CHIPS
+    assert set(TARGETS) - set(CHIPS) == {"esp32h2"}
+    with pytest.raises(UnsupportedError, match="ESP-DL does not support esp32h2"):
+        Espdl().variant(get_target("esp32h2"))
+
+
+@pytest.mark.parametrize("name", ["mnist_mlp", "himax_cnn"])
+def test_the_same_network_is_read_from_the_files_of_either_layout(name: str) -> None:
+    graphs = [
+        read((ZOO / name / f"model.{variant}.espdl").read_bytes(), VARIANTS[variant]).graph
+        for variant in ("c", "esp32s3")
+    ]
+    assert [operator.op for operator in graphs[0].operators] == [o.op for o in graphs[1].operators]
+    for plain, blocked in zip(graphs[0].operators, graphs[1].operators, strict=True):
+        for a, b in zip(plain.inputs, blocked.inputs, strict=True):
+            one, other = graphs[0].tensors[a], graphs[1].tensors[b]
+            assert one.info == other.info
+            assert (one.data is None) == (other.data is None)
+            assert one.data is None or np.array_equal(one.data, other.data)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("shape", [(8, 3, 2, 5), (16, 1, 1, 4), (35, 2, 3, 1)])
+@pytest.mark.parametrize("variant", ["c", "esp32s3"])
+def test_filters_come_out_as_they_went_in(variant: str, shape: tuple[int, ...], grouped: bool) -> None:
+    data = np.random.default_rng(1).integers(-128, 128, shape, np.int8)
+    packed, layout = pack(data, variant, grouped)
+    n, h, w, c = shape
+    dims = (h, w, n, c) if grouped else (h, w, c, n)
+    np.testing.assert_array_equal(unpack_filter(packed, dims, layout, grouped), data)
+
+
+def test_shapes_attributes_and_exponents() -> None:
+    graph = read(small(pads=[1, 0, 0, 2], strides=[2, 1], activation="Relu"), PLAIN).graph
+    (conv,) = graph.operators
+    output = graph.tensors[conv.outputs[0]].info
+    assert (output.shape, output.scale, output.zero_point) == ((1, 2, 6, 20), 2.0**-4, 0)
+    assert output.rounding == "half_up"
+    assert conv.options["relu"] is True
+    assert graph.tensors[conv.inputs[1]].info.shape == (20, 3, 2, 3)
+    assert read(small("esp32p4"), VARIANTS["esp32p4"]).graph.tensors[0].info.rounding == "half_even"
+
+
+def test_the_blocked_layout_goes_by_an_older_name_too() -> None:
+    graphs = []
+    for older in (False, True):
+        model = EspdlBuilder("esp32s3")
+        x = model.input("x", (1, 1, 1, 2))
+        w = model.filter("w", np.arange(64).astype(np.int8).reshape(32, 1, 1, 2), [-7])
+        *stored, layout = model.constants[w]
+        model.constants[w] = (*stored, layout.replace("(N/16)", "N16") if older else layout)
+        y = model.operator("Conv", [x, w], "y", exponent=-4)
+        graphs.append(read(model.build([y]), VARIANTS["esp32s3"]).graph)
+    np.testing.assert_array_equal(graphs[0].tensors[1].data, graphs[1].tensors[1].data)
+
+
+def header(data: bytes, magic: bytes = b"EDL2", mode: int = 0) -> bytes:
+    return magic + struct.pack("<III", mode, len(data) - 16, 0) + data[16:]
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "words"),
+    [
+        (lambda data: data[:-1], ModelError, r"truncated: \d+ bytes behind its header, expected \d+"),
+        (lambda data: data[:9], ModelError, "not an .espdl file: 9 bytes"),
+        (lambda data: header(data, b"TFL3"), ModelError, "not an .espdl file"),
+        (lambda data: header(data, mode=1), UnsupportedError, r"encrypted \(mode 1\)"),
+        (lambda data: header(data, b"PDL1"), UnsupportedError, "packed into one file"),
+        (lambda data: header(data[:60]), ModelError, "damaged: it points to byte"),
+    ],
+)
+def test_what_is_no_whole_plain_file_is_refused(damage, error, words) -> None:
+    with pytest.raises(error, match=words):
+        read(damage(small()), PLAIN)
+
+
+def test_a_file_laid_out_for_another_chip_is_refused() -> None:
+    with pytest.raises(
+        ModelError, match=r"layout \(N/16\)HWC16_UNALIGNED, that of esp32s3 and esp32p4"
+    ) as caught:
+        read(small("esp32s3"), PLAIN)
+    assert "Export the model for this chip (esp-ppq target c)" in str(caught.value)
+    with pytest.raises(ModelError, match="layout NHWC, that of c; esp32s3 expect"):
+        read(small("c"), VARIANTS["esp32s3"])
+
+
+def test_a_file_that_rounds_for_another_chip_is_refused_by_its_test_values(tmp_path: Path) -> None:
+    """An ESP32-S3 file in ESP32-P4 hands: the same layout, but halves go another way."""
+    model = EspdlBuilder("esp32s3")
+    x = model.input("x", (1, 1), exponent=0)
+    w = model.filter("w", np.ones((1, 1, 1, 1), np.int8), [0])
+    y = model.operator("Gemm", [x, w], "y", exponent=1)
+    for value, result in ((1, 1), (5, 3)):  # 0.5 and 2.5, halves up
+        tests = ({"x": np.array([[value]], np.int8)}, {"y": np.array([[result]], np.int8)})
+        path = tmp_path / "model.espdl"
+        path.write_bytes(model.build([y], tests))
+        assert Espdl().load(path, "esp32s3").test_outputs["y"] == result
+        with pytest.raises(ModelError, match="test values in the file do not come out: output 'y'"):
+            Espdl().load(path, "esp32p4")
+
+
+def test_test_values_of_another_shape_are_refused(tmp_path: Path) -> None:
+    model = EspdlBuilder()
+    x = model.input("x", (1, 4))
+    y = model.operator("Relu", [x], "y", exponent=-5)
+    path = tmp_path / "model.espdl"
+    path.write_bytes(model.build([y], ({"x": np.zeros((1, 3), np.int8)}, {"y": np.zeros((1, 4), np.int8)})))
+    with pytest.raises(
+        ModelError, match=r"model.espdl: its test values do not fit: input 'x' is int8 \[1, 4\]"
+    ):
+        Espdl().load(path, "c")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"quant_type": "S16"}, "is quantised as S16; runtime espdl takes S8"),
+        ({"quant_type": "F32"}, "is quantised as F32"),
+        ({"activation": "Sigmoid"}, r"operator 0 \(Conv\): fused activation Sigmoid"),
+        ({"strides": [0, 1]}, r"operator 0 \(Conv\): strides"),
+        ({"pads": "SAME"}, "attribute pads of operator 0"),
+        ({"group": 7}, "group|channels"),
+    ],
+)
+def test_attributes_outside_the_list_are_refused(
+    options: dict[str, object], words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "odd.espdl"
+    path.write_bytes(small(**options))
+    with pytest.raises(HarnessError, match=words):
+        Espdl().load(path, "c")
+
+
+def test_an_unknown_operator_is_named_with_its_index() -> None:
+    model = EspdlBuilder()
+    x = model.input("x", (1, 4))
+    y = model.operator("Relu", [x], "y", exponent=-5)
+    z = model.operator("Einsum", [y], "z")
+    with pytest.raises(UnsupportedError, match=r"operator 1 \(Einsum\) is not supported"):
+        read(model.build([z]), PLAIN)
+
+
+def test_a_softmax_that_would_overflow_on_the_chip_is_refused(tmp_path: Path) -> None:
+    """exp(127 * 1) is no float32: ESP-DL's own table would hold infinity."""
+    model = EspdlBuilder()
+    x = model.input("x", (1, 4), exponent=0)
+    y = model.operator("Softmax", [x], "y", dtype="float32", axis=-1)
+    path = tmp_path / "steep.espdl"
+    path.write_bytes(model.build([y]))
+    with pytest.raises(UnsupportedError, match=r"operator 0 \(Softmax\): its input reaches 127"):
+        Espdl().load(path, "c")
+
+
+def test_sums_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    model = EspdlBuilder()
+    x = model.input("x", (1, 140000))
+    w = model.filter("w", np.full((1, 1, 1, 140000), -128, np.int8), [-7])
+    path = tmp_path / "wide.espdl"
+    path.write_bytes(model.build([model.operator("Gemm", [x, w], "y", exponent=-4)]))
+    with pytest.raises(UnsupportedError, match="does not fit 32 bits"):
+        Espdl().load(path, "c")
+
+
+@pytest.mark.parametrize("name", ["mnist_mlp", "small"])
+def test_damage_anywhere_is_an_error_of_ours_or_another_valid_file(name: str, tmp_path: Path) -> None:
+    """Random bytes overwritten, mostly in the tables, and cuts behind a corrected header."""
+    data = small() if name == "small" else (ZOO / name / "model.c.espdl").read_bytes()
+    rng = np.random.default_rng(2)
+    path = tmp_path / "damaged.espdl"
+    refused = 0
+    for _ in range(300):
+        broken = bytearray(data)
+        for _ in range(int(rng.integers(1, 4))):
+            position = int(rng.integers(16, min(len(data), 4000 if rng.random() < 0.7 else len(data))))
+            broken[position] = int(rng.choice([0, 1, 0x7F, 0x80, 0xFF, rng.integers(256)]))
+        if rng.random() < 0.2:
+            broken = bytearray(header(bytes(broken[: int(rng.integers(16, len(data)))])))
+        path.write_bytes(bytes(broken))
+        try:
+            Espdl().load(path, "c")
+        except HarnessError:
+            refused += 1
+    assert refused > 50

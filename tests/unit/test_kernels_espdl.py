@@ -1,0 +1,85 @@
+"""The C arithmetic of runtime espdl: shifts against their definition, floats against this machine's."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+HEADERS = Path(__file__).parents[2] / "firmware" / "runtimes" / "portable"
+SOURCE = """
+#include "power_of_two.h"
+#include "softmax_float.h"
+int32_t t_up(int32_t x, int32_t n) { return shift_half_up(x, n); }
+int32_t t_even(int32_t x, int32_t n) { return shift_half_even(x, n); }
+void t_sums(const uint32_t *a, const uint32_t *b, uint32_t *c, int32_t n) {
+    for (int32_t i = 0; i < n; i++) c[i] = single_sum(a[i], b[i]);
+}
+void t_quotients(const uint32_t *a, const uint32_t *b, uint32_t *c, int32_t n) {
+    for (int32_t i = 0; i < n; i++) c[i] = single_quotient(a[i], b[i]);
+}
+"""
+COUNT = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def c(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    directory = tmp_path_factory.mktemp("espdl")
+    (directory / "twin.c").write_text(SOURCE)
+    library = directory / "twin.so"
+    flags = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-shared", "-fPIC"]
+    flags += ["-fsanitize=undefined", "-fno-sanitize-recover=all"]
+    command = ["gcc", *flags, f"-I{HEADERS}", str(directory / "twin.c"), "-o", str(library)]
+    subprocess.run(command, check=True)
+    return ctypes.CDLL(str(library))
+
+
+@settings(deadline=None)
+@given(st.integers(-(2**30), 2**30), st.integers(0, 30))
+def test_shifts(c: ctypes.CDLL, x: int, shift: int) -> None:
+    real = Fraction(x, 2**shift)
+    assert c.t_up(x, shift) == math.floor(real + Fraction(1, 2))
+    assert c.t_even(x, shift) == round(real)
+
+
+def bits(rng: np.random.Generator, lowest: int, highest: int) -> np.ndarray:
+    """Patterns with exponents in the given range; one mantissa in four at an end or with few bits set."""
+    exponents = rng.integers(lowest, highest + 1, COUNT).astype(np.uint32) << 23
+    mantissas = rng.integers(0, 1 << 23, COUNT).astype(np.uint32)
+    special = np.array([0, 1, 2, (1 << 23) - 1, (1 << 23) - 2, 1 << 22], np.uint32)
+    return exponents | np.where(rng.random(COUNT) < 0.25, rng.choice(special, COUNT), mantissas)
+
+
+def called(function: ctypes._FuncPointer, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    result = np.empty(COUNT, np.uint32)
+    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (a, b, result)]
+    function(*pointers, ctypes.c_int32(COUNT))
+    return result
+
+
+@pytest.mark.parametrize("spread", [0, 2, 30, 120])
+def test_sums_are_this_machines(c: ctypes.CDLL, spread: int) -> None:
+    rng = np.random.default_rng(spread)
+    a, b = bits(rng, 127 - spread, 127 + spread), bits(rng, 127 - spread, 127 + spread)
+    expected = (a.view(np.float32) + b.view(np.float32)).view(np.uint32)
+    np.testing.assert_array_equal(called(c.t_sums, a, b), expected)
+
+
+@pytest.mark.parametrize("spread", [0, 2, 60, 100])
+def test_quotients_are_this_machines_down_to_nothing(c: ctypes.CDLL, spread: int) -> None:
+    """Beyond 2^126 apart the quotient is subnormal, beyond 2^150 zero."""
+    rng = np.random.default_rng(spread)
+    patterns = np.stack([bits(rng, 127 - spread, 127 + spread) for _ in range(2)])
+    a, b = patterns.min(axis=0), patterns.max(axis=0)
+    expected = (a.view(np.float32) / b.view(np.float32)).view(np.uint32)
+    if spread == 100:
+        assert ((expected > 0) & (expected < 1 << 23)).sum() > 1000
+        assert (expected == 0).sum() > 1000
+    np.testing.assert_array_equal(called(c.t_quotients, a, b), expected)
