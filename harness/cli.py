@@ -128,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     lint.add_argument("directory", type=Path, metavar="DIR")
     lint.set_defaults(run=_lint_v1)
+
     quantised = commands.add_parser(
         "quantise",
         help="make an .espdl file of a float .onnx one (extra [espdl])",
