@@ -17,9 +17,9 @@ from pathlib import Path
 from harness.boards import check_choice, choose_board
 from harness.boards.base import Board
 from harness.deployment import Deployment, Result
-from harness.errors import HarnessError, ModelError, UsageError
+from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation, expect
-from harness.items import Item
+from harness.items import Item, load_artifact
 from harness.link.client import Link
 from harness.link.wirelog import WireLog
 from harness.model.dataset import Dataset, load_dataset, random_dataset
@@ -34,7 +34,7 @@ from harness.report import write_reports
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
 from harness.settings import RANDOM_SAMPLES, Settings
-from harness.targets import Target, get_target
+from harness.targets import get_target
 from harness.toolchains.bare_metal import build
 from harness.toolchains.base import Image
 
@@ -376,35 +376,6 @@ def _check_names(models: dict[str, ModelSpec]) -> None:
 def _shared(item: Item) -> tuple[str, str, str]:
     """What artifact and expectation depend on."""
     return item.model.name, item.runtime, get_runtime(item.runtime).variant(item.target)
-
-
-def load_artifact(model: ModelSpec, runtime: str, target: Target | None = None) -> Artifact:
-    """A model's artifact for a runtime on a chip; not every runtime needs to know which.
-
-    Raises:
-        UsageError: no chip given where the runtime's files differ by chip.
-        ModelError: the model has none of the kind this runtime takes, or it does not load.
-        UnsupportedError: it holds what the runtime does not support, or the runtime not the chip.
-    """
-    owner = get_runtime(runtime)
-    if target is None and owner.by_chip:
-        raise UsageError(
-            f"runtime {runtime} has a file for each kind of chip", "Name one, e.g. --target esp32s3"
-        )
-    variant = owner.variant(target) if target else ""
-    kind = owner.artifact_kind
-    if variant and f"{kind}_{variant}" in model.artifacts:
-        path = model.artifacts[f"{kind}_{variant}"]
-    elif kind in model.artifacts:
-        path = model.artifacts[kind]
-    else:
-        had = ", ".join(f".{key}".replace("_", " for ") for key in model.artifacts)
-        chip = f" for {target.id}" if target and variant else ""
-        raise ModelError(
-            f"{model.name}: runtime {runtime} takes a .{kind} file{chip}, this model has {had}",
-            owner.conversion_hint,
-        )
-    return dataclasses.replace(owner.load(path, variant), name=model.name)
 
 
 def _shown(source: str) -> str:

@@ -16,12 +16,13 @@ from pathlib import Path
 from rich.console import Console
 
 from harness import __version__
-from harness.bench import Bench, load_artifact
+from harness.bench import Bench
 from harness.dialects import DIALECTS, parse_log
 from harness.dialects.compare import compare
 from harness.dialects.output import parsed_csv, parsed_json, render
 from harness.doctor import diagnose
 from harness.errors import DataError, HarnessError, UsageError
+from harness.items import load_artifact
 from harness.model.spec import load_model, zoo
 from harness.model.train import train
 from harness.progress import ConsoleWriter, ProgressLine

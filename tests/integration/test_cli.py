@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.bench import load_artifact
 from harness.boards.qemu import QemuBoard
 from harness.cli import main
+from harness.items import load_artifact
 from harness.link.client import Link
 from harness.model.spec import load_model
 from harness.runtimes import get_runtime

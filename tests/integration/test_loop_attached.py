@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench import load_artifact
 from harness.boards.qemu import QemuBoard
+from harness.items import load_artifact
 from harness.model.spec import load_model
 from harness.runtimes import get_runtime
 from harness.targets import get_target

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.bench import load_artifact
 from harness.cli import main
+from harness.items import load_artifact
 from harness.model.dataset import load_dataset
 from harness.model.spec import load_model
 from harness.runtimes import get_runtime
