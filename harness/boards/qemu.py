@@ -44,7 +44,7 @@ MACHINES = {
     ),
     "qemu_xtensa": Machine(
         "qemu-system-xtensa",
-        ("-M", "lx60-nommu", "-cpu", "de212", "-semihosting", "-icount", "shift=7"),
+        ("-M", "lx60-nommu", "-cpu", "de212", "-icount", "shift=7"),
     ),
 }
 

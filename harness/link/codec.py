@@ -243,11 +243,6 @@ def parse_memory(payload: bytes) -> MemoryReport:
     return MemoryReport(*(None if value == _UNKNOWN_BYTES else value for value in values))
 
 
-def parse_count(payload: bytes) -> int:
-    """The u32 of a BAD_FRAME event; 0 if it has none."""
-    return int.from_bytes(payload[:4], "little")
-
-
 def _unpack(layout: struct.Struct, payload: bytes, what: str) -> tuple[int, ...]:
     if len(payload) != layout.size:
         raise LinkError(f"expected {layout.size} bytes in the {what} reply, {len(payload)} came")

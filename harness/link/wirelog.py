@@ -47,7 +47,6 @@ class WireLog:
 
     def __init__(self, wire: Path | None = None, text: Path | None = None) -> None:
         """Raises OutputError when a file cannot be written."""
-        self.wire_path = wire
         self.text_path = text
         self._start_ns = time.monotonic_ns()
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)

@@ -9,7 +9,8 @@ import pytest
 
 from harness.boards import choose_board
 from harness.link.client import Link
-from harness.runtimes.tflm import Tflm, TflmArtifact
+from harness.runtimes.planned import PlannedArtifact
+from harness.runtimes.tflm import Tflm
 from harness.targets import get_target
 from harness.toolchains import bare_metal
 from tests.engine_host import random_input
@@ -19,7 +20,7 @@ from tests.tflite_builder import ModelBuilder
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> TflmArtifact:
+def everything(tmp_path_factory: pytest.TempPathFactory) -> PlannedArtifact:
     """Two configurations of each operator, side by side in one model."""
     rng = np.random.default_rng(11)
     network = ModelBuilder()
@@ -30,7 +31,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> TflmArtifact:
 
 
 @pytest.mark.parametrize("chip", ["esp32c3", "esp32s3"])
-def test_every_operator_is_exact_on(chip: str, everything: TflmArtifact, tmp_path: Path) -> None:
+def test_every_operator_is_exact_on(chip: str, everything: PlannedArtifact, tmp_path: Path) -> None:
     project = Tflm().generate(everything, "portable", tmp_path / "project")
     target = get_target(chip)
     image = bare_metal.build(project, target, target.isa_platform, build_root=tmp_path / "build")

@@ -11,7 +11,8 @@ import pytest
 
 from harness.bundled import firmware_dir
 from harness.portable.memory import align
-from harness.runtimes.tflm import Tflm, TflmArtifact
+from harness.runtimes.planned import PlannedArtifact
+from harness.runtimes.tflm import Tflm
 from tests.engine_host import CROSS_COMPILERS, WARNINGS, assert_exact
 from tests.operator_cases import CASES, bundle
 from tests.tflite_builder import ModelBuilder
@@ -116,7 +117,7 @@ def long_skips(net: Net) -> list[int]:
     return [net.concatenate(kept[2], kept[5], kept[1]), kept[3]]
 
 
-def artifact_of(net: Net, outputs: list[int], tmp_path: Path) -> TflmArtifact:
+def artifact_of(net: Net, outputs: list[int], tmp_path: Path) -> PlannedArtifact:
     path = tmp_path / "net.tflite"
     path.write_bytes(net.model.build(outputs))
     return Tflm().load(path)
@@ -132,7 +133,7 @@ def test_graph_is_exact(network, tmp_path: Path) -> None:
     assert_no_live_overlap(artifact)
 
 
-def assert_no_live_overlap(artifact: TflmArtifact) -> None:
+def assert_no_live_overlap(artifact: PlannedArtifact) -> None:
     """From the graph alone: what is still to be read is not overwritten by any layer."""
     graph, offsets = artifact.graph, artifact.plan.offsets
     last_use = dict.fromkeys(graph.inputs, -1)

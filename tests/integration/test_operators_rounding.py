@@ -15,7 +15,8 @@ import pytest
 
 from harness.portable.fixed_point import quantise_multiplier
 from harness.portable.ops.lookup import Lookup
-from harness.runtimes.tflm import Tflm, TflmArtifact
+from harness.runtimes.planned import PlannedArtifact
+from harness.runtimes.tflm import Tflm
 from tests.engine_host import assert_exact
 from tests.operator_cases import bundle
 from tests.tflite_builder import ModelBuilder
@@ -24,7 +25,7 @@ COUNT = 24
 TABLES = ("logistic", "tanh", "relu", "relu6", "leaky_relu", "hard_swish", "dequantize")
 
 
-def artifact_of(model: ModelBuilder, outputs: list[int], tmp_path: Path) -> TflmArtifact:
+def artifact_of(model: ModelBuilder, outputs: list[int], tmp_path: Path) -> PlannedArtifact:
     path = tmp_path / "net.tflite"
     path.write_bytes(model.build(outputs))
     return Tflm().load(path)
@@ -37,7 +38,7 @@ def test_every_entry_of_many_tables(operator: str, tmp_path: Path) -> None:
     assert_tables(Tflm().load(path))
 
 
-def assert_tables(artifact: TflmArtifact) -> None:
+def assert_tables(artifact: PlannedArtifact) -> None:
     """Every table of a model of independent lookups, entry by entry; no compiler is needed for that."""
     every = np.tile(np.arange(256, dtype=np.uint8), (2, 1))
     layers = Tflm().oracle(artifact).run_layers([every.view(info.dtype) for info in artifact.inputs])

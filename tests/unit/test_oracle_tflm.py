@@ -9,13 +9,14 @@ import pytest
 
 from harness.errors import DataError
 from harness.runtimes.base import Oracle
-from harness.runtimes.tflm import Tflm, TflmArtifact
+from harness.runtimes.planned import PlannedArtifact
+from harness.runtimes.tflm import Tflm
 from tests.engine_host import random_input
 from tests.tflite_builder import ModelBuilder
 
 
 @pytest.fixture
-def artifact(tmp_path: Path) -> TflmArtifact:
+def artifact(tmp_path: Path) -> PlannedArtifact:
     """relu(a) + b, two inputs, two outputs."""
     model = ModelBuilder()
     a, b = model.input((2, 3), scale=0.1), model.input((3,), scale=0.2, zero_point=7)
@@ -28,11 +29,11 @@ def artifact(tmp_path: Path) -> TflmArtifact:
 
 
 @pytest.fixture
-def oracle(artifact: TflmArtifact) -> Oracle:
+def oracle(artifact: PlannedArtifact) -> Oracle:
     return Tflm().oracle(artifact)
 
 
-def test_outputs_and_layers_have_the_stated_shapes(artifact: TflmArtifact, oracle: Oracle) -> None:
+def test_outputs_and_layers_have_the_stated_shapes(artifact: PlannedArtifact, oracle: Oracle) -> None:
     inputs = [random_input(np.random.default_rng(1), info) for info in artifact.inputs]
     outputs, layers = oracle.run(inputs), oracle.run_layers(inputs)
     assert [(o.shape, o.dtype.name) for o in outputs] == [(i.shape, i.dtype) for i in artifact.outputs]
@@ -44,7 +45,7 @@ def test_outputs_and_layers_have_the_stated_shapes(artifact: TflmArtifact, oracl
     assert (layers[0] == np.maximum(inputs[0], 0)).all()
 
 
-def test_results_are_copies(artifact: TflmArtifact, oracle: Oracle) -> None:
+def test_results_are_copies(artifact: PlannedArtifact, oracle: Oracle) -> None:
     low, high = ([np.full(info.shape, value, np.int8) for info in artifact.inputs] for value in (-100, 100))
     first = oracle.run_layers(low)
     kept = [value.copy() for value in first]
@@ -72,7 +73,7 @@ def test_wrong_inputs_are_named(oracle: Oracle, inputs: list[np.ndarray], words:
 
 
 def test_the_interpreter_is_silent(
-    artifact: TflmArtifact, oracle: Oracle, capfd: pytest.CaptureFixture[str]
+    artifact: PlannedArtifact, oracle: Oracle, capfd: pytest.CaptureFixture[str]
 ) -> None:
     oracle.run([np.zeros(info.shape, np.int8) for info in artifact.inputs])
     assert capfd.readouterr() == ("", "")

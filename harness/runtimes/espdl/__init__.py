@@ -6,42 +6,35 @@ generated. `quantise` makes such files from float ONNX; no run needs it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from harness.errors import DataError, ModelError, UnsupportedError, UsageError
-from harness.portable.graph import Graph
+from harness.errors import DataError, ModelError, UnsupportedError
 from harness.portable.ops.power_of_two import ESPDL_OPERATORS
-from harness.portable.plan import Plan, make_plan
-from harness.portable.project import write_project
-from harness.portable.source import Identity
-from harness.runtimes.base import Array, Artifact, Oracle, Project, Runtime
+from harness.portable.plan import make_plan
+from harness.runtimes.base import Array, Artifact, Oracle
 from harness.runtimes.espdl.oracle import EspdlOracle
 from harness.runtimes.espdl.reader import Contents, read
 from harness.runtimes.espdl.variants import VARIANTS, variant_of
+from harness.runtimes.planned import PlannedArtifact, PlannedRuntime, read_file
 from harness.targets import Target
-from harness.tensors import Layer
 
 FLOAT_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class EspdlArtifact(Artifact):
-    """An artifact with what was read from it; `plan` also proves that every operator is supported."""
+class EspdlArtifact(PlannedArtifact):
+    """With the sample that may be in the file: values by tensor name."""
 
-    graph: Graph
-    plan: Plan
     test_inputs: Mapping[str, Array]
     test_outputs: Mapping[str, Array]
 
 
-class Espdl(Runtime):
+class Espdl(PlannedRuntime):
     name = "espdl"
-    kernels = ("portable",)
     artifact_kind = "espdl"
     by_chip = True
     conversion_hint = "Make one of the .onnx file: harness quantise MODEL --target CHIP --out FILE"
@@ -50,10 +43,7 @@ class Espdl(Runtime):
         return variant_of(target.id)
 
     def load(self, path: Path, variant: str = "") -> EspdlArtifact:
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"cannot read {path}: {error.strerror}", "Check the path") from error
+        data = read_file(path)
         try:
             contents = read(data, VARIANTS[variant or "c"])
             plan = make_plan(contents.graph, ESPDL_OPERATORS)
@@ -62,36 +52,13 @@ class Espdl(Runtime):
             raise type(error)(f"{path}: {error.message}", error.remedy) from error
         graph = contents.graph
         return EspdlArtifact(
-            runtime=self.name,
-            name=path.parent.name if path.stem == "model" else path.stem,
-            path=path,
-            data=data,
-            digest=hashlib.sha256(data).hexdigest(),
-            inputs=tuple(graph.tensors[index].info for index in graph.inputs),
-            outputs=tuple(graph.tensors[index].info for index in graph.outputs),
-            layers=tuple(Layer(step.index, step.op, step.writes[0].info, step.macs) for step in plan.steps),
-            graph=graph,
-            plan=plan,
+            **self.facts(path, data, graph, plan),
             test_inputs=contents.test_inputs,
             test_outputs=contents.test_outputs,
         )
 
     def oracle(self, artifact: Artifact) -> Oracle:
-        return EspdlOracle(_own(artifact).graph)
-
-    def generate(self, artifact: Artifact, kernels: str, directory: Path) -> Project:
-        if kernels not in self.kernels:
-            raise UsageError(
-                f"runtime espdl has no kernels '{kernels}'", f"Use one of: {', '.join(self.kernels)}"
-            )
-        own = _own(artifact)
-        return write_project(own.plan, Identity(self.name, own.name, own.digest), directory)
-
-
-def _own(artifact: Artifact) -> EspdlArtifact:
-    if not isinstance(artifact, EspdlArtifact):
-        raise UsageError(f"artifact of runtime '{artifact.runtime}' given to espdl")
-    return artifact
+        return EspdlOracle(self.own(artifact).graph)
 
 
 def _check_test_values(contents: Contents) -> None:

@@ -1,0 +1,72 @@
+"""What runtimes share whose artifacts become a plan: loading a file, and the portable project.
+
+A runtime adds how its file is read and what its oracle is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ModelError, UsageError
+from harness.portable.graph import Graph
+from harness.portable.plan import Plan
+from harness.portable.project import write_project
+from harness.portable.source import Identity
+from harness.runtimes.base import Artifact, Project, Runtime
+from harness.tensors import Layer
+
+
+@dataclass(frozen=True)
+class PlannedArtifact(Artifact):
+    """An artifact with what was read from it; `plan` also proves that every operator is supported."""
+
+    graph: Graph
+    plan: Plan
+
+
+class PlannedRuntime(Runtime):
+    """A runtime whose only kernels are the portable ones made from a plan."""
+
+    kernels = ("portable",)
+
+    def generate(self, artifact: Artifact, kernels: str, directory: Path) -> Project:
+        if kernels not in self.kernels:
+            raise UsageError(
+                f"runtime {self.name} has no kernels '{kernels}'", f"Use one of: {', '.join(self.kernels)}"
+            )
+        own = self.own(artifact)
+        return write_project(own.plan, Identity(self.name, own.name, own.digest), directory)
+
+    def own(self, artifact: Artifact) -> PlannedArtifact:
+        """`artifact` as this runtime's; UsageError when another runtime loaded it."""
+        if not isinstance(artifact, PlannedArtifact) or artifact.runtime != self.name:
+            raise UsageError(f"artifact of runtime '{artifact.runtime}' given to {self.name}")
+        return artifact
+
+    def facts(self, path: Path, data: bytes, graph: Graph, plan: Plan) -> dict[str, Any]:
+        """The fields of `PlannedArtifact`, for the file at `path`."""
+        return {
+            "runtime": self.name,
+            "name": path.parent.name if path.stem == "model" else path.stem,
+            "path": path,
+            "data": data,
+            "digest": hashlib.sha256(data).hexdigest(),
+            "inputs": tuple(graph.tensors[index].info for index in graph.inputs),
+            "outputs": tuple(graph.tensors[index].info for index in graph.outputs),
+            "layers": tuple(
+                Layer(step.index, step.op, step.writes[0].info, step.macs) for step in plan.steps
+            ),
+            "graph": graph,
+            "plan": plan,
+        }
+
+
+def read_file(path: Path) -> bytes:
+    """The file's bytes; ModelError when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}", "Check the path") from error
