@@ -10,7 +10,7 @@ import pytest
 
 from harness.bundled import zoo_directory
 from harness.errors import HarnessError, ModelError, UnsupportedError
-from harness.portable.ops.power_of_two import ESPDL_OPERATORS
+from harness.portable.ops.power_of_two_operators import ESPDL_OPERATORS
 from harness.runtimes.espdl import Espdl
 from harness.runtimes.espdl.oracle import KERNELS
 from harness.runtimes.espdl.reader import read
