@@ -126,6 +126,11 @@ def plan_prelu(node: Node) -> Step:
     if node.flag("table"):
         return plan_table(node)
     node.check_counts(2)
+    if exponents(node.input(0)) != exponents(node.output()):
+        node.refuse(
+            "input and output differ in exponent, and ESP-DL copies positive values as they are",
+            "One slope for all channels, or LeakyRelu, becomes a table, which is right",
+        )
     source, target = same_scale(node)
     slopes = node.int8_activation(node.input(1))
     values = node.constant(slopes).reshape(-1)
