@@ -222,10 +222,15 @@ def test_the_onnx_file_is_left_as_it_was(tmp_path: Path) -> None:
     [
         (["mnist_mlp", "--target", "esp32h2"], "ESP-DL does not support esp32h2"),
         (["mnist_mlp", "--target", "esp32"], "expected a name that ends in .espdl"),
-        (["open.onnx", "--target", "esp32", "--data", "data.npz"], "expected a fixed one with batch 1"),
+        (["open.onnx", "--target", "esp32", "--data", "data.npz"], "--input_name x --input_shape 1,3,16,12 "),
         (["net.onnx", "--target", "esp32"], "net has no calibration set"),
         (["net.onnx", "--target", "esp32", "--data", "odd.npz"], "odd.npz"),
         (["net.onnx", "--target", "esp32", "--data", "empty.npz"], "empty.npz"),
+        (
+            ["net.onnx", "--target", "esp32", "--data", "zero.npz"],
+            "largest |value| of the calibration set is 0",
+        ),
+        (["net.onnx", "--target", "esp32", "--data", "huge.npz"], "is 3e+38, expected 6e-08 to 1.7e+07"),
         (["max.onnx", "--target", "esp32", "--data", "data.npz"], r"(ReduceMax) is not supported"),
     ],
 )
@@ -251,6 +256,8 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     onnx.save(helper.make_model(reduced, opset_imports=opset, ir_version=8), "max.onnx")
     np.savez("odd.npz", x=np.zeros((4, 5, 5), np.float32))
     np.savez("empty.npz", x=np.zeros((0, 3, 16, 12), np.float32))
+    np.savez("zero.npz", x=np.zeros((4, 3, 16, 12), np.float32))
+    np.savez("huge.npz", x=np.full((4, 3, 16, 12), 3e38, np.float32))
     np.savez("data.npz", x=np.random.default_rng(3).normal(0, 1, (4, 3, 16, 12)).astype(np.float32))
     out = "out.tflite" if ".espdl" in words else "out.espdl"
     before = sorted(os.listdir())

@@ -85,9 +85,9 @@ def test_a_mean_halfway_falls_where_single_precision_puts_it() -> None:
     x = model.input("x", (1, 7, 8, 128), 0)
     y = model.operator("GlobalAveragePool", [x], "y", 0)
     values = np.zeros((1, 7, 8, 128), np.int8)
-    values[:, :, :4] = np.arange(128)  # means of n / 2
+    values[:, :, :4] = -np.arange(128)  # means of -n / 2
     chip, exporter = both(model, y, values)
-    assert exporter == [(n + 1) // 2 for n in range(128)]
+    assert exporter == [-(n // 2) for n in range(128)]
     wrong = [n for n in range(128) if chip[n] != exporter[n]]
     assert wrong
     assert all(n % 2 == 1 and chip[n] == exporter[n] - 1 for n in wrong)
