@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -217,6 +218,29 @@ def test_the_onnx_file_is_left_as_it_was(tmp_path: Path) -> None:
 
 
 @PPQ
+def test_images_are_compared_in_one_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Input and output are NCHW in the ONNX file and NHWC in the .espdl file."""
+    node = helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("x", [1, 3, 8, 6]), ("y", [1, 3, 4, 3]))
+    ]
+    model = helper.make_model(
+        helper.make_graph([node], "pool", ends[:1], ends[1:]), opset_imports=[helper.make_opsetid("", 13)]
+    )
+    model.ir_version = 8
+    onnx.save(model, tmp_path / "pool.onnx")
+    np.savez(
+        tmp_path / "data.npz", x=np.random.default_rng(4).uniform(-1, 1, (8, 3, 8, 6)).astype(np.float32)
+    )
+    command = ["quantise", str(tmp_path / "pool.onnx"), "--target", "esp32c3", "--calibration", "minmax"]
+    assert main([*command, "--data", str(tmp_path / "data.npz"), "--out", str(tmp_path / "pool.espdl")]) == 0
+    found = re.search(r"max ([\d.e-]+)", capsys.readouterr().out)
+    assert found is not None
+    assert float(found[1]) < 2 / 64  # half a step of input and output each
+
+
+@PPQ
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -231,6 +255,7 @@ def test_the_onnx_file_is_left_as_it_was(tmp_path: Path) -> None:
             "largest |value| of the calibration set is 0",
         ),
         (["net.onnx", "--target", "esp32", "--data", "huge.npz"], "is 3e+38, expected 6e-08 to 1.7e+07"),
+        (["two.onnx", "--target", "esp32", "--data", "data.npz"], "two.onnx: 2 outputs"),
         (["max.onnx", "--target", "esp32", "--data", "data.npz"], r"(ReduceMax) is not supported"),
     ],
 )
@@ -254,6 +279,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     )
     opset = [helper.make_opsetid("", 13)]
     onnx.save(helper.make_model(reduced, opset_imports=opset, ir_version=8), "max.onnx")
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    model.graph.output.append(helper.make_tensor_value_info("g", TensorProto.FLOAT, [1, 6]))
+    onnx.save(model, "two.onnx")
     np.savez("odd.npz", x=np.zeros((4, 5, 5), np.float32))
     np.savez("empty.npz", x=np.zeros((0, 3, 16, 12), np.float32))
     np.savez("zero.npz", x=np.zeros((4, 3, 16, 12), np.float32))
