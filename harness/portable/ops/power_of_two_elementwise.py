@@ -105,6 +105,9 @@ class PRelu(Step):
     def constants(self) -> list[Constant]:
         return [Constant("slopes", self.slopes)]
 
+    def notes(self) -> list[str]:
+        return ["a negative product's fraction is dropped downwards, as ESP-DL does"] if self.floor else []
+
     def body(self) -> list[str]:
         product = f"value * {self.prefix}_slopes[c]"
         scaled = shifted(product, self.shift, half_even=True)
