@@ -22,7 +22,7 @@ from harness.dialects.compare import compare
 from harness.dialects.output import parsed_csv, parsed_json, render
 from harness.doctor import diagnose
 from harness.errors import DataError, HarnessError, UsageError
-from harness.items import load_artifact
+from harness.items import artifact_path, load_artifact
 from harness.model.spec import load_model, zoo
 from harness.model.train import train
 from harness.progress import ConsoleWriter, ProgressLine
@@ -34,8 +34,9 @@ from harness.runtimes.espdl_v1 import calibrate as v1_calibrate
 from harness.runtimes.espdl_v1.export import export_v1
 from harness.runtimes.espdl_v1.layout import CHIPS as V1_CHIPS
 from harness.runtimes.espdl_v1.lint import lint_v1
+from harness.runtimes.tflm import himax
 from harness.settings import OPTIONS, Option, settings_from
-from harness.targets import TARGETS, get_target
+from harness.targets import TARGETS, Target, get_target
 from harness.toolchains.by_hand import write_tree
 
 USAGE_ERROR = 2
@@ -203,15 +204,29 @@ def _run(parsed: argparse.Namespace) -> int:
 
 def _generate(parsed: argparse.Namespace) -> int:
     target = get_target(parsed.target) if parsed.target else None
+    if target and target.isa_platform is None:
+        return _generate_himax(parsed, target)
     artifact = load_artifact(load_model(parsed.model), parsed.runtime, target)
     directory = parsed.out / "model" if target else parsed.out
     project = get_runtime(parsed.runtime).generate(artifact, parsed.kernels, directory)
     print(f"{directory}: {len(artifact.layers)} layers, arena {project.arena_bytes} bytes")
     for source in project.sources:
         print(f"  {os.path.relpath(source, directory)}")
-    if target:
+    if target and target.isa_platform:
         write_tree(project, target, target.isa_platform, parsed.out)
         print(f"Build it with: make -C {parsed.out}")
+    return 0
+
+
+def _generate_himax(parsed: argparse.Namespace, target: Target) -> int:
+    if parsed.runtime != "tflm":
+        raise UsageError(f"{target.id} takes runtime tflm, not {parsed.runtime}", "Use --runtime tflm")
+    model = load_model(parsed.model)
+    path, _ = artifact_path(model, "tflm")
+    done = himax.generate(path, model.name, target, parsed.out)
+    print(f"{done.directory}: operators {', '.join(done.operators)}")
+    print("\n".join([f"  {name}" for name in done.files] + list(done.changes) + done.memory.lines()))
+    print(f"Generated, not built: the SDK cannot be had here. How to go on: {done.directory / 'README.md'}")
     return 0
 
 
@@ -293,7 +308,8 @@ def _list(parsed: argparse.Namespace) -> int:  # noqa: ARG001 - every command ta
         print(f"  {name:<14}{load_model(name).description}")
     print("targets")
     for target in TARGETS.values():
-        print(f"  {target.id:<14}{target.core}; without a board: {target.isa_platform}, fidelity isa")
+        emulated = f"without a board: {target.isa_platform}, fidelity isa"
+        print(f"  {target.id:<14}{target.core}; {emulated if target.isa_platform else 'generate only'}")
     print("runtimes")
     for runtime in RUNTIMES.values():
         print(f"  {runtime.name:<14}takes .{runtime.artifact_kind}; kernels {', '.join(runtime.kernels)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.errors import ModelError, UsageError
 from harness.model.spec import ModelSpec
@@ -36,6 +37,12 @@ def load_artifact(model: ModelSpec, runtime: str, target: Target | None = None) 
         ModelError: the model has none of the kind this runtime takes, or it does not load.
         UnsupportedError: it holds what the runtime does not support, or the runtime not the chip.
     """
+    path, variant = artifact_path(model, runtime, target)
+    return dataclasses.replace(get_runtime(runtime).load(path, variant), name=model.name)
+
+
+def artifact_path(model: ModelSpec, runtime: str, target: Target | None = None) -> tuple[Path, str]:
+    """The file that `load_artifact` reads, and the runtime's variant of the chip. Raises as that does."""
     owner = get_runtime(runtime)
     if target is None and owner.by_chip:
         raise UsageError(
@@ -54,4 +61,4 @@ def load_artifact(model: ModelSpec, runtime: str, target: Target | None = None) 
             f"{model.name}: runtime {runtime} takes a .{kind} file{chip}, this model has {had}",
             owner.conversion_hint,
         )
-    return dataclasses.replace(owner.load(path, variant), name=model.name)
+    return path, variant
