@@ -56,7 +56,7 @@ class Memory:
             f"model (rodata)   {self.model_bytes:>9,} bytes",
             f"arena (bss)      {self.arena_bytes:>9,} bytes, estimated: activations "
             f"{self.activation_bytes:,}, TFLM's own {self.overhead_bytes:,}, whole KiB",
-            f"{REGION}          {self.limit_bytes:>9,} bytes; left for the SDK's own data {self.left_bytes:,}",
+            f"{REGION:<17}{self.limit_bytes:>9,} bytes, left for the SDK's own data: {self.left_bytes:,}",
         ]
 
 
@@ -101,9 +101,9 @@ def check_memory(graph: Graph, model_bytes: int, target: Target) -> Memory:
     if memory.left_bytes < 0:
         larger = "the arena" if memory.arena_bytes > memory.model_bytes else "the model's constants"
         raise UnsupportedError(
-            f"{-memory.left_bytes:,} bytes too much for {REGION} of {target.id} ({memory.limit_bytes:,} bytes): "
-            f"model {memory.model_bytes:,}, arena {memory.arena_bytes:,} (activations "
-            f"{memory.activation_bytes:,}), before the SDK's own data",
+            f"{-memory.left_bytes:,} bytes too much for {REGION} of {target.id}, which has "
+            f"{memory.limit_bytes:,}: model {memory.model_bytes:,}, arena {memory.arena_bytes:,} "
+            f"(activations {memory.activation_bytes:,}), before the SDK's own data",
             f"Make the network smaller, {larger} first",
         )
     return memory
