@@ -57,7 +57,7 @@ class PrintedDeployment(Deployment):
         Raises, beside what `Deployment.run` does: DataError, UnsupportedError for scores that are not
         whole, or no integers of the output tensor.
         """
-        images = Images(expected.payload, self.artifact.digest)
+        images = Images(expected.payload, expected.samples, self.artifact.digest)
         console = Console(self._port, self._dialect, self._log, images)
         try:
             console.read(expected.samples, self._timeout_s, progress)
@@ -100,7 +100,7 @@ class PrintedDeployment(Deployment):
         for label, unit in dict.fromkeys((latency.label, latency.unit) for latency in latencies):
             values = [found.value for found in latencies if (found.label, found.unit) == (label, unit)]
             notes.append(
-                f"printed latency '{label}': median {statistics.median(values):g} {unit or '(no unit)'}, "
-                f"{min(values):g} to {max(values):g}, as the board says"
+                f"printed latency '{label}': median {statistics.median(values):.10g} {unit or '(no unit)'}, "
+                f"{min(values)} to {max(values)}, as the board says"
             )
         return notes

@@ -38,6 +38,7 @@ class Images:
     """What firmware may ask for: input bytes by sample, of the artifact with `digest`."""
 
     payload: Callable[[int], bytes]
+    samples: int
     digest: str
 
 
@@ -117,6 +118,8 @@ class Console:
                 f"expected firmware of model {self._images.digest[:12]}, the board has {digest[:12]}",
                 "Generate, build and flash the firmware of this model",
             )
+        if self.inferences >= self._images.samples:
+            return
         if self._sent > self.inferences:
             if time.monotonic() - self._sent_at < _UNSEEN_S:
                 return
