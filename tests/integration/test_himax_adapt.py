@@ -1,4 +1,4 @@
-"""What is done to a network for the Himax SDK's TFLM of 2021, and how much memory it is said to take there."""
+"""What is done to a network for the Himax SDK's TFLM of 2021, and the memory it is said to take there."""
 
 from __future__ import annotations
 
@@ -105,8 +105,8 @@ def test_a_rewriting_that_is_wrong_is_not_given_out(monkeypatch: pytest.MonkeyPa
         adapt(read(data), data)
 
 
-# The least arena with which AllocateTensors() succeeds in TFLM of himax_tflm 1172fc6, reference kernels, built
-# for i386 and found by bisection (docs/himax.md says how).
+# The least arena with which AllocateTensors() succeeds in TFLM of himax_tflm 1172fc6 with reference kernels,
+# built for i386, found by bisection (docs/himax.md).
 LEAST_ARENA_BYTES = {"himax_cnn": 9376, "mnist_mlp": 4096}
 MLI_BYTES = 400
 
@@ -130,11 +130,17 @@ def test_every_operator_of_the_kernels_here_can_be_registered() -> None:
 @pytest.mark.parametrize(
     ("op", "options", "message"),
     [
-        ("RESIZE_NEAREST_NEIGHBOR", {"align_corners": False, "half_pixel_centers": True}, "half_pixel_centers"),
+        (
+            "RESIZE_NEAREST_NEIGHBOR",
+            {"align_corners": False, "half_pixel_centers": True},
+            "half_pixel_centers",
+        ),
         ("RESIZE_NEAREST_NEIGHBOR", {"align_corners": True, "half_pixel_centers": False}, None),
     ],
 )
-def test_forms_that_version_computes_otherwise(op: str, options: dict[str, bool], message: str | None) -> None:
+def test_forms_that_version_computes_otherwise(
+    op: str, options: dict[str, bool], message: str | None
+) -> None:
     model = ModelBuilder()
     x = model.input((1, 4, 4, 2), scale=0.1)
     y = model.tensor((1, 8, 8, 2), scale=0.1)
