@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.bundled import firmware_dir
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, ModelError, UsageError
+from harness.model.spec import ModelSpec
 from harness.new_directory import check_new, write_new
 from harness.portable.c_text import comment_text, fill, literals, string
 from harness.portable.graph import Graph
@@ -24,7 +25,7 @@ from harness.runtimes.tflm.himax.preflight import (
     resolver_methods,
 )
 from harness.runtimes.tflm.himax.texts import makefile, readme
-from harness.runtimes.tflm.reader import read
+from harness.runtimes.tflm.reader import FULL_INTEGER, read
 from harness.targets import Target
 
 # Folders and make targets that the SDK has already.
@@ -46,8 +47,8 @@ class Generated:
     memory: Memory
 
 
-def generate(model: Path, name: str, target: Target, directory: Path) -> Generated:
-    """Checks the .tflite file `model` and writes its firmware below `directory`, whole or not at all.
+def generate(model: ModelSpec, target: Target, directory: Path) -> Generated:
+    """Checks the model's .tflite file and writes its firmware below `directory`, whole or not at all.
 
     Raises:
         ModelError, UnsupportedError: the network is not what the SDK takes, or does not fit.
@@ -55,10 +56,14 @@ def generate(model: Path, name: str, target: Target, directory: Path) -> Generat
         OutputError: `directory` holds something already, or cannot be written.
     """
     check_new(directory)
+    name, path = model.name, model.artifacts.get("tflite")
+    if path is None:
+        had = ", ".join(f".{kind}" for kind in model.artifacts)
+        raise ModelError(f"{name}: the Himax SDK takes a .tflite file, this model has {had}", FULL_INTEGER)
     app = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "model"
     if app in TAKEN:
         raise UsageError(f"'{app}' is one of the Himax SDK's own examples or targets", "Rename the model")
-    data = read_file(model)
+    data = read_file(path)
     try:
         graph = read(data)
         check_operators(graph)
@@ -66,7 +71,7 @@ def generate(model: Path, name: str, target: Target, directory: Path) -> Generat
         adapted = adapt(graph, data)
         memory = check_memory(adapted.graph, len(adapted.data), target)
     except HarnessError as error:
-        raise type(error)(f"{model}: {error.message}", error.remedy) from error
+        raise type(error)(f"{path}: {error.message}", error.remedy) from error
     operators = tuple(dict.fromkeys(operator.op for operator in adapted.graph.operators))
     files = _shared_sources() | {
         "model_data.cc": _model_data(adapted.data, name),
