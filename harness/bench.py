@@ -20,7 +20,7 @@ from harness.deployment import Deployment, LinkedDeployment, Result
 from harness.dialects import get_dialect
 from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation, expect
-from harness.items import Item, Workshop, check_names, load_artifact, runtimes_for
+from harness.items import EVERY, Item, Workshop, check_names, load_artifact, runtimes_for
 from harness.link.client import Link
 from harness.link.wirelog import WireLog
 from harness.model.dataset import Dataset, load_dataset, random_dataset
@@ -116,8 +116,14 @@ class Bench:
         return Item(get_target(target), model, runtime, kernels)
 
     def runtimes(self, model: ModelSpec) -> tuple[str, ...]:
-        """What a model runs in: the runtimes named, or every one that takes it."""
-        return tuple(runtimes_for(model, self.settings.runtimes, self._workshop(model)))
+        """What a model runs in: the runtimes named, or every one that takes it.
+
+        A board that prints has one firmware, and integers are what firmware of TFLM prints.
+        """
+        asked = self.settings.runtimes
+        if self._dialect and asked == (EVERY,):
+            asked = ("tflm",)
+        return tuple(runtimes_for(model, asked, self._workshop(model)))
 
     def model_runtimes(self) -> list[tuple[str, str]]:
         """Names of each model with each of its runtimes."""
