@@ -47,9 +47,9 @@ def readme(app: str, name: str, memory: Sequence[str], changes: Sequence[str]) -
 git clone https://github.com/HimaxWiseEyePlus/himax_tflm && cd himax_tflm
 cp -r .../examples/{app} examples/
 echo 'include examples/{app}/{app}.mk' >> Makefile
-make download                    # the SDK, from Himax
-make {app}                       # ARC_TOOLCHAIN=gnu (default) or mwdt
-make flash example={app}         # makes {app}.img; send it by XMODEM over the UART, 115200 baud
+make download    # the SDK, from Himax
+make {app}    # ARC_TOOLCHAIN=gnu (default) or mwdt
+make flash example={app}    # makes {app}.img; send it by XMODEM over the UART, 115200 baud
 harness run MODEL --target himax_we1 --dialect himax --port /dev/ttyUSB0
 ```
 
@@ -74,10 +74,10 @@ records that held for this SDK's TFLM compiled for a 32-bit PC. What the ARC ker
 
 ## What was seen, and what not
 
-* Everything but `himax_we1_evb/board.cc`: compiled and run on a PC, with stand-ins for the TFLM classes
-  used, by the tests of the tool that wrote this.
-* `himax_we1_evb/board.cc`: compiled on a PC against a stand-in for `hx_drv_tflm.h`.
+* A folder like this one, made of another model, is compiled and run on a PC by the tests of the tool that
+  wrote it, with stand-ins for the TFLM classes and, for `himax_we1_evb/board.cc`, for `hx_drv_tflm.h`.
+  Not this folder.
 * Not seen: a build with either ARC compiler, the linker scripts, anything on a board. The SDK
-  computes convolutions, dense layers, pooling and additions with embARC MLI, which is closed: whether
-  it returns TFLM's integers to the last bit is not known, and is what `harness run` will tell.
+  computes convolutions, dense layers, pooling and additions with its prebuilt embARC MLI: whether that
+  returns TFLM's integers to the last bit is not known, and is what `harness run` will tell.
 """
