@@ -18,6 +18,7 @@ from harness.boards import check_choice, check_targets, choose_board
 from harness.boards.base import Board
 from harness.deployment import Deployment, LinkedDeployment, Result
 from harness.dialects import get_dialect
+from harness.divergence import locate, suspects
 from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation, expect
 from harness.items import EVERY, Item, Workshop, check_names, load_artifact, runtimes_for
@@ -31,7 +32,7 @@ from harness.progress import Progress
 from harness.provenance import host_facts, item_facts
 from harness.records.directory import RunDirectory
 from harness.records.journal import Journal
-from harness.records.schema import ItemRecord, Memory, RunRecord, Sample
+from harness.records.schema import Divergence, ItemRecord, Memory, RunRecord, Sample
 from harness.report import write_reports
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
@@ -54,6 +55,7 @@ class _State:
     board: Board | None = None
     deployment: Deployment | None = None
     memory: Memory | None = None
+    divergence: Divergence | None = None
     notes: list[str] = field(default_factory=list)
     log: Path | None = None
     error: str | None = None
@@ -233,7 +235,26 @@ class Bench:
         state.notes.extend(deployment.notes())
         state.memory = deployment.memory()
         state.failures.extend(result.failures)
+        if isinstance(deployment, LinkedDeployment):
+            self._locate(state, deployment, expected, result)
         return result
+
+    def _locate(
+        self, state: _State, deployment: LinkedDeployment, expected: Expectation, result: Result
+    ) -> None:
+        """The first layer that is wrong, where something is; not to find it is no second failure."""
+        samples = suspects(result.runtime_gap, result.samples)
+        directory = self.directory.path / "items" / state.item.key
+        try:
+            located = (locate(deployment, expected, sample, directory) for sample in samples)
+            state.divergence = next((found for found in located if found is not None), None)
+        except HarnessError as error:
+            state.notes.append(f"the first layer that differs was not found: {error}")
+            return
+        if samples and state.divergence is None:
+            state.notes.append(
+                f"sample {samples[0]}, run again, is right in every layer: the device does not repeat itself"
+            )
 
     @contextlib.contextmanager
     def deployments(self) -> Iterator[Callable[[Item], Deployment]]:
@@ -389,6 +410,7 @@ class Bench:
             counts=result.counts if result else None,
             memory=state.memory,
             layers=result.layers if result else (),
+            divergence=state.divergence,
             wire=deployment.wire_counts() if deployment else {},
             provenance=item_facts(
                 state.artifact,

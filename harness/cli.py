@@ -22,6 +22,7 @@ from harness.dialects import DIALECTS, get_dialect, parse_log, whole_inferences
 from harness.dialects.compare import compare
 from harness.dialects.console import capture
 from harness.dialects.output import parsed_csv, parsed_json, render
+from harness.diff_layers import add_command as add_diff_layers_command
 from harness.doctor import diagnose
 from harness.errors import DataError, HarnessError, UsageError
 from harness.history.commands import add_commands as add_history_commands
@@ -113,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--kernels", default="portable", choices=("portable",))
     generate.add_argument("--out", required=True, type=Path, metavar="DIR")
     generate.set_defaults(run=_generate)
+
+    add_diff_layers_command(commands)
 
     export = commands.add_parser(
         "export-v1",

@@ -159,6 +159,10 @@ class Deployment(ABC):
         expected = expect(self.artifact, self._oracle, dataset, self._reference, self._layer_samples)
         return self.run(expected)
 
+    def oracle_layers(self, inputs: Sequence[Array]) -> list[Array]:
+        """What every layer must give for one inference's inputs."""
+        return self._oracle.run_layers(inputs)
+
     @abstractmethod
     def run(self, expected: Expectation, progress: Progress | None = None) -> Result:
         """As `infer`, for data whose right answers are already known."""

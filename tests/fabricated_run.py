@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 from harness.records.schema import (
     Accuracy,
     CountStatistics,
+    Divergence,
+    InputRegion,
     ItemRecord,
     LayerRecord,
+    LsbBin,
     Memory,
     QuantisationGap,
     RunRecord,
@@ -20,6 +23,27 @@ from harness.records.schema import (
 
 INJECTION = "</script><script>window.injected = true</script><img src=x onerror='window.injected = true'>"
 INSTRUCTIONS = "instructions (emulated)"
+
+
+DIVERGENCE = Divergence(
+    sample=0,
+    index=1,
+    op="SOFTMAX",
+    name=f"softmax {INJECTION}",
+    shape=(1, 10),
+    dtype="int8",
+    max_lsb=5,
+    mismatching_elements=3,
+    elements=10,
+    histogram=(LsbBin(-7, -4, 1), LsbBin(0, 0, 7), LsbBin(1, 1, 2)),
+    worst_index=(0, 3),
+    worst_device=-7.0,
+    worst_oracle=-2.0,
+    inputs=(InputRegion("dense", "[0, :]", 10, tuple(float(value) for value in range(10))),),
+    later=0,
+    reproducer="divergence.npz",
+    command="harness diff-layers reports/made-up/divergence.npz",
+)
 
 
 def samples(number: int, varying: bool = False, off: int = 0, seed: int = 1) -> list[Sample]:
@@ -97,7 +121,14 @@ def fabricated(
     silicon_counts = CountStatistics("cycles", 500_000, 500_900, 501_999, number)
     items = (
         item("esp32s3", "mlp", batches[0]),
-        item("esp32s3", "cnn", batches[1], "failed", failures=("runtime gap: expected 0 LSB, found 1 LSB",)),
+        item(
+            "esp32s3",
+            "cnn",
+            batches[1],
+            "failed",
+            failures=("runtime gap: expected 0 LSB, found 1 LSB",),
+            divergence=DIVERGENCE,
+        ),
         item("esp32c3", f"evil {INJECTION}", batches[2], board=INJECTION, log=INJECTION),
         item("esp32", "mlp", batches[3], fidelity="silicon", counts=silicon_counts),
         ItemRecord(

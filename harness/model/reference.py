@@ -80,7 +80,8 @@ class OnnxReference(Reference):
 
     name = "onnx"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, model: bytes | None = None) -> None:
+        """`model` instead of the file's own bytes."""
         super().__init__(path)
         import onnxruntime
 
@@ -90,7 +91,7 @@ class OnnxReference(Reference):
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                model or str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime has a dozen exception classes and no common base
             raise ModelError(f"{path}: onnxruntime cannot load it: {_first_line(error)}") from error
@@ -112,6 +113,36 @@ class OnnxReference(Reference):
         }
         first: NDArray[np.generic] = self._session.run(None, feeds)[0]
         return first
+
+    @classmethod
+    def tensors(
+        cls, path: Path, inputs: Sequence[NDArray[np.float32]]
+    ) -> tuple[dict[str, NDArray[np.float32]], str]:
+        """Every tensor that a file's nodes compute for one sample, in the order they run, by name; and the
+        name of the first output.
+
+        Raises:
+            ModelError: the file does not load, or does not run on these inputs, (1, *shape) each.
+        """
+        import onnx
+
+        try:
+            model = onnx.load(path)
+        except Exception as error:  # protobuf's own, by version
+            raise ModelError(f"{path}: onnx cannot load it: {_first_line(error)}") from error
+        names = [name for node in model.graph.node for name in node.output if name]
+        known = {output.name for output in model.graph.output}
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
+        reference = cls(path, model.SerializeToString())
+        shapes = reference._input_shapes()
+        fitted = [fit_layout(value, shape, path)[0] for value, shape in zip(inputs, shapes, strict=True)]
+        feeds = {
+            info.name: value.astype(_ORT_DTYPES[info.type])
+            for info, value in zip(reference._inputs, fitted, strict=True)
+        }
+        values = reference._session.run(names, feeds)
+        computed = {name: np.asarray(value, np.float32) for name, value in zip(names, values, strict=True)}
+        return computed, str(model.graph.output[0].name)
 
 
 class KerasReference(Reference):

@@ -6,6 +6,7 @@ generated and run. It writes no files; `project.py` does.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -60,7 +61,24 @@ def make_plan(
     """
     check_operators(graph, operators)
     _check_order(graph, activations)
-    steps = tuple(operators[operator.op](Node(graph, operator)) for operator in graph.operators)
+    return _placed(
+        graph, tuple(operators[operator.op](Node(graph, operator)) for operator in graph.operators)
+    )
+
+
+def layer_alone(plan: Plan, index: int) -> Plan:
+    """A plan of just one layer of another: its activations are the inputs, all it writes the outputs."""
+    step = dataclasses.replace(plan.steps[index], index=0)
+    graph = Graph(
+        tensors=plan.graph.tensors,
+        operators=(dataclasses.replace(plan.graph.operators[index], index=0),),
+        inputs=tuple(dict.fromkeys(tensor.index for tensor in step.reads)),
+        outputs=tuple(tensor.index for tensor in step.writes),
+    )
+    return _placed(graph, (step,))
+
+
+def _placed(graph: Graph, steps: tuple[Step, ...]) -> Plan:
     roots = _alias_roots(steps)
     owners = sorted({roots.get(tensor, tensor) for tensor in _activations(graph)})
     buffers = [_lifetime(graph, steps, roots, owner) for owner in owners]

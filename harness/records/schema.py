@@ -77,6 +77,56 @@ class LayerRecord:
 
 
 @dataclass(frozen=True)
+class LsbBin:
+    """`elements` are off by `low` to `high` LSB, device less oracle; 0 to 0 are those that are right."""
+
+    low: int
+    high: int
+    elements: int
+
+
+@dataclass(frozen=True)
+class InputRegion:
+    """What one output element was computed from: `region` of the tensor `name`, as numpy indexes it.
+
+    `values` are the first of its `elements`; empty where no tap gives them.
+    """
+
+    name: str
+    region: str
+    elements: int
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first layer, in the order they run, whose output is not the oracle's; its inputs are.
+
+    `index` counts layers from 0, `later` is how many of the layers after it differ too, where all were
+    asked. `inputs` is the receptive field of the worst element. `command` replays just this layer from
+    `reproducer`, a file beside the report.
+    """
+
+    sample: int
+    index: int
+    op: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    max_lsb: int
+    mismatching_elements: int
+    elements: int
+    histogram: tuple[LsbBin, ...]
+    worst_index: tuple[int, ...]
+    worst_device: float
+    worst_oracle: float
+    inputs: tuple[InputRegion, ...]
+    later: int | None = None
+    reproducer: str | None = None
+    command: str | None = None
+
+
+@dataclass(frozen=True)
 class Memory:
     """Bytes. The image's sizes are None for an attached board whose firmware was not built here."""
 
@@ -137,6 +187,7 @@ class ItemRecord:
     counts: CountStatistics | None = None
     memory: Memory | None = None
     layers: tuple[LayerRecord, ...] = ()
+    divergence: Divergence | None = None
     wire: dict[str, int] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     duration_s: float = 0.0

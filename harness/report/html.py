@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from harness.records.schema import ItemRecord, RunRecord, Sample
 from harness.records.serialise import SCHEMA, to_plain
-from harness.report import figures, plots
+from harness.report import divergence, figures, plots
 from harness.report.comparison import Comparison, comparisons, label
 from harness.report.png import data_uri
 from harness.targets import TARGETS
@@ -126,6 +126,7 @@ def render_html(run: RunRecord, samples: Mapping[str, Sequence[Sample]], images:
             views=views,
             comparisons=[_compared(one, views) for one in comparisons(run)],
             f=figures,
+            d=divergence,
             tally=figures.tally(run),
             fidelities=sorted({item.fidelity for item in run.items if item.fidelity}),
             record=_embedded({"schema": SCHEMA, "kind": "run", **to_plain(run)}),

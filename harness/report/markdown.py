@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from harness.records.schema import ItemRecord, RunRecord
+from harness.report import divergence
 from harness.report.figures import (
     DASH,
     ISA_NOTICE,
@@ -53,6 +54,8 @@ def summary_md(run: RunRecord) -> str:
     lines += [_row(_COLUMNS), _row(("---",) * len(_COLUMNS)), *(_row(_cells(item)) for item in run.items)]
     for item in run.items:
         reasons = [*item.failures, *([item.error] if item.error else [])]
+        if item.divergence:
+            reasons += [f"{name}: {text}" for name, text in divergence.lines(item.divergence)]
         if reasons:
             lines += ["", f"## {escape(item.key)}", "", *(f"- {escape(reason)}" for reason in reasons)]
     return "\n".join(lines) + "\n"

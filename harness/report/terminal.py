@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.records.schema import ItemRecord, RunRecord
+from harness.report import divergence
 from harness.report.comparison import Comparison, comparisons, label
 from harness.report.figures import (
     DASH,
@@ -59,6 +60,8 @@ def render_table(run: RunRecord, console: Console) -> None:
         for item in run.items:
             for reason in _reasons(item):
                 _print(console, Padding(Text(f"{plain(item.key)}: {reason}", "red"), (0, 1)))
+            for name, value in _divergence_lines(item):
+                _print(console, Padding(Text(f"{name:<18}{value}"), (0, 1, 0, 3)))
     else:
         for item in run.items:
             _print_block(console, item)
@@ -101,7 +104,7 @@ def _print_block(console: Console, item: ItemRecord) -> None:
         _print_indented(console, Text(reason, "red"))
     for note in item.notes:
         _print_indented(console, Text(plain(note), "dim"))
-    for name, value in _block_lines(item):
+    for name, value in [*_block_lines(item), *_divergence_lines(item)]:
         _print_indented(console, Text(f"{name:<18}{value}"))
 
 
@@ -129,6 +132,12 @@ def _print_comparison(console: Console, comparison: Comparison) -> None:
 
 def _print_indented(console: Console, line: Text) -> None:
     _print(console, Padding(line, (0, 0, 0, 2)) if console.is_terminal else Text("  ") + line)
+
+
+def _divergence_lines(item: ItemRecord) -> list[tuple[str, str]]:
+    if item.divergence is None:
+        return []
+    return [(name, plain(text)) for name, text in divergence.lines(item.divergence)]
 
 
 def _block_lines(item: ItemRecord) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.errors import ModelError, UsageError
 from harness.portable.graph import Graph
-from harness.portable.plan import Plan
+from harness.portable.plan import Plan, layer_alone
 from harness.portable.project import write_project
 from harness.portable.source import Identity
 from harness.runtimes.base import Artifact, Project, Runtime
@@ -45,6 +45,14 @@ class PlannedRuntime(Runtime):
         if not isinstance(artifact, PlannedArtifact) or artifact.runtime != self.name:
             raise UsageError(f"artifact of runtime '{artifact.runtime}' given to {self.name}")
         return artifact
+
+    def layer_alone(self, artifact: Artifact, index: int) -> PlannedArtifact:
+        """Layer `index` as a network of its own, with a digest of its own; `generate` takes it."""
+        own = self.own(artifact)
+        plan = layer_alone(own.plan, index)
+        facts = self.facts(own.path, own.data, plan.graph, plan, own.scheme)
+        digest = hashlib.sha256(f"{own.digest} layer {index}".encode()).hexdigest()
+        return PlannedArtifact(**{**facts, "name": f"{own.name}-layer-{index}", "digest": digest})
 
     def facts(self, path: Path, data: bytes, graph: Graph, plan: Plan, scheme: str) -> dict[str, Any]:
         """The fields of `PlannedArtifact`, for the file at `path`, quantised as `scheme`."""
