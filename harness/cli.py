@@ -23,6 +23,7 @@ from harness.dialects.output import parsed_csv, parsed_json, render
 from harness.doctor import diagnose
 from harness.errors import DataError, HarnessError, UsageError
 from harness.items import load_artifact
+from harness.model.keras_onnx import float_onnx
 from harness.model.spec import load_model, zoo
 from harness.model.train import train
 from harness.progress import ConsoleWriter, ProgressLine
@@ -107,10 +108,11 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser(
         "export-v1",
         help="write an ESP-DL v1 project: coefficients, model_define.hpp, app_main.cpp",
-        description="Float ONNX -> exponents and integers of esp-dl v1 -> the C++ project of that time.",
+        description="Float ONNX or Keras file -> exponents and integers of esp-dl v1 -> the C++ project "
+        "of that time.",
         epilog="harness export-v1 my.onnx --target esp32s3 --bits 16 --calibration my.npz --out DIR",
     )
-    export.add_argument("model", help="zoo name, directory with a model.toml, or .onnx file")
+    export.add_argument("model", help="zoo name, directory with a model.toml, or .onnx, .keras or .h5 file")
     export.add_argument("--target", required=True, choices=V1_CHIPS)
     export.add_argument("--bits", required=True, type=int, choices=v1_calibrate.BITS)
     export.add_argument(
@@ -132,10 +134,12 @@ def _parser() -> argparse.ArgumentParser:
 
     quantised = commands.add_parser(
         "quantise",
-        help="make an .espdl file of a float .onnx one (extra [espdl])",
+        help="make an .espdl file of a float model (extra [espdl])",
         description="Quantises to int8 with esp-ppq and reads the result back with our own oracle.",
     )
-    quantised.add_argument("model", help="zoo name, directory with a model.toml, or .onnx file")
+    quantised.add_argument(
+        "model", help="zoo name, directory with a model.toml, or .onnx, .keras or .h5 file"
+    )
     quantised.add_argument("--target", required=True, metavar="CHIP", help=f"of {', '.join(ESPDL_CHIPS)}")
     quantised.add_argument(
         "--calibration",
@@ -218,14 +222,15 @@ def _generate(parsed: argparse.Namespace) -> int:
 def _export_v1(parsed: argparse.Namespace) -> int:
     spec = load_model(parsed.model)
     calibration = parsed.calibration or spec.calibration
-    if "onnx" not in spec.artifacts or calibration is None:
-        lacking = "calibration data" if "onnx" in spec.artifacts else ".onnx file"
+    onnx = float_onnx(spec)
+    if onnx is None or calibration is None:
+        lacking = "calibration data" if onnx else ".onnx, .keras or .h5 file"
         raise UsageError(
             f"{spec.name}: expected a float model and calibration data, came no {lacking}",
             "Give my.onnx --calibration my.npz",
         )
     done = export_v1(
-        spec.artifacts["onnx"],
+        onnx,
         calibration,
         parsed.out,
         chip=parsed.target,

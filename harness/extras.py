@@ -14,7 +14,7 @@ from types import ModuleType
 from harness.errors import MissingError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "keras": ("tensorflow", "keras", "tf2onnx", "mlxtend"),
+    "keras": ("tensorflow", "keras", "mlxtend"),
     "espdl": ("torch", "esp_ppq"),
     "tvm": ("tvm",),
     "farm": ("labgrid",),

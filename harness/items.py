@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from harness.errors import ModelError, UsageError
+from harness.model.keras_onnx import float_onnx
 from harness.model.spec import ModelSpec
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact
@@ -47,6 +48,8 @@ def load_artifact(model: ModelSpec, runtime: str, target: Target | None = None) 
         path = model.artifacts[f"{kind}_{variant}"]
     elif kind in model.artifacts:
         path = model.artifacts[kind]
+    elif kind == "onnx" and (converted := float_onnx(model)) is not None:
+        path = converted
     else:
         had = ", ".join(f".{key}".replace("_", " for ") for key in model.artifacts)
         chip = f" for {target.id}" if target and variant else ""

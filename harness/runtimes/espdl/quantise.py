@@ -1,4 +1,4 @@
-"""Float ONNX to int8 .espdl with esp-ppq (extra `espdl`), in a process of its own.
+"""A float model, ONNX or Keras, to int8 .espdl with esp-ppq (extra `espdl`), in a process of its own.
 
 The file is read back and run by our own oracle before it is put in place; a run of the bench never
 needs this.
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from harness.errors import DataError, HarnessError, ModelError, OutputError, UnsupportedError, UsageError
 from harness.extras import EXTRAS, require_installed
 from harness.measure.gaps import quantisation_gap
-from harness.model.dataset import load_dataset
-from harness.model.reference import OnnxReference
+from harness.model.keras_onnx import float_onnx
+from harness.model.reference import OnnxReference, fit_layout, load_inputs
 from harness.model.spec import ModelSpec
 from harness.records.schema import QuantisationGap
 from harness.runtimes.espdl import Espdl
@@ -86,7 +86,8 @@ def quantise(
             _run_job(source, inputs, file, variant, one)
             artifact = runtime.load(file, variant)
             oracle, info = runtime.oracle(artifact), artifact.inputs[0]
-            outputs = np.stack([oracle.run([info.quantise(sample)])[0] for sample in inputs])
+            taken = fit_layout(inputs, info.shape, file)
+            outputs = np.stack([oracle.run([info.quantise(sample)])[0] for sample in taken])
             scores = artifact.outputs[0].dequantise(outputs)
             losses[one] = quantisation_gap(scores, reference, "onnx")
         best = min(losses, key=lambda name: (-(losses[name].agreement or 0.0), losses[name].mean_abs))
@@ -100,12 +101,14 @@ def quantise(
 
 
 def _onnx(model: ModelSpec) -> Path:
-    if "onnx" not in model.artifacts:
+    path = float_onnx(model)
+    if path is None:
         raise ModelError(
-            f"{model.name}: expected a float .onnx file, this model has {', '.join(model.artifacts)}",
+            f"{model.name}: expected a float .onnx, .keras or .h5 file, this model has "
+            f"{', '.join(model.artifacts)}",
             "Export it to ONNX with batch 1",
         )
-    return model.artifacts["onnx"]
+    return path
 
 
 def _calibration(model: ModelSpec, source: Path, data: Path | None) -> NDArray[np.float32]:
@@ -114,10 +117,7 @@ def _calibration(model: ModelSpec, source: Path, data: Path | None) -> NDArray[n
     path = data or model.calibration
     if path is None:
         raise DataError(f"{model.name} has no calibration set", "Give one: --data FILE.npz with x")
-    dataset = load_dataset(path, tensor, model.preprocess)
-    if dataset.samples == 0:
-        raise DataError(f"{path}: the calibration set is empty", "Give some 200 typical inputs")
-    return dataset.real()[0]
+    return load_inputs(path, tensor, model.preprocess)
 
 
 def _input(source: Path) -> TensorInfo:
