@@ -52,7 +52,7 @@ def train(
 
     Raises:
         UsageError: no such zoo model.
-        MissingError: TensorFlow, tf2onnx or mlxtend is not installed.
+        MissingError: TensorFlow or mlxtend is not installed.
         DataError: `full`, and the download failed.
         OutputError: the directory cannot be written.
         HarnessError: the training failed; carries the tail of its log.
