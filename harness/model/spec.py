@@ -74,6 +74,11 @@ class ModelSpec:
     bench_samples: int | None = None
     directory: Path | None = field(default=None, compare=False)
 
+    @property
+    def has_float(self) -> bool:
+        """Whether there is a float model to quantise or to compare with."""
+        return not {"keras", "onnx"}.isdisjoint(self.artifacts)
+
 
 def zoo() -> list[str]:
     """The names of the models that come with the bench, sorted."""
