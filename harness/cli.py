@@ -23,6 +23,8 @@ from harness.dialects.output import parsed_csv, parsed_json, render
 from harness.doctor import diagnose
 from harness.errors import DataError, HarnessError, UsageError
 from harness.items import Workshop, float_model, load_artifact
+from harness.model.image_folder import Form
+from harness.model.import_folder import CALIBRATION_IMAGES, import_folder, parse_size
 from harness.model.spec import load_model, zoo
 from harness.model.train import train
 from harness.progress import ConsoleWriter, ProgressLine
@@ -156,6 +158,34 @@ def _parser() -> argparse.ArgumentParser:
     quantised.add_argument("--out", required=True, type=Path, metavar="FILE", help="FILE.espdl")
     quantised.set_defaults(run=_quantise)
 
+    imported = commands.add_parser(
+        "import-folder",
+        help="make --data and --calibration files of a folder of images",
+        description="Reads DIR/<class>/*.png, DIR/training/<class>/* beside DIR/validation/<class>/*, or "
+        "Kaggle's MNIST tables (train.csv). Held-out images go to FILE.npz, some training images to "
+        "FILE.calibration.npz.",
+        epilog="harness import-folder archive --size 60x60 --out gender.npz",
+    )
+    imported.add_argument("directory", type=Path, metavar="DIR", help="the folder, or one .csv file")
+    imported.add_argument("--out", required=True, type=Path, metavar="FILE", help="FILE.npz")
+    imported.add_argument("--size", metavar="HxW", help="scale every image (default: as they are)")
+    imported.add_argument("--gray", action="store_true", help="drop the colours (default: as they are)")
+    imported.add_argument(
+        "--split",
+        type=float,
+        default=0.8,
+        metavar="SHARE",
+        help="so much of each class is for training, where the folder does not say itself (default: 0.8)",
+    )
+    imported.add_argument(
+        "--calibration",
+        type=int,
+        default=CALIBRATION_IMAGES,
+        metavar="N",
+        help=f"training images to calibrate with (default: {CALIBRATION_IMAGES})",
+    )
+    imported.set_defaults(run=_import_folder)
+
     parse = commands.add_parser(
         "parse",
         help="read what other firmware prints: scores, latencies, profiles",
@@ -179,6 +209,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     again.add_argument("name", help=f"of {', '.join(zoo())}")
     again.add_argument("--full", action="store_true", help="the whole of MNIST, downloaded, not 4000 digits")
+    again.add_argument(
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="train on these images (see import-folder); needs --out",
+    )
     again.add_argument("--out", type=Path, metavar="DIR", help="leave the zoo as it is, write here")
     again.set_defaults(run=_train)
 
@@ -247,6 +283,16 @@ def _lint_v1(parsed: argparse.Namespace) -> int:
     return int(bool(findings))
 
 
+def _import_folder(parsed: argparse.Namespace) -> int:
+    form = Form(parse_size(parsed.size) if parsed.size else None, gray=parsed.gray or None)
+    progress = ProgressLine(str(parsed.directory), ConsoleWriter(sys.stderr), "images")
+    done = import_folder(parsed.directory, parsed.out, form, parsed.split, parsed.calibration, progress)
+    print(f"{len(done.classes)} classes: {', '.join(done.classes)}")
+    for path, images in done.files.items():
+        print(f"{path}: {images} images {'x'.join(map(str, done.shape))}")
+    return 0
+
+
 def _parse(parsed: argparse.Namespace) -> int:
     if parsed.data and not parsed.model:
         raise UsageError("--data without --model: there is nothing to compare with", "Add --model")
@@ -287,7 +333,8 @@ def _quantise(parsed: argparse.Namespace) -> int:
 
 
 def _train(parsed: argparse.Namespace) -> int:
-    print(f"Artifacts in {train(parsed.name, full=parsed.full, out=parsed.out)}")
+    made = train(parsed.name, full=parsed.full, folder=parsed.folder, out=parsed.out)
+    print(f"Artifacts in {made}")
     return 0
 
 

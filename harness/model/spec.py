@@ -37,6 +37,7 @@ This module reads and checks; it opens no artifact.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import tomllib
@@ -144,6 +145,35 @@ def read_spec(directory: Path, check_files: bool = True) -> ModelSpec:
                 raise ModelError(f"{path}: {key}: no such file: {file}")
             digests.verify(file)
     return spec
+
+
+def write_spec(model: ModelSpec, directory: Path) -> None:
+    """Writes `directory`/model.toml; every file of the model is named relative to it."""
+
+    def relative(path: Path) -> str:
+        return Path(os.path.relpath(path, directory)).as_posix()
+
+    texts = {"name": model.name, "title": model.title, "description": model.description}
+    tables: dict[str, dict[str, object]] = {
+        "": {**texts, "tutorial": model.tutorial, "classes": list(model.classes)},
+        "input": {"shape": list(model.input_shape or ())},
+        "preprocess": vars(model.preprocess) if model.preprocess else {},
+        "dataset": {
+            key: relative(path)
+            for key, path in (("test", model.test), ("calibration", model.calibration))
+            if path is not None
+        },
+        "artifacts": {kind: relative(path) for kind, path in model.artifacts.items()},
+        "bench": {"samples": model.bench_samples} if model.bench_samples else {},
+        "expect": {"reference_top1_min": model.reference_top1_min} if model.reference_top1_min else {},
+    }
+    lines = []
+    for table, values in tables.items():
+        if values:
+            # JSON's texts, numbers and lists are TOML's too.
+            lines += ["", f"[{table}]"] if table else []
+            lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+    (directory / "model.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 class _Reader:

@@ -7,8 +7,11 @@ converter number their tensors by process-wide counters. Everything here may imp
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import math
 import runpy
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,23 +19,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import DataError
 from harness.model import digests
-from harness.model.images import Images
+from harness.model.image_folder import Form, read_split
+from harness.model.images import CALIBRATION, TEST, Images, write_sets
 from harness.model.keras_onnx import to_onnx
 from harness.model.recipe import Recipe
-from harness.model.spec import ModelSpec, read_spec
+from harness.model.spec import ModelSpec, read_spec, write_spec
 from harness.model.zoo_data import SETS
 
+USER_ERROR = 2
+"""Exit status when the user's images are at fault; the last line of stderr says how."""
 
-def run(directory: Path, out: Path, full: bool, epochs: int | None) -> None:
+
+def run(directory: Path, out: Path, full: bool, folder: Path | None, epochs: int | None) -> None:
     """Trains the model in `directory` and writes its artifacts and SHA256SUMS into `out`."""
     spec = read_spec(directory, check_files=False)
     recipe: Recipe = runpy.run_path(str(directory / "recipe.py"))["RECIPE"]
+    data = SETS[recipe.data]
+    if folder is not None:
+        spec, train, held_out = _of_folder(spec, folder, out)
+        write_sets(out, train, held_out, data.calibration)
+        write_spec(spec, out)
+    else:
+        train, held_out = data.split()
+    calibration = train.take(slice(data.calibration))
     import tensorflow as tf  # takes seconds: after what may already be wrong
 
     tf.config.experimental.enable_op_determinism()
     tf.keras.utils.set_random_seed(recipe.seed)
-    train, held_out = SETS[recipe.data].split()
     if full:
         train = without(_full_training_set(), held_out)
     model = recipe.build()
@@ -40,7 +55,33 @@ def run(directory: Path, out: Path, full: bool, epochs: int | None) -> None:
     scores = model.predict(_inputs(spec, held_out.x), batch_size=100, verbose=0)
     top1 = float(np.mean(_classes(scores, recipe) == held_out.y))
     print(f"{spec.name}: float top-1 {top1:.3f} on {len(held_out.y)} held-out images", flush=True)
-    _export(model, spec, out)
+    _export(model, spec, _inputs(spec, calibration.x), out)
+
+
+def _of_folder(spec: ModelSpec, folder: Path, out: Path) -> tuple[ModelSpec, Images, Images]:
+    """The model as it will be declared, training and held-out images. Raises DataError."""
+    assert spec.input_shape is not None
+    sizes = spec.input_shape[1:]
+    height, width, *channels = sizes if len(sizes) > 1 else (math.isqrt(sizes[0]), math.isqrt(sizes[0]))
+    split = read_split(folder, Form((height, width), gray=channels != [3]))
+    outputs = max(len(spec.classes), 2)
+    if len(split.classes) != outputs:
+        raise DataError(
+            f"{folder}: {spec.name} tells {outputs} classes apart, the folder has {len(split.classes)}: "
+            f"{', '.join(split.classes)}"
+        )
+    print(f"{folder}: {len(split.train.y)} training images of {', '.join(split.classes)}", flush=True)
+    made = [kind for kind in spec.artifacts if not kind.startswith("espdl")]
+    classes = split.classes if len(spec.classes) > 1 else split.classes[1:]
+    spec = dataclasses.replace(
+        spec,
+        artifacts={kind: out / spec.artifacts[kind].name for kind in made},
+        classes=classes,
+        test=out / TEST,
+        calibration=out / CALIBRATION,
+        reference_top1_min=None,
+    )
+    return spec, split.train, split.held_out
 
 
 def _full_training_set() -> Images:
@@ -102,7 +143,7 @@ def shifted(pixels: NDArray[np.uint8], max_shift: int, random: np.random.RandomS
     )
 
 
-def _export(model: Any, spec: ModelSpec, out: Path) -> None:
+def _export(model: Any, spec: ModelSpec, calibration: NDArray[np.float32], out: Path) -> None:
     """Writes .keras where it is declared, .onnx (batch 1) and full-int8 .tflite (int8 in and out)."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -113,7 +154,7 @@ def _export(model: Any, spec: ModelSpec, out: Path) -> None:
     frozen = convert_variables_to_constants_v2(function.get_concrete_function(signature))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([x[None]] for x in _calibration(spec))
+    converter.representative_dataset = lambda: ([x[None]] for x in calibration)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
     files = {kind: out / spec.artifacts[kind].name for kind in ("onnx", "tflite")}
@@ -129,13 +170,7 @@ def _export(model: Any, spec: ModelSpec, out: Path) -> None:
         files["keras"] = saved.rename(out / spec.artifacts["keras"].name)
     else:
         saved.unlink()
-    digests.write_sums(out, [file.name for file in files.values()])
-
-
-def _calibration(spec: ModelSpec) -> NDArray[np.float32]:
-    assert spec.calibration is not None
-    with np.load(spec.calibration, allow_pickle=False) as data:
-        return _inputs(spec, data["x"])
+    digests.write_sums(out, [*digests.read_sums(out), *(file.name for file in files.values())])
 
 
 def _drop_timestamps(path: Path) -> None:
@@ -155,9 +190,14 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--folder", type=Path)
     parser.add_argument("--epochs", type=int)
     options = parser.parse_args()
-    run(options.directory, options.out, options.full, options.epochs)
+    try:
+        run(options.directory, options.out, options.full, options.folder, options.epochs)
+    except DataError as error:
+        print(error, file=sys.stderr)
+        sys.exit(USER_ERROR)
 
 
 if __name__ == "__main__":
