@@ -77,6 +77,7 @@ def _of_folder(spec: ModelSpec, folder: Path, out: Path) -> tuple[ModelSpec, Ima
         spec,
         artifacts={kind: out / spec.artifacts[kind].name for kind in made},
         classes=classes,
+        description=f"{spec.name} trained on the images of {folder.name}",
         test=out / TEST,
         calibration=out / CALIBRATION,
         reference_top1_min=None,
