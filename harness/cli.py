@@ -341,7 +341,7 @@ def _train(parsed: argparse.Namespace) -> int:
 def _list(parsed: argparse.Namespace) -> int:  # noqa: ARG001 - every command takes the parsed arguments
     print("models")
     for name in zoo():
-        print(f"  {name:<14}{load_model(name).description}")
+        print(f"  {name:<22}{load_model(name).description}")
     print("targets")
     for target in TARGETS.values():
         print(f"  {target.id:<14}{target.core}; without a board: {target.isa_platform}, fidelity isa")
