@@ -28,6 +28,7 @@ from harness.history.commands import add_commands as add_history_commands
 from harness.items import Workshop, float_model, load_artifact
 from harness.model.image_folder import Form
 from harness.model.import_folder import CALIBRATION_IMAGES, import_folder, parse_size
+from harness.model.preprocess import Preprocess
 from harness.model.spec import load_model, zoo
 from harness.model.train import train
 from harness.progress import ConsoleWriter, ProgressLine
@@ -188,6 +189,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"training images to calibrate with (default: {CALIBRATION_IMAGES})",
     )
+    imported.add_argument(
+        "--scale",
+        type=float,
+        help="store real values, pixel x SCALE + OFFSET, for a model file without a model.toml: 0.00392157 "
+        "is / 255 (default: pixels)",
+    )
+    imported.add_argument("--offset", type=float, help="see --scale (default: 0)")
     imported.set_defaults(run=_import_folder)
 
     parse = commands.add_parser(
@@ -309,8 +317,11 @@ def _lint_v1(parsed: argparse.Namespace) -> int:
 
 def _import_folder(parsed: argparse.Namespace) -> int:
     form = Form(parse_size(parsed.size) if parsed.size else None, gray=parsed.gray or None)
+    real = None
+    if parsed.scale is not None or parsed.offset is not None:
+        real = Preprocess("affine", 1.0 if parsed.scale is None else parsed.scale, parsed.offset or 0.0)
     progress = ProgressLine(str(parsed.directory), ConsoleWriter(sys.stderr), "images")
-    done = import_folder(parsed.directory, parsed.out, form, parsed.split, parsed.calibration, progress)
+    done = import_folder(parsed.directory, parsed.out, form, parsed.split, parsed.calibration, real, progress)
     print(f"{len(done.classes)} classes: {', '.join(done.classes)}")
     for path, images in done.files.items():
         print(f"{path}: {images} images {'x'.join(map(str, done.shape))}")

@@ -13,6 +13,7 @@ import numpy as np
 from harness.errors import OutputError, UsageError
 from harness.model.image_folder import Form, read_split
 from harness.model.images import Images
+from harness.model.preprocess import Preprocess
 from harness.progress import Progress
 
 CALIBRATION_IMAGES = 200
@@ -33,11 +34,13 @@ def import_folder(
     form: Form,
     share: float = 0.8,
     calibration: int = CALIBRATION_IMAGES,
+    preprocess: Preprocess | None = None,
     progress: Progress | None = None,
 ) -> Imported:
     """Writes the held-out images to `out`, and so many training images to OUT.calibration.npz.
 
-    Both hold `x` uint8, `y` and the `classes`' names. See `image_folder.read_split` for the layouts.
+    Both hold `x`, `y` and the `classes`' names; `x` is uint8, or with a `preprocess` the float32 values
+    that a model takes which does not declare its own. See `image_folder.read_split` for the layouts.
 
     Raises:
         UsageError: `out` is no .npz, or a number is out of its range.
@@ -52,7 +55,7 @@ def import_folder(
         raise UsageError(f"--calibration expects 1 or more, got {calibration}")
     split = read_split(directory, form, share, calibration, progress)
     parts = {out: split.held_out, out.with_suffix(".calibration.npz"): split.train}
-    _write(parts, split.classes)
+    _write(parts, split.classes, preprocess)
     files = {path: len(images.y) for path, images in parts.items()}
     return Imported(split.classes, split.held_out.x.shape[1:], files)
 
@@ -65,13 +68,14 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _write(parts: dict[Path, Images], classes: tuple[str, ...]) -> None:
+def _write(parts: dict[Path, Images], classes: tuple[str, ...], preprocess: Preprocess | None) -> None:
     directory = next(iter(parts)).parent
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".import-", dir=directory) as work:
             for path, images in parts.items():
-                np.savez_compressed(Path(work) / path.name, x=images.x, y=images.y, classes=np.array(classes))
+                x = preprocess.apply(images.x) if preprocess else images.x
+                np.savez_compressed(Path(work) / path.name, x=x, y=images.y, classes=np.array(classes))
             for path in parts:
                 os.replace(Path(work) / path.name, path)
     except OSError as error:

@@ -176,6 +176,14 @@ def test_the_command_writes_both_files_and_says_what_is_in_them(digits, tmp_path
     assert sorted(path.name for path in out.parent.iterdir()) == ["data.calibration.npz", "data.npz"]
 
 
+def test_real_values_for_a_model_that_declares_no_preprocessing(digits, tmp_path):
+    out = tmp_path / "real.npz"
+    assert main(["import-folder", str(digits), "--out", str(out), "--scale", "0.5", "--offset", "-1"]) == 0
+    with np.load(out) as data:
+        assert data["x"].dtype == np.float32
+        np.testing.assert_array_equal((data["x"][:, 0, 0] + 1) * 2 // 20, data["y"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
