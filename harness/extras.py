@@ -18,6 +18,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "espdl": ("torch", "esp_ppq"),
     "tvm": ("tvm",),
     "farm": ("labgrid",),
+    "history": ("psycopg", "pyarrow"),
 }
 """Extra of pyproject.toml -> the top-level modules it brings."""
 
