@@ -220,7 +220,9 @@ class Bench:
                 undo.callback(link.close)
                 link.connect(HANDSHAKE_S)
                 board.identified(link.identify().values)
-                state.deployment = LinkedDeployment(*about, image, link, self.settings.layer_samples)
+                state.deployment = LinkedDeployment(
+                    *about, image, link, self.settings.layer_samples, self.settings.warmup
+                )
             undo.pop_all()
         return state.deployment
 
@@ -416,6 +418,7 @@ class Bench:
             quantisation_gap=result.quantisation_gap if result else None,
             accuracy=result.accuracy if result else None,
             counts=result.counts if result else None,
+            latency=result.latency if result else None,
             memory=state.memory,
             layers=result.layers if result else (),
             divergence=state.divergence,

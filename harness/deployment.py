@@ -64,6 +64,7 @@ class Result:
     quantisation_gap: QuantisationGap | None
     accuracy: Accuracy
     counts: CountStatistics | None
+    latency: CountStatistics | None
     layers: tuple[LayerRecord, ...]
     samples: tuple[Sample, ...]
     data_digest: str
@@ -193,8 +194,12 @@ class LinkedDeployment(Deployment):
         image: Image | None,
         link: Link,
         layer_samples: int,
+        warmup: int = 0,
     ) -> None:
+        """`warmup`: inferences between the first after the start and those that are measured."""
         super().__init__(item, artifact, oracle, reference, board, layer_samples)
+        self._warmup = warmup
+        self._cold = True
         self.image = image
         self.link = link
         self.identity: Identity = self._check_identity()
@@ -204,6 +209,7 @@ class LinkedDeployment(Deployment):
         super().close()
 
     def run(self, expected: Expectation, progress: Progress | None = None) -> Result:
+        before = self._warm_up(expected.payload(0))
         layers = self._check_layers(expected)
         total = expected.samples
         outputs = tuple(np.empty_like(tensor) for tensor in expected.outputs)
@@ -217,18 +223,23 @@ class LinkedDeployment(Deployment):
                 progress(sample + 1, total)
         if len(replies) != total:
             raise LinkError(f"expected {total} answers, got {len(replies)}")
-        unit = self._count_unit()
-        timed = self.fidelity in ("silicon", "host")
-        answers = [
-            Answer(
-                count=reply.count if unit is not None else None,
-                time_us=reply.time_us if timed else None,
-                retries=reply.retries,
-            )
-            for reply in replies
-        ]
-        self.result = compare(self.artifact, expected, outputs, answers, layers, unit)
+        answers, unit = [self._answer(reply) for reply in replies], self._count_unit()
+        self.result = compare(self.artifact, expected, outputs, answers, layers, unit, before)
         return self.result
+
+    def _warm_up(self, payload: bytes) -> list[Answer]:
+        """The first inferences on this link, apart from those that are measured; none a second time."""
+        number = 1 + self._warmup if self._cold else 0
+        self._cold = False
+        return [self._answer(reply) for reply in self.link.infer_stream([payload] * number)]
+
+    def _answer(self, reply: InferenceReply) -> Answer:
+        """Without the figures that mean nothing on this fidelity."""
+        return Answer(
+            count=reply.count if self._count_unit() is not None else None,
+            time_us=reply.time_us if self.fidelity in ("silicon", "host") else None,
+            retries=reply.retries,
+        )
 
     def memory(self) -> Memory:
         """Sizes from the image's ELF where there is one, and the device's own high-water marks."""
@@ -335,9 +346,10 @@ def compare(
     answers: Sequence[Answer],
     layers: tuple[LayerRecord, ...] = (),
     unit: str | None = None,
+    before: Sequence[Answer] = (),
 ) -> Result:
     """A result from the device's integers, one array (N, *shape) per output tensor, and what came with
-    them; `unit` is that of the counts.
+    them; `unit` is that of the counts, `before` what came with the inferences ahead, the cold start first.
     """
     total = expected.samples
     counts = [answer.count for answer in answers]
@@ -386,12 +398,19 @@ def compare(
         if reference is not None
         else None,
         accuracy=gaps.accuracy(expected.labels, device, oracle, reference),
-        counts=count_statistics(counts, unit) if unit else None,
+        counts=count_statistics(counts, unit, *_apart(before, "count")) if unit else None,
+        latency=count_statistics([answer.time_us for answer in answers], "us", *_apart(before, "time_us")),
         layers=layers,
         samples=samples,
         data_digest=expected.data_digest,
         reference_top1_min=expected.reference_top1_min,
     )
+
+
+def _apart(before: Sequence[Answer], figure: str) -> tuple[int | None, list[int]]:
+    """The cold start's figure and those of the inferences after it."""
+    figures: list[int | None] = [getattr(answer, figure) for answer in before]
+    return (figures[0] if figures else None), [value for value in figures[1:] if value is not None]
 
 
 def _floats(scores: NDArray[np.float32]) -> tuple[float, ...]:

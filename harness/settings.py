@@ -82,6 +82,7 @@ OPTIONS = (
         "Of random data, 100 without a number",
     ),
     Option("layer-samples", "10", "N", "compare every layer, not only the outputs, on the first N samples"),
+    Option("warmup", "3", "N", "inferences after the first and before those measured; recorded apart"),
     Option(
         "board",
         "auto",
@@ -123,6 +124,7 @@ class Settings:
     reference: str
     samples: int | None
     layer_samples: int
+    warmup: int
     board: str
     port: str | None
     baud: int | None
@@ -168,6 +170,7 @@ def settings_from(
         reference=texts["reference"],
         samples=_samples(texts["samples"]),
         layer_samples=_integer("--layer-samples", texts["layer_samples"], 0),
+        warmup=_integer("--warmup", texts["warmup"], 0),
         board=texts["board"],
         port=port,
         baud=_integer("--baud", baud, 1) if baud else None,

@@ -54,14 +54,38 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class Drift:
+    """Median of the last quarter of a run against the first's, -0.01 for 1 % less, and how likely chance
+    alone does as much (two-sided Mann-Whitney).
+    """
+
+    change: float
+    p: float
+
+
+@dataclass(frozen=True)
 class CountStatistics:
-    """Per-inference counts of one kind. `unit` is instructions (emulated), cycles or us."""
+    """Per-inference counts of one kind. `unit` is instructions (emulated), cycles or us.
+
+    `deviation` is the median absolute one, `median_interval` the 95 % bootstrap interval. `outliers` lie
+    beyond 3 interquartile ranges and are in all figures; `outlier_samples` are the farthest. `cold` is the
+    first inference since the device was found, `warmup` those between it and the samples: in no other figure.
+    """
 
     unit: str
     minimum: int
     median: float
     maximum: int
     samples: int
+    p90: float | None = None
+    p99: float | None = None
+    deviation: float | None = None
+    median_interval: tuple[float, ...] = ()
+    outliers: int | None = None
+    outlier_samples: tuple[int, ...] = ()
+    drift: Drift | None = None
+    cold: int | None = None
+    warmup: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -167,7 +191,8 @@ class ItemRecord:
     `outcome` is passed, failed (a measurement is wrong) or error (the run broke;
     `error` says why and everything not reached is None). `notes` say in a sentence each what a
     reader must know to read the figures: which board and why, what data, why no float reference.
-    `scheme` is the artifact's quantisation, e.g. int8.
+    `scheme` is the artifact's quantisation, e.g. int8. `latency` is in us of the device's own clock, where
+    that is a clock: on silicon, and on this computer for fidelity host.
     """
 
     target: str
@@ -185,6 +210,7 @@ class ItemRecord:
     quantisation_gap: QuantisationGap | None = None
     accuracy: Accuracy | None = None
     counts: CountStatistics | None = None
+    latency: CountStatistics | None = None
     memory: Memory | None = None
     layers: tuple[LayerRecord, ...] = ()
     divergence: Divergence | None = None

@@ -6,7 +6,7 @@ module formats what the records hold and computes no measurement.
 
 from __future__ import annotations
 
-from harness.records.schema import ItemRecord, Memory, RunRecord
+from harness.records.schema import CountStatistics, ItemRecord, Memory, RunRecord
 
 DASH = "–"  # noqa: RUF001 - the typographic dash that stands for "not known"
 VERDICTS = {"passed": "PASSED", "failed": "FAILED", "error": "ERROR"}
@@ -79,6 +79,36 @@ def count_range(item: ItemRecord) -> str:
     counts = item.counts
     spread = f"[{grouped(counts.minimum)} … {grouped(counts.maximum)}]"
     return f"{grouped(counts.median)} {spread} {unit}"
+
+
+def micros(item: ItemRecord) -> str:
+    """Median and range of the times, where the device has a clock that means something."""
+    latency = item.latency
+    if latency is None:
+        return DASH
+    spread = f"[{grouped(latency.minimum)} … {grouped(latency.maximum)}]"
+    return f"{grouped(latency.median)} {spread} µs{' of this computer' if item.fidelity == 'host' else ''}"
+
+
+def spread(counts: CountStatistics) -> list[str]:
+    """Interval, tail, outliers, drift and cold start, a phrase each; what is not known is left out."""
+    if counts.minimum == counts.maximum and counts.cold in (None, counts.minimum):
+        return [f"the same in all {grouped(counts.samples)}"]
+    found = []
+    if len(counts.median_interval) == 2:
+        low, high = counts.median_interval
+        found.append(f"95\u00a0% interval of the median {grouped(low)} … {grouped(high)}")
+    if counts.deviation is not None:
+        found.append(f"p90 {grouped(counts.p90)}, p99 {grouped(counts.p99)}, MAD {grouped(counts.deviation)}")
+    if counts.outliers:
+        shown = ", ".join(map(str, counts.outlier_samples[:5]))
+        more = ", …" if counts.outliers > len(counts.outlier_samples[:5]) else ""
+        found.append(f"{many(counts.outliers, 'outlier')}, kept: samples {shown}{more}")
+    if counts.drift is not None:
+        found.append(f"drift {counts.drift.change:+.2%} (p {counts.drift.p:.2g})")
+    if counts.cold is not None:
+        found.append(f"cold start {grouped(counts.cold)}")
+    return found
 
 
 def runtime_label(item: ItemRecord) -> str:
@@ -196,7 +226,8 @@ def flat_figures(item: ItemRecord) -> dict[str, Figure]:
             "reference agreement max_abs mean_abs rmse cosine samples",
         ),
         ("top1", item.accuracy, "device oracle reference samples"),
-        ("count", item.counts if unit else None, "minimum median maximum samples"),
+        ("count", item.counts if unit else None, "minimum median maximum samples p90 p99 deviation cold"),
+        ("latency_us", item.latency, "minimum median maximum p90 p99 deviation cold"),
         (
             "memory",
             item.memory,

@@ -29,10 +29,12 @@ from harness.report.figures import (
     duration,
     grouped,
     layers_checked,
+    micros,
     percent,
     runtime_gap,
     runtime_label,
     small,
+    spread,
     verdict_sentence,
 )
 
@@ -151,6 +153,11 @@ def _block_lines(item: ItemRecord) -> Iterator[tuple[str, str]]:
         yield "top-1", "device {}, oracle {}, float {}".format(*_top1(item))
     if item.counts:
         yield "per inference", plain(count_range(item))
+        if count_unit(item):
+            yield "", "; ".join(spread(item.counts))
+    if item.latency:
+        yield "time", micros(item)
+        yield "", "; ".join(spread(item.latency))
     if item.memory:
         memory = item.memory
         yield (
