@@ -32,7 +32,7 @@ from harness.progress import Progress
 from harness.provenance import host_facts, item_facts
 from harness.records.directory import RunDirectory
 from harness.records.journal import Journal
-from harness.records.schema import Divergence, ItemRecord, Memory, RunRecord, Sample
+from harness.records.schema import Divergence, ItemRecord, Measurement, Memory, RunRecord, Sample
 from harness.report import write_reports
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
@@ -40,6 +40,7 @@ from harness.settings import ALL_SAMPLES, RANDOM_SAMPLES, Settings
 from harness.targets import get_target
 from harness.toolchains.bare_metal import build
 from harness.toolchains.base import Image
+from harness.verdicts import judged
 
 HANDSHAKE_S = 10.0
 
@@ -56,6 +57,7 @@ class _State:
     deployment: Deployment | None = None
     memory: Memory | None = None
     divergence: Divergence | None = None
+    measurements: tuple[Measurement, ...] = ()
     notes: list[str] = field(default_factory=list)
     log: Path | None = None
     error: str | None = None
@@ -238,6 +240,8 @@ class Bench:
         result = deployment.run(expected, report)
         state.notes.extend(deployment.notes())
         state.memory = deployment.memory()
+        state.measurements = judged(item, self._record(state), result.samples, self._reports_root)
+        result = deployment.result = dataclasses.replace(result, measurements=state.measurements)
         state.failures.extend(result.failures)
         if isinstance(deployment, LinkedDeployment):
             self._locate(state, deployment, expected, result)
@@ -422,6 +426,7 @@ class Bench:
             memory=state.memory,
             layers=result.layers if result else (),
             divergence=state.divergence,
+            measurements=state.measurements,
             wire=deployment.wire_counts() if deployment else {},
             provenance=item_facts(
                 state.artifact,

@@ -24,6 +24,7 @@ from harness.link.codec import Capability
 from harness.link.messages import Identity, InferenceReply
 from harness.measure import gaps
 from harness.measure.counts import count_statistics
+from harness.measure.gates import FAIL
 from harness.model.dataset import dataset_from
 from harness.model.reference import Reference
 from harness.progress import Progress
@@ -31,6 +32,7 @@ from harness.records.schema import (
     Accuracy,
     CountStatistics,
     LayerRecord,
+    Measurement,
     Memory,
     QuantisationGap,
     RuntimeGap,
@@ -69,6 +71,7 @@ class Result:
     samples: tuple[Sample, ...]
     data_digest: str
     reference_top1_min: float | None
+    measurements: tuple[Measurement, ...] = ()
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -89,6 +92,11 @@ class Result:
         top1, least = self.accuracy.reference, self.reference_top1_min
         if top1 is not None and least is not None and top1 < least:
             found.append(f"float model: top-1 is {top1:.4f}, model.toml expects at least {least}")
+        found += [
+            f"{one.name}: {one.reason}; declared: {one.limits}"
+            for one in self.measurements
+            if one.verdict == FAIL
+        ]
         return found
 
 

@@ -12,6 +12,7 @@ from harness.errors import UsageError
 @dataclass(frozen=True)
 class Target:
     """One chip. `clock_hz` is its fastest CPU clock, `sram_bytes` its on-chip data RAM,
+    `flash_bytes` the flash of its usual small module, 0 where none is known,
     `isa_platform` the firmware platform that runs its instruction set without a board; None where
     there is none, so that firmware can only be generated for it. `regions` are the bytes of its
     SDK's linker regions, where a generator needs them.
@@ -23,6 +24,7 @@ class Target:
     core: str
     clock_hz: int
     sram_bytes: int
+    flash_bytes: int = 0
     isa_platform: str | None = None
     regions: dict[str, int] = field(default_factory=dict, hash=False)
 

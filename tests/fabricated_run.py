@@ -14,6 +14,7 @@ from harness.records.schema import (
     ItemRecord,
     LayerRecord,
     LsbBin,
+    Measurement,
     Memory,
     QuantisationGap,
     RunRecord,
@@ -44,6 +45,16 @@ DIVERGENCE = Divergence(
     reproducer="divergence.npz",
     command="harness diff-layers reports/made-up/divergence.npz",
 )
+
+
+MEASUREMENTS = (
+    Measurement("arena", "memory_arena_bytes", "bytes", "room", "9000 or less", 9872.0, "FAIL", "9872"),
+    Measurement(
+        f"speed {INJECTION}", "count_median", INSTRUCTIONS, INJECTION, INJECTION, 5e5, "PASS", INJECTION, 5e5,
+        INJECTION,
+    ),
+    Measurement("time", "latency_us_p99", "us", "", "10000 or less", None, "UNSET", "not measured"),
+)  # fmt: skip
 
 
 def samples(number: int, varying: bool = False, off: int = 0, seed: int = 1) -> list[Sample]:
@@ -128,6 +139,7 @@ def fabricated(
             "failed",
             failures=("runtime gap: expected 0 LSB, found 1 LSB",),
             divergence=DIVERGENCE,
+            measurements=MEASUREMENTS,
         ),
         item("esp32c3", f"evil {INJECTION}", batches[2], board=INJECTION, log=INJECTION),
         item("esp32", "mlp", batches[3], fidelity="silicon", counts=silicon_counts),

@@ -31,6 +31,8 @@
     [expect]                        optional
     reference_top1_min = 0.94       the float model's top-1 on `test`, 0..1
 
+    [measurements.NAME]             optional, any number: gates, see measurements.py
+
 This module reads and checks; it opens no artifact.
 """
 
@@ -48,6 +50,7 @@ from typing import Any
 from harness.bundled import zoo_directory
 from harness.errors import ModelError, UsageError
 from harness.model import digests
+from harness.model.measurements import Scoped, read_measurements
 from harness.model.preprocess import KINDS, Preprocess
 
 ARTIFACT_KINDS = ("espdl", "espdl_c", "espdl_esp32p4", "espdl_esp32s3", "keras", "onnx", "tflite")
@@ -73,6 +76,7 @@ class ModelSpec:
     calibration: Path | None = None
     reference_top1_min: float | None = None
     bench_samples: int | None = None
+    measurements: tuple[Scoped, ...] = ()
     directory: Path | None = field(default=None, compare=False)
 
     @property
@@ -166,6 +170,7 @@ def write_spec(model: ModelSpec, directory: Path) -> None:
         "artifacts": {kind: relative(path) for kind, path in model.artifacts.items()},
         "bench": {"samples": model.bench_samples} if model.bench_samples else {},
         "expect": {"reference_top1_min": model.reference_top1_min} if model.reference_top1_min else {},
+        **{f"measurements.{json.dumps(each.declared.name)}": each.table() for each in model.measurements},
     }
     lines = []
     for table, values in tables.items():
@@ -207,6 +212,7 @@ class _Reader:
             calibration=self._file(dataset, "calibration", directory),
             reference_top1_min=self._share(expect, "reference_top1_min"),
             bench_samples=self._samples(bench),
+            measurements=read_measurements(values.get("measurements", {}), self._error),
             directory=directory,
         )
 
@@ -289,4 +295,14 @@ class _Reader:
         return Preprocess(table["kind"], scale, offset)
 
 
-_OPTIONAL_TABLES = ("title", "description", "tutorial", "classes", "preprocess", "dataset", "bench", "expect")
+_OPTIONAL_TABLES = (
+    "title",
+    "description",
+    "tutorial",
+    "classes",
+    "preprocess",
+    "dataset",
+    "bench",
+    "expect",
+    "measurements",
+)

@@ -89,6 +89,26 @@ class CountStatistics:
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """A declared measurement's verdict: PASS, FAIL, or UNSET (not measured, or nothing fit to compare with).
+
+    `limits` is what was declared, `reason` what was found, a phrase each. `baseline` is the figure of run
+    `baseline_run`, where one was asked for.
+    """
+
+    name: str
+    figure: str
+    unit: str
+    doc: str
+    limits: str
+    value: float | None
+    verdict: str
+    reason: str
+    baseline: float | None = None
+    baseline_run: str | None = None
+
+
+@dataclass(frozen=True)
 class LayerRecord:
     index: int
     op: str
@@ -214,6 +234,7 @@ class ItemRecord:
     memory: Memory | None = None
     layers: tuple[LayerRecord, ...] = ()
     divergence: Divergence | None = None
+    measurements: tuple[Measurement, ...] = ()
     wire: dict[str, int] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     duration_s: float = 0.0

@@ -6,7 +6,7 @@ module formats what the records hold and computes no measurement.
 
 from __future__ import annotations
 
-from harness.records.schema import CountStatistics, ItemRecord, Memory, RunRecord
+from harness.records.schema import CountStatistics, ItemRecord, Measurement, Memory, RunRecord
 
 DASH = "–"  # noqa: RUF001 - the typographic dash that stands for "not known"
 VERDICTS = {"passed": "PASSED", "failed": "FAILED", "error": "ERROR"}
@@ -109,6 +109,13 @@ def spread(counts: CountStatistics) -> list[str]:
     if counts.cold is not None:
         found.append(f"cold start {grouped(counts.cold)}")
     return found
+
+
+def measurement(one: Measurement) -> str:
+    """ "PASS 19 KiB of the ...": the verdict, what was found, what was declared."""
+    doc = f" ({one.doc})" if one.doc else ""
+    unit = f" {one.unit}" if one.unit else ""
+    return f"{one.verdict}: {one.reason or DASH}; declared: {one.limits}{unit}{doc}"
 
 
 def runtime_label(item: ItemRecord) -> str:
@@ -240,5 +247,7 @@ def flat_figures(item: ItemRecord) -> dict[str, Figure]:
     gap = item.runtime_gap
     figures["runtime_gap_mismatching_layers"] = " ".join(gap.mismatching_layers) if gap else None
     figures["count_unit"] = unit
+    figures["measurements_failed"] = sum(one.verdict == "FAIL" for one in item.measurements)
+    figures["measurements_unset"] = sum(one.verdict == "UNSET" for one in item.measurements)
     figures |= {f"wire_{name}": value for name, value in item.wire.items()}
     return figures

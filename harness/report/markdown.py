@@ -14,6 +14,7 @@ from harness.report.figures import (
     count_range,
     duration,
     layers_checked,
+    measurement,
     percent,
     runtime_gap,
     runtime_label,
@@ -54,6 +55,8 @@ def summary_md(run: RunRecord) -> str:
     lines += [_row(_COLUMNS), _row(("---",) * len(_COLUMNS)), *(_row(_cells(item)) for item in run.items)]
     for item in run.items:
         reasons = [*item.failures, *([item.error] if item.error else [])]
+        unset = [one for one in item.measurements if one.verdict == "UNSET"]
+        reasons += [f"{one.name}: {measurement(one)}" for one in unset]
         if item.divergence:
             reasons += [f"{name}: {text}" for name, text in divergence.lines(item.divergence)]
         if reasons:

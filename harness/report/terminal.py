@@ -29,6 +29,7 @@ from harness.report.figures import (
     duration,
     grouped,
     layers_checked,
+    measurement,
     micros,
     percent,
     runtime_gap,
@@ -62,7 +63,7 @@ def render_table(run: RunRecord, console: Console) -> None:
         for item in run.items:
             for reason in _reasons(item):
                 _print(console, Padding(Text(f"{plain(item.key)}: {reason}", "red"), (0, 1)))
-            for name, value in _divergence_lines(item):
+            for name, value in [*_measurement_lines(item), *_divergence_lines(item)]:
                 _print(console, Padding(Text(f"{name:<18}{value}"), (0, 1, 0, 3)))
     else:
         for item in run.items:
@@ -106,7 +107,7 @@ def _print_block(console: Console, item: ItemRecord) -> None:
         _print_indented(console, Text(reason, "red"))
     for note in item.notes:
         _print_indented(console, Text(plain(note), "dim"))
-    for name, value in [*_block_lines(item), *_divergence_lines(item)]:
+    for name, value in [*_block_lines(item), *_measurement_lines(item), *_divergence_lines(item)]:
         _print_indented(console, Text(f"{name:<18}{value}"))
 
 
@@ -140,6 +141,14 @@ def _divergence_lines(item: ItemRecord) -> list[tuple[str, str]]:
     if item.divergence is None:
         return []
     return [(name, plain(text)) for name, text in divergence.lines(item.divergence)]
+
+
+def _measurement_lines(item: ItemRecord) -> list[tuple[str, str]]:
+    """All but memory that fits, which has a line already."""
+    shown = [
+        one for one in item.measurements if one.verdict != "PASS" or not one.figure.startswith("memory_")
+    ]
+    return [(plain(one.name), plain(measurement(one))) for one in shown]
 
 
 def _block_lines(item: ItemRecord) -> Iterator[tuple[str, str]]:

@@ -56,7 +56,12 @@ def test_both_targets_pass_and_every_report_is_written(tmp_path: Path) -> None:
         assert (gap["max_lsb"], gap["mismatching_elements"], gap["samples"]) == (0, 0, 60)
         assert (gap["layer_samples"], gap["layers"], gap["mismatching_layers"]) == (10, 4, [])
         assert item["accuracy"]["device"] == item["accuracy"]["oracle"] > 0.9
-        assert item["counts"]["unit"] == "instructions (emulated)"
+        counts = item["counts"]
+        assert counts["unit"] == "instructions (emulated)"
+        assert (counts["cold"] > 0, len(counts["warmup"]), counts["samples"]) == (True, 3, 60)
+        assert item["latency"] is None
+        budgets = {one["name"]: one["verdict"] for one in item["measurements"]}
+        assert budgets == {"RAM budget": "PASS", "flash budget": "PASS", "stack budget": "PASS"}
     for name in ("report.html", "junit.xml", "items.csv", "samples.csv", "samples.jsonl", "summary.md"):
         assert (tmp_path / "r" / name).stat().st_size > 0, name
     samples = pd.read_csv(tmp_path / "r" / "samples.csv")

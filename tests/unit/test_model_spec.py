@@ -181,3 +181,56 @@ def test_affine_preprocessing_by_hand():
     values = Preprocess("affine", 1 / 255, -0.5).apply(pixels)
     assert values.dtype == np.float32
     np.testing.assert_allclose(values, [[-0.5, -0.3, 0.5]], atol=1e-7)
+
+
+DECLARED = (
+    MINIMAL
+    + """
+[measurements."frame rate"]
+figure = "count_median"
+unit = "cycles"
+doc = "a frame in 10 ms"
+max = 1_600_000
+regression = 0.02
+targets = ["esp32c3"]
+
+[measurements.top1_device]
+min = 0.95
+runtimes = ["tflm"]
+"""
+)
+
+
+def test_measurements_are_declared_and_survive_being_written(model_dir):
+    (model_dir / "model.toml").write_text(DECLARED)
+    model = load_model(model_dir)
+    rate, accuracy = model.measurements
+    declared = rate.declared
+    assert (declared.name, declared.figure, declared.unit) == ("frame rate", "count_median", "cycles")
+    assert declared.limits == "1600000 or less, at most 2 % worse than the baseline"
+    assert (rate.holds("esp32c3", "espdl"), rate.holds("esp32s3", "espdl")) == (True, False)
+    assert (accuracy.holds("esp32s3", "tflm"), accuracy.holds("esp32s3", "espdl")) == (True, False)
+    spec.write_spec(model, model_dir)
+    assert load_model(model_dir) == model
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ("measurements = 3", "measurements: expected tables"),
+        ("[measurements.speeed]\nmax = 3", "measurements.speeed.figure: expected a figure"),
+        ('[measurements.x]\nfigure = "top1_devise"\nmin = 0.5', "did you mean top1_device?"),
+        ("[measurements.top1_device]", "at least one of min, max and regression, came 'none'"),
+        ("[measurements.top1_device]\nmin = true", "measurements.top1_device.min: expected a finite number"),
+        ("[measurements.top1_device]\nmaxx = 1", "measurements.top1_device.maxx: expected one of the keys"),
+        ("[measurements.top1_device]\nregression = -0.1", "expected a number of at least 0, came -0.1"),
+        ("[measurements.count_median]\nmax = 1", "count_median.unit: expected the unit of the count"),
+        ('[measurements.top1_device]\nmin = 0\ntargets = "esp32"', "targets: expected a list of texts"),
+    ],
+)
+def test_a_measurement_that_means_nothing_is_refused(model_dir, table, complaint):
+    text = f"{table}\n{MINIMAL}" if table.startswith("measurements") else f"{MINIMAL}\n{table}\n"
+    (model_dir / "model.toml").write_text(text)
+    with pytest.raises(ModelError) as caught:
+        load_model(model_dir)
+    assert complaint in str(caught.value)
