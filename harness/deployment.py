@@ -39,6 +39,7 @@ from harness.records.schema import (
     Sample,
 )
 from harness.runtimes.base import Array, Artifact, Oracle
+from harness.runtimes.planned import PlannedArtifact
 from harness.toolchains.base import Image
 
 COUNT_UNITS = {
@@ -252,6 +253,7 @@ class LinkedDeployment(Deployment):
     def memory(self) -> Memory:
         """Sizes from the image's ELF where there is one, and the device's own high-water marks."""
         image = self.image
+        plan = self.artifact.plan if isinstance(self.artifact, PlannedArtifact) else None
         device = self.link.memory() if self.link.hello.capabilities & Capability.MEMORY else None
         return Memory(
             flash_bytes=image.flash_bytes if image else None,
@@ -262,6 +264,13 @@ class LinkedDeployment(Deployment):
             model_bytes=device.model_bytes if device else None,
             stack_bytes=device.stack_bytes if device else None,
             stack_used_bytes=device.stack_used_bytes if device else None,
+            arena_used_bytes=device.arena_used_bytes if device else None,
+            arena_planned_bytes=plan.memory.peak_bytes if plan else None,
+            arena_least_bytes=plan.memory.lower_bound_bytes if plan else None,
+            heap_bytes=device.heap_bytes if device else None,
+            heap_low_bytes=device.heap_low_bytes if device else None,
+            ram_budget_bytes=self.item.target.sram_bytes,
+            flash_budget_bytes=self.item.target.flash_bytes or None,
         )
 
     def wire_counts(self) -> dict[str, int]:

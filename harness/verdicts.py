@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 def memory_budget(target: Target, stack_bytes: int | None) -> tuple[Declared, ...]:
     """What every item must fit into; a model's own max of the same figure stands in its place."""
     budget = (
-        ("RAM budget", "memory_ram_bytes", target.sram_bytes, "on-chip RAM, by targets.toml"),
-        ("flash budget", "memory_flash_bytes", target.flash_bytes, "a small module's flash, by targets.toml"),
+        (
+            "RAM budget",
+            "memory_ram_bytes",
+            target.sram_bytes - (stack_bytes or 0),
+            "on-chip RAM less the stack",
+        ),
+        ("flash budget", "memory_flash_bytes", target.flash_bytes, "the flash of a small module"),
         ("stack budget", "memory_stack_used_bytes", stack_bytes, "the stack that the image reserves"),
     )
     return tuple(

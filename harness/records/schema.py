@@ -172,7 +172,13 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes. The image's sizes are None for an attached board whose firmware was not built here."""
+    """Bytes. The image's sizes are None for an attached board whose firmware was not built here.
+
+    `arena_bytes` is what the firmware reserves, `arena_used_bytes` what the device says it needed,
+    `arena_planned_bytes` what the planner worked out and `arena_least_bytes` what is alive at the busiest
+    layer, below which no plan can go. `heap_low_bytes` is the least that was ever free. The budgets are the
+    target's.
+    """
 
     flash_bytes: int | None
     text_bytes: int | None
@@ -182,6 +188,13 @@ class Memory:
     model_bytes: int | None
     stack_bytes: int | None
     stack_used_bytes: int | None
+    arena_used_bytes: int | None = None
+    arena_planned_bytes: int | None = None
+    arena_least_bytes: int | None = None
+    heap_bytes: int | None = None
+    heap_low_bytes: int | None = None
+    ram_budget_bytes: int | None = None
+    flash_budget_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -184,6 +184,36 @@ def quantisation_gap_explained(item: ItemRecord) -> str:
     )
 
 
+def memory_line(memory: Memory) -> str:
+    """Each size with what it may be: "flash 31 KiB of 4 096 KiB, ..."."""
+    flash = of(memory.flash_bytes, memory.flash_budget_bytes)
+    ram = of(memory.ram_bytes, memory.ram_budget_bytes)
+    return (
+        f"flash {flash}, static RAM {ram}, arena {byte_size(memory.arena_bytes)}, "
+        f"stack {of(memory.stack_used_bytes, memory.stack_bytes)}"
+    )
+
+
+def of(used: int | None, budget: int | None) -> str:
+    """ "96 KiB of 512.0 KiB (19 %)"; without the budget where it is not known."""
+    if used is None or not budget:
+        return byte_size(used)
+    return f"{byte_size(used)} of {byte_size(budget)} ({percent(used / budget)})"
+
+
+def arena(memory: Memory) -> str:
+    """What the activations need, planned and used; "" where it is not known."""
+    if memory.arena_planned_bytes is None:
+        return ""
+    least = ""
+    if memory.arena_least_bytes not in (None, memory.arena_planned_bytes):
+        least = f"; {byte_size(memory.arena_least_bytes)} are alive at the busiest layer"
+    elif memory.arena_least_bytes is not None:
+        least = ", which is as little as its busiest layer needs"
+    used = f", the device used {byte_size(memory.arena_used_bytes)}" if memory.arena_used_bytes else ""
+    return f"Activations are planned into {byte_size(memory.arena_planned_bytes)}{least}{used}."
+
+
 def memory_parts(memory: Memory) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     """Flash and RAM as (name, bytes) parts, empty ones left out; [] where the whole is unknown."""
     text, rodata, arena = memory.text_bytes or 0, memory.rodata_bytes or 0, memory.arena_bytes or 0
@@ -239,7 +269,8 @@ def flat_figures(item: ItemRecord) -> dict[str, Figure]:
             "memory",
             item.memory,
             "flash_bytes text_bytes rodata_bytes ram_bytes arena_bytes model_bytes stack_bytes "
-            "stack_used_bytes",
+            "stack_used_bytes arena_used_bytes arena_planned_bytes arena_least_bytes heap_bytes "
+            "heap_low_bytes ram_budget_bytes flash_budget_bytes",
         ),
     ]
     for prefix, group, names in groups:

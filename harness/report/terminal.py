@@ -30,6 +30,7 @@ from harness.report.figures import (
     grouped,
     layers_checked,
     measurement,
+    memory_line,
     micros,
     percent,
     runtime_gap,
@@ -168,12 +169,7 @@ def _block_lines(item: ItemRecord) -> Iterator[tuple[str, str]]:
         yield "time", micros(item)
         yield "", "; ".join(spread(item.latency))
     if item.memory:
-        memory = item.memory
-        yield (
-            "memory",
-            f"flash {byte_size(memory.flash_bytes)}, arena {byte_size(memory.arena_bytes)}, "
-            f"stack {byte_size(memory.stack_used_bytes)} of {byte_size(memory.stack_bytes)}",
-        )
+        yield "memory", memory_line(item.memory)
 
 
 def _table(run: RunRecord) -> Table:

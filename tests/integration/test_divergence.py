@@ -80,7 +80,7 @@ def faulty(bench: Bench, item: Item) -> LinkedDeployment:
 
 @pytest.mark.parametrize("target", ["esp32c3", "esp32s3"])
 @pytest.mark.parametrize("runtime", ["tflm", "espdl"])
-@pytest.mark.parametrize("model", ["himax_cnn", "mnist_mlp"])
+@pytest.mark.parametrize("model", ["himax_cnn", "mnist_mlp", "test18_conv_pool"])
 def test_a_fault_is_located_in_every_layer(model: str, runtime: str, target: str, tmp_path: Path) -> None:
     bench = bench_for(tmp_path, model, target, runtime)
     (item,) = bench.items()

@@ -177,7 +177,7 @@ def test_what_an_attached_board_cannot_tell_is_left_out() -> None:
     unbuilt = item("esp32", "mlp", samples(3), memory=Memory(None, None, None, None, None, None, None, 512))
     page = page_of(unbuilt)
     assert memory_parts(Memory(None, None, None, None, None, None, 4096, None)) == ([], [])
-    assert "Deepest stack 512\u00a0B of –" in page  # noqa: RUF001
+    assert "Deepest stack 512\u00a0B." in page
     assert "<figure" not in page
 
 
