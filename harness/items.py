@@ -53,6 +53,7 @@ def runtimes_for(model: ModelSpec, workshop: Workshop) -> list[str]:
     for name, kind in RUNTIMES.items():
         runtime = kind()
         brought = any(key.startswith(runtime.artifact_kind) for key in model.artifacts)
+        brought = brought or any(map(runtime.accepts, model.artifacts.values()))
         able = runtime.quantises and "onnx" in model.artifacts and available(runtime.extra)
         if brought or (able and (workshop.calibration or model.calibration)):
             names.append(name)
@@ -108,7 +109,8 @@ def _brought(model: ModelSpec, owner: Runtime, variant: str) -> Path | None:
     # A single file says itself how it is quantised.
     if owner.scheme != owner.schemes[0] and model.directory is not None:
         kind = f"{kind}_{owner.scheme}"
-    return model.artifacts.get(f"{kind}_{variant}") or model.artifacts.get(kind)
+    accepted = (path for path in model.artifacts.values() if owner.accepts(path))
+    return model.artifacts.get(f"{kind}_{variant}") or model.artifacts.get(kind) or next(accepted, None)
 
 
 def _make(model: ModelSpec, owner: Runtime, variant: str, workshop: Workshop) -> Path:

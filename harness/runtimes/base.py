@@ -130,6 +130,10 @@ class Runtime(ABC):
         """
         raise ModelError(f"{model.name}: runtime {self.name} makes no artifacts", self.conversion_hint)
 
+    def accepts(self, path: Path) -> bool:  # noqa: ARG002 - most go by the suffix alone
+        """Whether a file is to be taken as this runtime's artifact though its suffix is of another kind."""
+        return False
+
     @abstractmethod
     def load(self, path: Path, variant: str = "") -> Artifact:
         """Reads and verifies an artifact file for the chips of `variant`.
