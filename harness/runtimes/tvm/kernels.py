@@ -26,8 +26,8 @@ SOURCE = "tvm_kernels.c"
 LOG_TAIL_LINES = 3
 
 
-def kernel_files(plan: Plan) -> dict[str, str]:
-    """tvm_kernels.c and tvm_kernels.h, by name.
+def kernel_files(plan: Plan, directory: Path) -> dict[str, str]:
+    """tvm_kernels.c and tvm_kernels.h, by name; those in `directory` as they are, if they are the same.
 
     Raises:
         MissingError: TVM is not installed.
@@ -35,8 +35,9 @@ def kernel_files(plan: Plan) -> dict[str, str]:
     """
     steps = [step for step in plan.steps if isinstance(step, KernelStep)]
     require_installed("tvm", "tvm")
-    functions = _lower(json.dumps([_job(step) for step in steps], default=int)) if steps else ""
     version = metadata.version("apache-tvm")
+    job = json.dumps([_job(step) for step in steps], default=int)
+    functions = _kept(directory, f"{version} {job}") or _lower(job)
     shared = sorted({header for step in steps for header in step.headers})
     source = [
         f"/* The kernels, one for each layer, as TVM {version} wrote them; only `const` was added. */",

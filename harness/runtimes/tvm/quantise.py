@@ -180,14 +180,13 @@ class _Writer:
             elif name in self._graph.constants:
                 copy.input[position] = self._constant(node, position)
         name = node.output[0]
-        if name in self._owner:
-            quantised_name = f"{name}/float"
-            copy.output[0] = quantised_name
-            self._nodes.append(copy)
-            last = name if name == self._graph.output else f"{name}/dequantised"
-            self._quantisers(quantised_name, name, last)
-        else:
-            self._nodes.append(copy)
+        self._nodes.append(copy)
+        if name not in self._owner:
+            return
+        # The graph's output keeps its name, and so do the layers' results before it.
+        last = name == self._graph.output
+        copy.output[0] = f"{name}/float" if last else name
+        self._quantisers(copy.output[0], name, name if last else f"{name}/dequantised")
 
     def _quantisers(self, source: str, tensor: str, result: str) -> None:
         """QuantizeLinear and DequantizeLinear of an activation, from `source` to `result`."""

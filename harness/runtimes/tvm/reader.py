@@ -138,7 +138,7 @@ class _Reader:
         chain, main = self._walk(name)
         if main is None and chain:
             source = self._activation(chain[0], 0)
-            values = np.asarray(reals(self.file, chain, self.exponent(source)), np.float32)
+            values = reals(self.file, chain, self.exponent(source))
             index = self._tensor(name, "float32")
             table = self._tensor(f"{name} table", "float32", data=values)
             self._operator(chain[-1].op_type, (source, table), index)
