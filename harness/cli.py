@@ -17,6 +17,8 @@ from rich.console import Console
 
 from harness import __version__
 from harness.bench import Bench
+from harness.debug import debug, first_difference
+from harness.debug import render as render_layers
 from harness.dialects import DIALECTS, parse_log
 from harness.dialects.compare import compare
 from harness.dialects.output import parsed_csv, parsed_json, render
@@ -109,6 +111,26 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--kernels", default="portable", choices=("portable",))
     generate.add_argument("--out", required=True, type=Path, metavar="DIR")
     generate.set_defaults(run=_generate)
+
+    layers = commands.add_parser(
+        "debug",
+        help="every layer of one inference, oracle and device side by side",
+        description="Runs one sample and reads every layer back. Exit code 1: a layer differs; the first "
+        "one is named.",
+        epilog="harness debug my.onnx --runtime tvm --target esp32c3 --data my.npz --sample 7",
+    )
+    layers.add_argument("model", help="zoo name, directory with a model.toml, or model file")
+    layers.add_argument("--runtime", default="", metavar="NAME", help="default: the first that takes it")
+    layers.add_argument(
+        "--target", metavar="NAME", help="without: the same C as a native process on this computer"
+    )
+    layers.add_argument("--port", metavar="PORT", help="of an attached board that runs the model's firmware")
+    layers.add_argument("--baud", metavar="N", help="baud rate of --port")
+    layers.add_argument("--elf", type=Path, metavar="FILE", help="an image built by hand, to run in QEMU")
+    layers.add_argument("--data", default="", metavar="FILE", help=".npz with x; default: the model's own")
+    layers.add_argument("--calibration", default="", metavar="FILE.npz", help="as for run")
+    layers.add_argument("--sample", type=int, default=0, metavar="N", help="counted from 0 (default: 0)")
+    layers.set_defaults(run=_debug)
 
     export = commands.add_parser(
         "export-v1",
@@ -205,6 +227,38 @@ def _run(parsed: argparse.Namespace) -> int:
     print(f"Report: {os.path.relpath(bench.reports['report.html'])}")
     outcomes = {record.outcome for record in run.items}
     return ITEM_BROKE if "error" in outcomes else int("failed" in outcomes)
+
+
+def _debug(parsed: argparse.Namespace) -> int:
+    if parsed.target is None and (parsed.port or parsed.elf):
+        raise UsageError("--port and --elf need the chip", "Add --target NAME")
+    wanted = str(max(parsed.sample, 0) + 1)
+    given = {
+        "model": parsed.model,
+        "runtime": parsed.runtime or "all",
+        "data": parsed.data,
+        "calibration": parsed.calibration,
+        "reference": "none",
+        "samples": wanted,
+        "layer_samples": wanted,
+        "board": "auto" if parsed.target else "host",
+        "report_dir": str(build_root_under(Path.cwd()) / "debug"),
+    }
+    settings = settings_from(
+        lambda option: given.get(option.field, option.default),
+        target=parsed.target or next(iter(TARGETS)),
+        port=parsed.port,
+        baud=parsed.baud,
+        root=Path.cwd(),
+    )
+    bench = Bench(settings, reports_root=settings.build_root, command=shlex.join(["harness", *sys.argv[1:]]))
+    item = bench.items()[0]
+    if parsed.target is None and get_runtime(item.runtime).by_chip:
+        raise UsageError(f"runtime {item.runtime} has a file for each kind of chip", "Add --target NAME")
+    device, pairs = debug(bench, item, parsed.sample, parsed.elf)
+    print(f"{item.model.name}, runtime {item.runtime}, sample {parsed.sample}; device: {device}")
+    print(render_layers(pairs))
+    return int(first_difference(pairs) is not None)
 
 
 def _generate(parsed: argparse.Namespace) -> int:

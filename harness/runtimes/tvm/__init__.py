@@ -57,4 +57,4 @@ class Tvm(PlannedRuntime):
         self.check_kernels(kernels)
         own = self.own(artifact)
         identity = Identity(self.name, own.name, own.digest)
-        return write_project(own.plan, identity, directory, kernel_files(own.plan))
+        return write_project(own.plan, identity, directory, kernel_files(own.plan, directory))

@@ -6,9 +6,10 @@ command ever imports it. A fixed hash seed keeps the text the same in every run.
 
 from __future__ import annotations
 
-import functools
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,21 +24,27 @@ from harness.runtimes.tvm.operators import KernelStep
 
 HEADER = "tvm_kernels.h"
 SOURCE = "tvm_kernels.c"
+GENERATORS = ("expressions.py", "lower.py")
 LOG_TAIL_LINES = 3
 
 
 def kernel_files(plan: Plan, directory: Path) -> dict[str, str]:
-    """tvm_kernels.c and tvm_kernels.h, by name; those in `directory` as they are, if they are the same.
+    """tvm_kernels.c and tvm_kernels.h, by name.
+
+    Kernels that stand in `directory` from an earlier run are taken as they are, provided that they were
+    made of the same expressions by the same TVM and that nobody has changed them since.
 
     Raises:
         MissingError: TVM is not installed.
         HarnessError: TVM failed; carries the tail of what it said.
     """
-    steps = [step for step in plan.steps if isinstance(step, KernelStep)]
     require_installed("tvm", "tvm")
     version = metadata.version("apache-tvm")
+    steps = [step for step in plan.steps if isinstance(step, KernelStep)]
     job = json.dumps([_job(step) for step in steps], default=int)
-    functions = _kept(directory, f"{version} {job}") or _lower(job)
+    here = Path(__file__).parent
+    made_of = _digest(version, job, *((here / name).read_text(encoding="utf-8") for name in GENERATORS))
+    functions = _kept(directory / SOURCE, made_of) or _lower(job)
     shared = sorted({header for step in steps for header in step.headers})
     source = [
         f"/* The kernels, one for each layer, as TVM {version} wrote them; only `const` was added. */",
@@ -49,6 +56,8 @@ def kernel_files(plan: Plan, directory: Path) -> dict[str, str]:
         "/* TVM names expressions that it then does not use. */",
         '#pragma GCC diagnostic ignored "-Wunused-variable"',
         "",
+        f"/* made of {made_of}; digest of what follows {_digest(functions)} */",
+        "",
         functions,
     ]
     header = [
@@ -58,36 +67,48 @@ def kernel_files(plan: Plan, directory: Path) -> dict[str, str]:
         "",
         "#include <stdint.h>",
         "",
-        *(f"{line[:-2]};" for line in functions.splitlines() if line.startswith("void ")),
+        *(line.replace(" {", ";") for line in functions.splitlines() if line.startswith("void ")),
         "",
         "#endif",
     ]
     return {SOURCE: "\n".join(source), HEADER: "\n".join(header) + "\n"}
 
 
-def _job(step: KernelStep) -> dict[str, object]:
-    def dtype(name: str) -> str:
-        # Floats travel as their bit patterns.
-        return "uint32" if C_TYPES[name] == "uint32_t" else name
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
 
-    names = [*step.read_names, *(constant.name for constant in step.arrays)]
-    kinds = [*(t.info.dtype for t in step.reads), *(c.values.dtype.name for c in step.arrays)]
-    shapes = [*(step.seen(tensor) for tensor in step.reads), *(c.values.shape for c in step.arrays)]
+
+def _kept(source: Path, made_of: str) -> str | None:
+    """The functions in an earlier `source`, if they are still those that would be made."""
+    if not source.is_file():
+        return None
+    stamp = re.compile(r"^/\* made of (\w+); digest of what follows (\w+) \*/\n\n", re.MULTILINE)
+    text = source.read_text(encoding="utf-8", errors="replace")
+    match = stamp.search(text)
+    if match is None or match[1] != made_of or _digest(text[match.end() :]) != match[2]:
+        return None
+    return text[match.end() :]
+
+
+def _job(step: KernelStep) -> dict[str, object]:
+    """What `lower.py` needs to know of a step."""
+    parameters = [(name, tensor.info.dtype, step.seen(tensor)) for name, tensor in step.parameters()]
+    parameters += [(array.name, array.values.dtype.name, array.values.shape) for array in step.arrays]
     return {
         "name": step.kernel,
         "expression": step.expression,
         "numbers": dict(step.numbers),
         "output": step.seen(step.writes[0]),
         "buffers": [
-            {"name": name, "dtype": dtype(kind), "shape": shape or (1,)}
-            for name, kind, shape in zip(names, kinds, shapes, strict=True)
+            # Floats travel as their bit patterns.
+            {"name": name, "dtype": C_TYPES[dtype].removesuffix("_t"), "shape": shape or (1,)}
+            for name, dtype, shape in parameters
         ],
     }
 
 
-@functools.cache
 def _lower(job: str) -> str:
-    """The functions' text; the targets of one run share it."""
+    """Runs `lower.py`."""
     with tempfile.TemporaryDirectory(prefix="tvm-") as directory:
         request, out = Path(directory, "job.json"), Path(directory, "kernels.c")
         request.write_text(job, encoding="utf-8")

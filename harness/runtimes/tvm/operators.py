@@ -61,6 +61,10 @@ class KernelStep(Step):
         last = tensor.info.shape[-1:] if self.view == "rows" else ()
         return (tensor.info.elements // math.prod(last), *last)
 
+    def parameters(self) -> list[tuple[str, Tensor]]:
+        """The activations that the kernel reads, by their names in C."""
+        return list(zip(self.read_names, self.reads, strict=True))
+
     def body(self) -> list[str]:
         arrays = [f"{self.prefix}_{constant.name}" for constant in self.arrays]
         return [f"{self.kernel}({', '.join((*self.read_names, *arrays, *self.write_names))});"]
