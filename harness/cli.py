@@ -17,7 +17,7 @@ from rich.console import Console
 
 from harness import __version__
 from harness.bench import Bench
-from harness.debug import debug, first_difference
+from harness.debug import bench_for_layers, debug, first_difference
 from harness.debug import render as render_layers
 from harness.dialects import DIALECTS, parse_log
 from harness.dialects.compare import compare
@@ -25,6 +25,7 @@ from harness.dialects.output import parsed_csv, parsed_json, render
 from harness.doctor import diagnose
 from harness.errors import DataError, HarnessError, UsageError
 from harness.items import Workshop, float_model, load_artifact
+from harness.model.dataset import first_sample
 from harness.model.spec import load_model, zoo
 from harness.model.train import train
 from harness.progress import ConsoleWriter, ProgressLine
@@ -107,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     generate.add_argument(
         "--calibration", type=Path, metavar="FILE.npz", help="typical inputs, to quantise a float .onnx model"
+    )
+    generate.add_argument(
+        "--data", type=Path, metavar="FILE.npz", help="runtime tvm: its first sample goes into the application"
     )
     generate.add_argument("--kernels", default="portable", choices=("portable",))
     generate.add_argument("--out", required=True, type=Path, metavar="DIR")
@@ -232,29 +236,17 @@ def _run(parsed: argparse.Namespace) -> int:
 def _debug(parsed: argparse.Namespace) -> int:
     if parsed.target is None and (parsed.port or parsed.elf):
         raise UsageError("--port and --elf need the chip", "Add --target NAME")
-    wanted = str(max(parsed.sample, 0) + 1)
-    given = {
-        "model": parsed.model,
-        "runtime": parsed.runtime or "all",
-        "data": parsed.data,
-        "calibration": parsed.calibration,
-        "reference": "none",
-        "samples": wanted,
-        "layer_samples": wanted,
-        "board": "auto" if parsed.target else "host",
-        "report_dir": str(build_root_under(Path.cwd()) / "debug"),
-    }
-    settings = settings_from(
-        lambda option: given.get(option.field, option.default),
-        target=parsed.target or next(iter(TARGETS)),
+    bench = bench_for_layers(
+        model=parsed.model,
+        runtime=parsed.runtime,
+        target=parsed.target,
+        sample=parsed.sample,
         port=parsed.port,
         baud=parsed.baud,
-        root=Path.cwd(),
+        data=parsed.data,
+        calibration=parsed.calibration,
     )
-    bench = Bench(settings, reports_root=settings.build_root, command=shlex.join(["harness", *sys.argv[1:]]))
     item = bench.items()[0]
-    if parsed.target is None and get_runtime(item.runtime).by_chip:
-        raise UsageError(f"runtime {item.runtime} has a file for each kind of chip", "Add --target NAME")
     device, pairs = debug(bench, item, parsed.sample, parsed.elf)
     print(f"{item.model.name}, runtime {item.runtime}, sample {parsed.sample}; device: {device}")
     print(render_layers(pairs))
@@ -264,15 +256,22 @@ def _debug(parsed: argparse.Namespace) -> int:
 def _generate(parsed: argparse.Namespace) -> int:
     target = get_target(parsed.target) if parsed.target else None
     workshop = Workshop(build_root_under(Path.cwd()) / "artifacts", parsed.calibration)
-    artifact = load_artifact(load_model(parsed.model), parsed.runtime, target, workshop)
-    directory = parsed.out / "model" if target else parsed.out
-    project = get_runtime(parsed.runtime).generate(artifact, parsed.kernels, directory)
+    model, runtime = load_model(parsed.model), get_runtime(parsed.runtime)
+    if parsed.data and not (target and runtime.application):
+        raise UsageError("--data: only the application of runtime tvm stores a sample", "Leave it out")
+    artifact = load_artifact(model, parsed.runtime, target, workshop)
+    sample = first_sample(model, artifact.inputs, parsed.data) if runtime.application else []
+    directory = parsed.out / runtime.model_folder if target else parsed.out
+    project = runtime.generate(artifact, parsed.kernels, directory)
     print(f"{directory}: {len(artifact.layers)} layers, arena {project.arena_bytes} bytes")
     for source in project.sources:
         print(f"  {os.path.relpath(source, directory)}")
     if target:
         write_tree(project, target, target.isa_platform, parsed.out)
         print(f"Build it with: make -C {parsed.out}")
+    if target and runtime.application:
+        runtime.write_application(artifact, sample, target, parsed.out)
+        print(f"Or for the chip, with ESP-IDF (not tried here): see {parsed.out / 'README.md'}")
     return 0
 
 

@@ -20,7 +20,10 @@ from harness.errors import DataError, UsageError
 from harness.expectation import Expectation
 from harness.items import Item
 from harness.measure.gaps import Difference, difference, distance_lsb
+from harness.runtimes import get_runtime
 from harness.runtimes.base import Array
+from harness.settings import build_root_under, settings_from
+from harness.targets import TARGETS
 from harness.tensors import Layer
 
 SHOWN_VALUES = 8
@@ -37,6 +40,50 @@ class LayerPair:
     @property
     def difference(self) -> Difference:
         return difference(self.device, self.oracle)
+
+
+def bench_for_layers(
+    *,
+    model: str,
+    runtime: str,
+    target: str | None,
+    sample: int,
+    port: str | None,
+    baud: str | None,
+    data: str,
+    calibration: str,
+) -> Bench:
+    """A bench of one item that knows every layer of samples 0 to `sample`; writes no report.
+
+    Args:
+        runtime: "" for the first that takes the model.
+        target: None for the same C as a native process on this computer.
+    """
+    samples = str(max(sample, 0) + 1)
+    build_root = build_root_under(Path.cwd())
+    given = {
+        "model": model,
+        "runtime": runtime or "all",
+        "data": data,
+        "calibration": calibration,
+        "reference": "none",
+        "samples": samples,
+        "layer_samples": samples,
+        "board": "auto" if target else "host",
+        "report_dir": str(build_root / "debug"),
+    }
+    settings = settings_from(
+        lambda option: given.get(option.field, option.default),
+        target=target or next(iter(TARGETS)),
+        port=port,
+        baud=baud,
+        root=Path.cwd(),
+    )
+    bench = Bench(settings, reports_root=build_root, command=f"harness debug {model}")
+    (item, *_) = bench.items()
+    if target is None and get_runtime(item.runtime).by_chip:
+        raise UsageError(f"runtime {item.runtime} has a file for each kind of chip", "Add --target NAME")
+    return bench
 
 
 def debug(bench: Bench, item: Item, sample: int, elf: Path | None = None) -> tuple[str, list[LayerPair]]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from harness.errors import DataError
 from harness.model.digests import file_digest
 from harness.model.preprocess import Preprocess
+from harness.model.spec import ModelSpec
 from harness.tensors import TensorInfo
 
 Array = NDArray[np.generic]
@@ -133,6 +134,20 @@ def dataset_from(
     known = None if labels is None else _labels(np.asarray(labels), samples, None, "inputs")
     pixels = _pixels(named["x0"], samples)
     return Dataset(tuple(tensors), checked, known, "arrays", _digest(checked), pixels)
+
+
+def first_sample(model: ModelSpec, tensors: Sequence[TensorInfo], data: Path | None) -> list[Array]:
+    """The integers of one sample: of `data`, else of the model's test set, else random ones.
+
+    Raises:
+        DataError: as `load_dataset` and `random_dataset`.
+    """
+    source = data or model.test
+    if source is None:
+        dataset = random_dataset(tensors, 1, seed=0)
+    else:
+        dataset = load_dataset(source, tensors, model.preprocess).take(1)
+    return [values[0] for values in dataset.quantised()]
 
 
 def random_dataset(tensors: Sequence[TensorInfo], samples: int, seed: int) -> Dataset:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import ModelError
+from harness.errors import ModelError, UsageError
 from harness.model.preprocess import Preprocess
 from harness.targets import Target
 from harness.tensors import Layer, TensorInfo
@@ -91,6 +91,9 @@ class Runtime(ABC):
     `schemes` are the quantisations it runs; one other than the first is asked for as `espdl:int16`, which
     is then the runtime's `name` in records and its key in [artifacts] (`espdl_int16_esp32s3`).
 
+    `model_folder` is where the model's sources lie in a generated tree; `application` says that
+    `write_application` makes the tree a project of the vendor's SDK as well.
+
     `quantises`: `quantise` makes an artifact from a float model; `extra` is what must be installed for it.
     """
 
@@ -102,6 +105,8 @@ class Runtime(ABC):
     schemes: tuple[str, ...] = ("int8",)
     quantises: bool = False
     extra: str = ""
+    model_folder: str = "model"
+    application: bool = False
 
     def __init__(self, scheme: str = "") -> None:
         self.scheme = scheme or self.schemes[0]
@@ -150,3 +155,13 @@ class Runtime(ABC):
     @abstractmethod
     def generate(self, artifact: Artifact, kernels: str, directory: Path) -> Project:
         """Writes the firmware project into `directory` (made if absent)."""
+
+    def write_application(
+        self, artifact: Artifact, inputs: Sequence[Array], target: Target, directory: Path
+    ) -> None:
+        """Adds a program for the vendor's SDK that runs one sample, where there is an `application`.
+
+        Raises:
+            OutputError: the directory cannot be written.
+        """
+        raise UsageError(f"runtime {self.name} has no application to generate")

@@ -7,17 +7,20 @@ process and is needed only to generate.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import ModelError, UnsupportedError
 from harness.portable.plan import make_plan
 from harness.portable.project import write_project
 from harness.portable.source import Identity
-from harness.runtimes.base import Artifact, FloatModel, Oracle, Project
+from harness.runtimes.base import Array, Artifact, FloatModel, Oracle, Project
 from harness.runtimes.planned import PlannedArtifact, PlannedRuntime, read_file
+from harness.runtimes.tvm.esp_idf import COMPONENT, write_application
 from harness.runtimes.tvm.kernels import kernel_files
 from harness.runtimes.tvm.operators import TVM_OPERATORS
 from harness.runtimes.tvm.oracle import TvmOracle
+from harness.targets import Target
 
 
 class Tvm(PlannedRuntime):
@@ -25,6 +28,8 @@ class Tvm(PlannedRuntime):
     artifact_kind = "qdq.onnx"
     quantises = True
     extra = "tvm"
+    model_folder = str(COMPONENT)
+    application = True
     conversion_hint = "Make one of the float .onnx file: harness quantise MODEL --runtime tvm --out FILE.onnx"
 
     def accepts(self, path: Path) -> bool:
@@ -58,3 +63,8 @@ class Tvm(PlannedRuntime):
         own = self.own(artifact)
         identity = Identity(self.name, own.name, own.digest)
         return write_project(own.plan, identity, directory, kernel_files(own.plan, directory))
+
+    def write_application(
+        self, artifact: Artifact, inputs: Sequence[Array], target: Target, directory: Path
+    ) -> None:
+        write_application(artifact, inputs, self.oracle(artifact).run(inputs), target, directory)
