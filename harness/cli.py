@@ -38,6 +38,9 @@ from harness.runtimes.espdl_v1 import calibrate as v1_calibrate
 from harness.runtimes.espdl_v1.export import export_v1
 from harness.runtimes.espdl_v1.layout import CHIPS as V1_CHIPS
 from harness.runtimes.espdl_v1.lint import lint_v1
+from harness.runtimes.tvm import Tvm
+from harness.runtimes.tvm import quantise as tvm_quantise
+from harness.runtimes.tvm.calibrate import METHODS as TVM_METHODS
 from harness.settings import OPTIONS, Option, build_root_under, settings_from
 from harness.targets import TARGETS, get_target
 from harness.toolchains.by_hand import write_tree
@@ -110,7 +113,10 @@ def _parser() -> argparse.ArgumentParser:
         "--calibration", type=Path, metavar="FILE.npz", help="typical inputs, to quantise a float .onnx model"
     )
     generate.add_argument(
-        "--data", type=Path, metavar="FILE.npz", help="runtime tvm: its first sample goes into the application"
+        "--data",
+        type=Path,
+        metavar="FILE.npz",
+        help="runtime tvm: its first sample goes into the application",
     )
     generate.add_argument("--kernels", default="portable", choices=("portable",))
     generate.add_argument("--out", required=True, type=Path, metavar="DIR")
@@ -164,19 +170,23 @@ def _parser() -> argparse.ArgumentParser:
 
     quantised = commands.add_parser(
         "quantise",
-        help="make an .espdl file of a float .onnx one (extra [espdl])",
-        description="Quantises to int8 with esp-ppq and reads the result back with our own oracle.",
+        help="make an .espdl file (extra [espdl]) or a QDQ .onnx file of a float .onnx one",
+        description="Quantises to int8, for runtime espdl with esp-ppq, and reads the result back with our "
+        "own oracle.",
     )
     quantised.add_argument("model", help="zoo name, directory with a model.toml, or .onnx file")
-    quantised.add_argument("--target", required=True, metavar="CHIP", help=f"of {', '.join(ESPDL_CHIPS)}")
+    quantised.add_argument("--runtime", default="espdl", choices=("espdl", "tvm"))
+    quantised.add_argument("--target", metavar="CHIP", help=f"for espdl, of {', '.join(ESPDL_CHIPS)}")
     quantised.add_argument(
         "--calibration",
         default=espdl_quantise.BEST,
-        choices=(*espdl_quantise.METHODS, espdl_quantise.BEST),
-        help="how activation ranges are found; best: the one that loses least on the calibration set",
+        metavar="METHOD",
+        help=f"how activation ranges are found: {', '.join(espdl_quantise.METHODS)}, for tvm "
+        f"{', '.join(TVM_METHODS)}; best (the default): the one that loses least on the "
+        "calibration set",
     )
     quantised.add_argument("--data", type=Path, metavar="FILE", help=".npz with x; default: the model's own")
-    quantised.add_argument("--out", required=True, type=Path, metavar="FILE", help="FILE.espdl")
+    quantised.add_argument("--out", required=True, type=Path, metavar="FILE", help="FILE.espdl or FILE.onnx")
     quantised.set_defaults(run=_quantise)
 
     parse = commands.add_parser(
@@ -325,10 +335,16 @@ def _read_log(name: str) -> bytes:
 
 
 def _quantise(parsed: argparse.Namespace) -> int:
-    runtime = Espdl()
-    variant = runtime.variant(get_target(parsed.target))
     source = float_model(load_model(parsed.model), parsed.data)
-    result = espdl_quantise.quantise(runtime, source, variant, parsed.out, parsed.calibration)
+    result: espdl_quantise.Quantised | tvm_quantise.Quantised
+    if parsed.runtime == "tvm":
+        result = tvm_quantise.quantise(Tvm(), source, parsed.out, parsed.calibration)
+    elif parsed.target is None:
+        raise UsageError("runtime espdl has a file for each kind of chip", "Name one, e.g. --target esp32s3")
+    else:
+        runtime = Espdl()
+        variant = runtime.variant(get_target(parsed.target))
+        result = espdl_quantise.quantise(runtime, source, variant, parsed.out, parsed.calibration)
     for method, loss in result.losses.items():
         agreement = "" if loss.agreement is None else f"agreement {loss.agreement:.2%}, "
         print(f"{method:<11}{agreement}mean |difference| {loss.mean_abs:.4g}, max {loss.max_abs:.4g}")

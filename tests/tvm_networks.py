@@ -87,7 +87,7 @@ def every_operator(path: Path) -> Path:
 
 
 def onnxruntime_layers(path: Path, artifact: Artifact, inputs: Array) -> list[Array]:
-    """Every layer of a QDQ file as onnxruntime computes it, unoptimised; `inputs` are the artifact's integers."""
+    """Every layer of a QDQ file as onnxruntime computes it; `inputs` are the artifact's integers."""
     model = onnx.load(path)
     edges = {n.input[0]: n.output[0] for n in model.graph.node if n.op_type == "QuantizeLinear"}
     names = [edges.get(layer.output.name, layer.output.name) for layer in artifact.layers]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import ModelError, UsageError
+from harness.errors import ModelError
 from harness.model.preprocess import Preprocess
 from harness.targets import Target
 from harness.tensors import Layer, TensorInfo
@@ -156,12 +156,10 @@ class Runtime(ABC):
     def generate(self, artifact: Artifact, kernels: str, directory: Path) -> Project:
         """Writes the firmware project into `directory` (made if absent)."""
 
-    def write_application(
-        self, artifact: Artifact, inputs: Sequence[Array], target: Target, directory: Path
-    ) -> None:
-        """Adds a program for the vendor's SDK that runs one sample, where there is an `application`.
+    def write_application(self, model: Artifact, inputs: Sequence[Array], target: Target, out: Path) -> None:
+        """Adds to `out` a program for the vendor's SDK that runs one sample; for runtimes with `application`.
 
         Raises:
             OutputError: the directory cannot be written.
         """
-        raise UsageError(f"runtime {self.name} has no application to generate")
+        raise NotImplementedError(f"{self.name}: {model}, {inputs}, {target}, {out}")

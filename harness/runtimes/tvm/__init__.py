@@ -64,7 +64,5 @@ class Tvm(PlannedRuntime):
         identity = Identity(self.name, own.name, own.digest)
         return write_project(own.plan, identity, directory, kernel_files(own.plan, directory))
 
-    def write_application(
-        self, artifact: Artifact, inputs: Sequence[Array], target: Target, directory: Path
-    ) -> None:
-        write_application(artifact, inputs, self.oracle(artifact).run(inputs), target, directory)
+    def write_application(self, model: Artifact, inputs: Sequence[Array], target: Target, out: Path) -> None:
+        write_application(model, inputs, self.oracle(model).run(inputs), target, out)

@@ -90,7 +90,10 @@ Without ESP-IDF, on an emulator of the instruction set:
     make
 
 gives `firmware.elf`, the same model under the harness's protocol. After a change to a kernel,
-`harness debug MODEL --runtime tvm --target {target.id} --elf firmware.elf` names the first layer that differs.
+
+    harness debug MODEL --runtime tvm --target {target.id} --elf firmware.elf
+
+names the first layer that differs.
 
 | | |
 |---|---|

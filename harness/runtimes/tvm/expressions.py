@@ -1,4 +1,6 @@
-"""Each kernel as a TVM tensor expression, in the integers of the QDQ file. Imported by the child process only.
+"""Each kernel as a TVM tensor expression, in the integers of the QDQ file.
+
+Imported by the child process only.
 
 Every function takes the kernel's buffers, in the order of its C parameters, and its numbers, and
 returns the output tensor. Values between stages live in registers: the schedule (`lower.py`) puts

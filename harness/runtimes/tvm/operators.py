@@ -176,7 +176,9 @@ def plan_gemm(node: Node) -> Step:
         node.malformed(f"{source.info.shape} times {weights.info.shape} to {target.info.shape}")
     macs = target.info.elements * inputs
     rows = target.info.elements // outputs
-    return _step(node, "product", {"rows": rows, **numbers}, op=_named(node), arrays=arrays, macs=macs, view="rows")
+    return _step(
+        node, "product", {"rows": rows, **numbers}, op=_named(node), arrays=arrays, macs=macs, view="rows"
+    )
 
 
 def plan_max_pool(node: Node) -> Step:
@@ -238,9 +240,7 @@ def plan_binary(node: Node) -> Step:
 
 
 def plan_concat(node: Node) -> Step:
-    parts = [
-        node.int8_activation(node.input(position)) for position in range(len(node.operator.inputs))
-    ]
+    parts = [node.int8_activation(node.input(position)) for position in range(len(node.operator.inputs))]
     target = node.int8_activation(node.output())
     shifts = [_check_shift(node, _exponent(target) - _exponent(part), 128) for part in parts]
     numbers = {

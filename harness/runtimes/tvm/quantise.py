@@ -226,7 +226,7 @@ class _Writer:
 
     def _result(self, node: Any) -> str:
         """The quantised tensor that a node's result becomes: behind its Relu or Clip, if it has one."""
-        name = str(node.output[0])
+        name: str = node.output[0]
         while name not in self._owner:
             name = self._graph.consumers(name)[0].output[0]
         return name
@@ -245,5 +245,3 @@ class _Writer:
         scale = self._scale(name, exponent, dtype)
         self._nodes.append(onnx.helper.make_node("DequantizeLinear", [f"{name}/int", *scale], [result]))
         return result
-
-

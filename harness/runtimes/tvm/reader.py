@@ -143,18 +143,19 @@ class _Reader:
             table = self._tensor(f"{name} table", "float32", data=values)
             self._operator(chain[-1].op_type, (source, table), index)
             return index
-        if main is not None and main.op_type == "Softmax" and not chain:
-            index = self._tensor(name, "float32")
-            self._operator("Softmax", (self._activation(main, 0),), index, axis=self._softmax_axis(main))
-            return index
         if main is None:
             raise ModelError(f"output '{name}' is not computed from a quantised tensor", REMEDY)
-        self.file.refuse(
-            main,
-            f"its result is the output '{name}', not quantised; only Softmax and functions of one value "
-            "may end in float",
-            REMEDY,
-        )
+        if main.op_type != "Softmax" or chain:
+            self.file.refuse(
+                main,
+                f"its result is the output '{name}', not quantised; only Softmax and functions of one value "
+                "may end in float",
+                REMEDY,
+            )
+        index = self._tensor(name, "float32")
+        axis = int(self.file.attribute(main, "axis", -1))
+        self._operator("Softmax", (self._activation(main, 0),), index, axis=axis)
+        return index
 
     # Operators.
 
@@ -164,19 +165,18 @@ class _Reader:
     def _activation(self, node: Any, position: int) -> int:
         """The int8 tensor a node reads, a constant included."""
         name = node.input[position]
-        if name in self.reals:
-            return self.reals[name]
-        if name in self.parameters:
+        if name in self.parameters and name not in self.reals:
             parameter = self.parameters[name]
-            if len(parameter.exponents) > 1 or np.abs(parameter.values).max(initial=0) > 128:
+            if len(parameter.exponents) > 1 or not _fits_int8(parameter.values):
                 self.file.refuse(node, f"its constant '{parameter.name}' is not int8 of one scale")
             self.reals[name] = self._tensor(
                 parameter.name, "int8", parameter.exponents, data=parameter.values.astype(np.int8)
             )
-            return self.reals[name]
-        self.file.refuse(
-            node, f"its input '{name}' is not quantised: expected DequantizeLinear before it", REMEDY
-        )
+        if name not in self.reals:
+            self.file.refuse(
+                node, f"its input '{name}' is not quantised: expected DequantizeLinear before it", REMEDY
+            )
+        return self.reals[name]
 
     def _parameter(self, node: Any, position: int, what: str) -> Parameter:
         name = node.input[position]
@@ -259,7 +259,7 @@ class _Reader:
         source = self._activation(node, 0)
         weights = self._parameter(node, 1, "weights")
         values, axis = weights.values, weights.axis
-        if self.tensors[source].data is not None or np.abs(values).max(initial=0) > 128:
+        if self.tensors[source].data is not None or not _fits_int8(values):
             self.file.refuse(node, "expected an int8 activation times int8 weights")
         if node.op_type == "Conv":
             if values.ndim != 4:
@@ -273,9 +273,9 @@ class _Reader:
         if len(weights.exponents) > 1 and axis != 0:
             self.file.refuse(node, "its weights have a scale per input, expected one per output")
         exponents = [self.exponent(source) + exponent for exponent in weights.exponents]
-        biases = [(node, 2, "bias")] if len(node.input) > 2 and node.input[2] else []
+        biases = [(node, 2)] if len(node.input) > 2 and node.input[2] else []
         if bias_add is not None:
-            biases.append((bias_add, int(bias_add.input[1] in self.parameters), "bias"))
+            biases.append((bias_add, int(bias_add.input[1] in self.parameters)))
         total: NDArray[np.int64] = np.zeros(len(values), np.int64)
         for where in biases:
             total += self._bias(*where, exponents, len(values))
@@ -294,14 +294,11 @@ class _Reader:
         if values.ndim != 2 or not plain:
             self.file.refuse(node, "expected a matrix of weights, alpha and beta 1, the input not transposed")
 
-    def _bias(
-        self, node: Any, position: int, what: str, exponents: Sequence[int], channels: int
-    ) -> NDArray[np.int64]:
+    def _bias(self, node: Any, position: int, exponents: Sequence[int], channels: int) -> NDArray[np.int64]:
         """A bias in units of the sums."""
-        bias = self._parameter(node, position, what)
-        if bias.values.size not in (1, channels) or bias.values.shape[-1:] not in ((), (1,), (channels,)):
-            if not (node.op_type == "Add" and bias.values.size == channels):
-                self.file.refuse(node, f"{bias.values.size} biases for {channels} outputs")
+        bias = self._parameter(node, position, "bias")
+        if bias.values.size not in (1, channels) or max(bias.values.shape, default=1) != bias.values.size:
+            self.file.refuse(node, f"biases of shape {bias.values.shape} for {channels} outputs")
         finer = [mine - sums for mine, sums in np.broadcast(bias.exponents, exponents)]
         if min(finer) < 0:
             self.file.refuse(node, "its bias is finer than its sums, expected input scale x weight scale")
@@ -356,5 +353,6 @@ class _Reader:
             self.file.refuse(node, "changes values as well as shape; expected equal scales around it", REMEDY)
         self._operator(node.op_type, (source,), target)
 
-    def _softmax_axis(self, node: Any) -> int:
-        return int(self.file.attribute(node, "axis", -1))
+
+def _fits_int8(values: NDArray[np.int64]) -> bool:
+    return bool(values.min(initial=0) >= -128 and values.max(initial=0) <= 127)
