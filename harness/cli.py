@@ -246,7 +246,7 @@ def _run(parsed: argparse.Namespace) -> int:
 def _debug(parsed: argparse.Namespace) -> int:
     if parsed.target is None and (parsed.port or parsed.elf):
         raise UsageError("--port and --elf need the chip", "Add --target NAME")
-    bench = bench_for_layers(
+    with bench_for_layers(
         model=parsed.model,
         runtime=parsed.runtime,
         target=parsed.target,
@@ -255,9 +255,9 @@ def _debug(parsed: argparse.Namespace) -> int:
         baud=parsed.baud,
         data=parsed.data,
         calibration=parsed.calibration,
-    )
-    item = bench.items()[0]
-    device, pairs = debug(bench, item, parsed.sample, parsed.elf)
+    ) as bench:
+        item = bench.items()[0]
+        device, pairs = debug(bench, item, parsed.sample, parsed.elf)
     print(f"{item.model.name}, runtime {item.runtime}, sample {parsed.sample}; device: {device}")
     print(render_layers(pairs))
     return int(first_difference(pairs) is not None)

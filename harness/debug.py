@@ -6,7 +6,8 @@ who look for a fault in a kernel, a compiler or a chip.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,7 @@ class LayerPair:
         return difference(self.device, self.oracle)
 
 
+@contextlib.contextmanager
 def bench_for_layers(
     *,
     model: str,
@@ -52,8 +54,9 @@ def bench_for_layers(
     baud: str | None,
     data: str,
     calibration: str,
-) -> Bench:
-    """A bench of one item that knows every layer of samples 0 to `sample`; writes no report.
+) -> Iterator[Bench]:
+    """A bench whose first item is the one asked for; it knows every layer of samples 0 to `sample` and writes
+    no report.
 
     Args:
         runtime: "" for the first that takes the model.
@@ -80,10 +83,10 @@ def bench_for_layers(
         root=Path.cwd(),
     )
     bench = Bench(settings, reports_root=build_root, command=f"harness debug {model}")
-    (item, *_) = bench.items()
-    if target is None and get_runtime(item.runtime).by_chip:
-        raise UsageError(f"runtime {item.runtime} has a file for each kind of chip", "Add --target NAME")
-    return bench
+    try:
+        yield bench
+    finally:
+        bench.finish()
 
 
 def debug(bench: Bench, item: Item, sample: int, elf: Path | None = None) -> tuple[str, list[LayerPair]]:
@@ -98,6 +101,8 @@ def debug(bench: Bench, item: Item, sample: int, elf: Path | None = None) -> tup
         UsageError: `elf` is no file.
         UnsupportedError: the device gives no layers.
     """
+    if bench.settings.board == "host" and get_runtime(item.runtime).by_chip:
+        raise UsageError(f"runtime {item.runtime} has a file for each kind of chip", "Add --target NAME")
     artifact = bench.artifact(item)
     expected = bench.expectation(item, artifact)
     if not 0 <= sample < len(expected.layers):

@@ -86,6 +86,49 @@ def every_operator(path: Path) -> Path:
     return save(path, nodes, weights, (EVERY_INPUT, (1, 7)), opset=14)
 
 
+class Qdq:
+    """A QDQ file written by hand, node by node; edges are float names, quantised at each step."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, NDArray[np.generic]] = {}
+
+    def constant(self, name: str, values: NDArray[np.generic]) -> str:
+        self.constants[name] = np.asarray(values)
+        return name
+
+    def scale(self, name: str, exponents: int | Sequence[int], zero: NDArray[np.generic]) -> list[str]:
+        scales = 2.0 ** np.array(exponents, np.float64)
+        zeros = np.broadcast_to(zero, scales.shape)
+        return [
+            self.constant(f"{name}_scale", scales.astype(np.float32)),
+            self.constant(f"{name}_zero", zeros.astype(zero.dtype)),
+        ]
+
+    def parameter(
+        self, name: str, values: NDArray[np.generic], exponents: int | Sequence[int], axis: int = 0
+    ) -> str:
+        """Stored integers, dequantised."""
+        quantisation = self.scale(name, exponents, np.array(0, values.dtype))
+        stored = self.constant(name, values)
+        per_axis = {"axis": axis} if not isinstance(exponents, int) else {}
+        self.node("DequantizeLinear", [stored, *quantisation], f"{name}_real", **per_axis)
+        return f"{name}_real"
+
+    def node(self, op: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
+        self.nodes.append(helper.make_node(op, list(inputs), [output], **attributes))
+        return output
+
+    def quantised(self, name: str, exponent: int, output: str | None = None) -> str:
+        """QuantizeLinear and DequantizeLinear behind `name`."""
+        quantisation = self.scale(name, exponent, np.array(0, np.int8))
+        self.node("QuantizeLinear", [name, *quantisation], f"{name}_int8")
+        return self.node("DequantizeLinear", [f"{name}_int8", *quantisation], output or f"{name}_real")
+
+    def save(self, path: Path, shapes: tuple[Sequence[int], Sequence[int]]) -> Path:
+        return save(path, self.nodes, self.constants, shapes)
+
+
 def onnxruntime_layers(path: Path, artifact: Artifact, inputs: Array) -> list[Array]:
     """Every layer of a QDQ file as onnxruntime computes it; `inputs` are the artifact's integers."""
     model = onnx.load(path)

@@ -204,7 +204,7 @@ class _Writer:
 
     def _constant(self, node: Any, position: int) -> str:
         """The name under which a node reads a constant: dequantised where it is data, else as it is."""
-        name = node.input[position]
+        name: str = node.input[position]
         values = self._graph.constants[name]
         if node.op_type in LINEAR and position == 2:
             return self._bias(node, name, values)
