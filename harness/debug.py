@@ -6,28 +6,30 @@ who look for a fault in a kernel, a compiler or a chip.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from harness.bench import Bench
 from harness.boards.base import Board
 from harness.boards.qemu import QemuBoard
-from harness.deployment import Deployment
-from harness.errors import DataError, UsageError
+from harness.deployment import LinkedDeployment
+from harness.errors import DataError, UnsupportedError, UsageError
 from harness.expectation import Expectation
 from harness.items import Item
 from harness.measure.gaps import Difference, difference, distance_lsb
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Array
-from harness.settings import build_root_under, settings_from
+from harness.settings import Settings, build_root_under, settings_from
 from harness.targets import TARGETS
 from harness.tensors import Layer
 
 SHOWN_VALUES = 8
+Parsers = Any  # argparse's own type of `add_subparsers` is private
 
 
 @dataclass(frozen=True)
@@ -43,50 +45,67 @@ class LayerPair:
         return difference(self.device, self.oracle)
 
 
-@contextlib.contextmanager
-def bench_for_layers(
-    *,
-    model: str,
-    runtime: str,
-    target: str | None,
-    sample: int,
-    port: str | None,
-    baud: str | None,
-    data: str,
-    calibration: str,
-) -> Iterator[Bench]:
-    """A bench whose first item is the one asked for; it knows every layer of samples 0 to `sample` and writes
-    no report.
+def add_command(commands: Parsers) -> None:
+    """Adds `harness debug` to the command line."""
+    parser = commands.add_parser(
+        "debug",
+        help="every layer of one inference, oracle and device side by side",
+        description="Runs one sample and reads every layer back. Exit code 1: a layer differs; the first "
+        "one is named.",
+        epilog="harness debug my.onnx --runtime tvm --target esp32c3 --data my.npz --sample 7",
+    )
+    parser.add_argument("model", help="zoo name, directory with a model.toml, or model file")
+    parser.add_argument("--runtime", default="all", metavar="NAME", help="default: the first that takes it")
+    parser.add_argument(
+        "--target", metavar="NAME", help="without: the same C as a native process on this computer"
+    )
+    parser.add_argument("--port", metavar="PORT", help="of an attached board that runs the model's firmware")
+    parser.add_argument("--baud", metavar="N", help="baud rate of --port")
+    parser.add_argument("--elf", type=Path, metavar="FILE", help="an image built by hand, to run in QEMU")
+    parser.add_argument("--data", default="", metavar="FILE", help=".npz with x; default: the model's own")
+    parser.add_argument("--calibration", default="", metavar="FILE.npz", help="as for run")
+    parser.add_argument("--sample", type=int, default=0, metavar="N", help="counted from 0 (default: 0)")
+    parser.set_defaults(run=_command)
 
-    Args:
-        runtime: "" for the first that takes the model.
-        target: None for the same C as a native process on this computer.
-    """
-    samples = str(max(sample, 0) + 1)
-    build_root = build_root_under(Path.cwd())
+
+def _command(parsed: argparse.Namespace) -> int:
+    if parsed.target is None and (parsed.port or parsed.elf):
+        raise UsageError("--port and --elf need the chip", "Add --target NAME")
+    settings = _settings(parsed)
+    # The bench wants a place for its logs; there is no report.
+    bench = Bench(settings, reports_root=settings.build_root, command="harness debug")
+    try:
+        item = bench.items()[0]
+        device, pairs = debug(bench, item, parsed.sample, parsed.elf)
+    finally:
+        bench.finish()
+    print(f"{item.model.name}, runtime {item.runtime}, sample {parsed.sample}; device: {device}")
+    print(render(pairs))
+    return int(first_difference(pairs) is not None)
+
+
+def _settings(parsed: argparse.Namespace) -> Settings:
+    """Those of a run of one item that expects every layer of the samples up to the one asked for."""
+    root = Path.cwd()
+    samples = str(max(parsed.sample, 0) + 1)
     given = {
-        "model": model,
-        "runtime": runtime or "all",
-        "data": data,
-        "calibration": calibration,
+        "model": parsed.model,
+        "runtime": parsed.runtime,
+        "data": parsed.data,
+        "calibration": parsed.calibration,
         "reference": "none",
         "samples": samples,
         "layer_samples": samples,
-        "board": "auto" if target else "host",
-        "report_dir": str(build_root / "debug"),
+        "board": "auto" if parsed.target else "host",
+        "report_dir": str(build_root_under(root) / "debug"),
     }
-    settings = settings_from(
+    return settings_from(
         lambda option: given.get(option.field, option.default),
-        target=target or next(iter(TARGETS)),
-        port=port,
-        baud=baud,
-        root=Path.cwd(),
+        target=parsed.target or next(iter(TARGETS)),
+        port=parsed.port,
+        baud=parsed.baud,
+        root=root,
     )
-    bench = Bench(settings, reports_root=build_root, command=f"harness debug {model}")
-    try:
-        yield bench
-    finally:
-        bench.finish()
 
 
 def debug(bench: Bench, item: Item, sample: int, elf: Path | None = None) -> tuple[str, list[LayerPair]]:
@@ -110,16 +129,20 @@ def debug(bench: Bench, item: Item, sample: int, elf: Path | None = None) -> tup
     if elf is not None:
         if not elf.is_file():
             raise UsageError(f"{elf}: no such image", "Build it: make -C DIR of harness generate")
+        if item.target.isa_platform is None:
+            raise UsageError(f"no emulator runs an image for {item.target.id}")
         image = None
         board: Board = QemuBoard(item.target.id, item.target.isa_platform, elf)
     else:
         image = bench.image(item, bench.project(item, artifact))
         board = bench.board(item, image)
     with bench.deploy(item, artifact, image, board) as deployment:
+        if not isinstance(deployment, LinkedDeployment):
+            raise UnsupportedError(f"{board.info.name}: its firmware only prints and gives no layers")
         return f"{board.info.name}, fidelity {deployment.fidelity}", _pairs(deployment, expected, sample)
 
 
-def _pairs(deployment: Deployment, expected: Expectation, sample: int) -> list[LayerPair]:
+def _pairs(deployment: LinkedDeployment, expected: Expectation, sample: int) -> list[LayerPair]:
     payload = expected.payload(sample)
     pairs = []
     for layer, oracle in zip(deployment.artifact.layers, expected.layers[sample], strict=True):

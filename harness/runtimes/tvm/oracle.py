@@ -119,13 +119,19 @@ def _conv(call: _Call) -> Integers:
     windows = _windows(call, weights.shape[2:], fill=0)
     (groups,) = call.ints("group")
     parts = zip(np.split(windows, groups, axis=1), np.split(weights, groups, axis=0), strict=True)
-    sums = [np.einsum("bcyxhw,nchw->byxn", window, part, optimize=True) for window, part in parts]
-    results = call.finish(np.concatenate(sums, axis=-1) + call.wide(2), _sum_scales(call))
-    return results.transpose(0, 3, 1, 2)
+    sums = [np.tensordot(_exact(window), _exact(part), axes=((1, 4, 5), (1, 2, 3))) for window, part in parts]
+    totals = np.concatenate(sums, axis=-1).astype(np.int64) + call.wide(2)
+    return call.finish(totals, _sum_scales(call)).transpose(0, 3, 1, 2)
 
 
 def _gemm(call: _Call) -> Integers:
-    return call.finish(call.wide() @ call.wide(1).T + call.wide(2), _sum_scales(call))
+    sums = (_exact(call.value()) @ _exact(call.value(1)).T).astype(np.int64)
+    return call.finish(sums + call.wide(2), _sum_scales(call))
+
+
+def _exact(values: Array) -> NDArray[np.float64]:
+    """For BLAS: sums of int8 products stay far below 2^53, so float64 adds them exactly in any order."""
+    return values.astype(np.float64)
 
 
 def _max_pool(call: _Call) -> Integers:
