@@ -90,13 +90,24 @@ def histograms(model: Any, names: Sequence[str], samples: NDArray[np.float32]) -
     return {name: Histogram(largest[name], counts[name]) for name in names}
 
 
-def _session(model: Any) -> Any:
+def scores(model: Any, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The first output of a QDQ model, (N, elements), node by node: onnxruntime then gives the file's own
+    integers, as the oracle does, and in a tenth of the time."""
+    session = _session(model, as_written=True)
+    (source,) = session.get_inputs()
+    results = [session.run(None, {source.name: sample.reshape(source.shape)})[0] for sample in samples]
+    return np.stack(results).reshape(len(samples), -1)
+
+
+def _session(model: Any, as_written: bool = False) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if as_written:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]

@@ -1,8 +1,8 @@
 """Float ONNX to int8 QDQ with scales that are powers of two, as tutorial 3's esp_quantize does it.
 
 Weights and activations get e = ceil(log2(max|x| / 127)); a Conv's bias gets its output's exponent,
-rounded. Softmax, and a Sigmoid that ends the network, stay float. The file is read back and run by our
-own oracle before it is put in place.
+rounded. Softmax, and a Sigmoid that ends the network, stay float. The file is read back and checked
+before it is put in place.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from harness.runtimes.base import FloatModel
 from harness.runtimes.espdl_v1.graph import Graph, read_graph
 from harness.runtimes.espdl_v1.optimise import optimise
 from harness.runtimes.tvm import Tvm
-from harness.runtimes.tvm.calibrate import METHODS, Histogram, exponent_of, histograms
+from harness.runtimes.tvm.calibrate import METHODS, Histogram, exponent_of, histograms, scores
 from harness.runtimes.tvm.qdq import OPSET_MIN
 from harness.runtimes.tvm.reader import ALIASES, BINARY, CLAMPS, LINEAR, POOLS, SUPPORTED
 from harness.tensors import TensorInfo
@@ -40,7 +40,7 @@ FLOAT_AT_END = ("Sigmoid", "Softmax")
 
 @dataclass(frozen=True)
 class Quantised:
-    """`losses`: for each method tried, our oracle against the float model on the calibration set."""
+    """`losses`: for each method tried, the file against the float model on the calibration set."""
 
     path: Path
     method: str
@@ -78,11 +78,10 @@ def quantise(runtime: Tvm, model: FloatModel, out: Path, method: str = BEST) -> 
         losses = {}
         for one in METHODS if method == BEST else (method,):
             file = work / f"{one}.onnx"
-            file.write_bytes(_Writer(graph, plan, seen, one).model().SerializeToString(deterministic=True))
-            artifact = runtime.load(file)
-            oracle, info = runtime.oracle(artifact), artifact.inputs[0]
-            outputs = np.stack([oracle.run([info.quantise(sample)])[0] for sample in inputs])
-            losses[one] = quantisation_gap(artifact.outputs[0].dequantise(outputs), reference, "onnx")
+            made = _Writer(graph, plan, seen, one).model()
+            file.write_bytes(made.SerializeToString(deterministic=True))
+            runtime.load(file)  # refuses what could not run
+            losses[one] = quantisation_gap(scores(made, inputs), reference, "onnx")
         best = min(losses, key=lambda name: (-(losses[name].agreement or 0.0), losses[name].mean_abs))
         os.replace(work / f"{best}.onnx", out)
     except OSError as error:
