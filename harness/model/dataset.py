@@ -94,7 +94,8 @@ def load_dataset(
 
     Floating values are real ones; integers of the input's own dtype are already quantised; uint8
     with a `preprocess` are pixels. The first axis counts samples; axes of length 1 may be missing,
-    and an input that is one vector also takes images, row by row.
+    an input that is one vector also takes images, row by row, and images go from channels first to channels
+    last, or back, where only that fits.
 
     Args:
         classes: number of output elements; labels must be below it.
@@ -248,12 +249,12 @@ def _with_sample_axis(values: Array, tensor: TensorInfo, where: str) -> Array:
         return values.reshape(-1, *tensor.shape)
     if _without_ones(values.shape) == core:
         return values.reshape(1, *tensor.shape)
-    expected = ", ".join(str(size) for size in ("N", *tensor.shape[1:]))
-    remedy = ""
+    # Images channels first for a model that wants them last, or the other way round: as fit_layout does.
     for axes in ((0, 2, 3, 1), (0, 3, 1, 2)):
         if values.ndim == 4 and _without_ones(np.transpose(values, axes).shape[1:]) == core:
-            remedy = f"Reorder it: x = np.transpose(x, {axes})"
-    raise DataError(f"{where} has shape {values.shape}, expected ({expected})", remedy)
+            return np.ascontiguousarray(np.transpose(values, axes)).reshape(-1, *tensor.shape)
+    expected = ", ".join(str(size) for size in ("N", *tensor.shape[1:]))
+    raise DataError(f"{where} has shape {values.shape}, expected ({expected})")
 
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
