@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 HEADERS = Path(__file__).parents[2] / "firmware" / "runtimes" / "portable"
 SOURCE = """
 #include "power_of_two.h"
-#include "softmax_float.h"
+#include "single.h"
 int32_t t_up(int32_t x, int32_t n) { return shift_half_up(x, n); }
 int32_t t_even(int32_t x, int32_t n) { return shift_half_even(x, n); }
 void t_sums(const uint32_t *a, const uint32_t *b, uint32_t *c, int32_t n) {

@@ -25,6 +25,7 @@ from harness.runtimes.espdl_v1.graph import Graph, read_graph
 from harness.runtimes.espdl_v1.layout import CHIPS, is_inferred
 from harness.runtimes.espdl_v1.network import Network, read_network
 from harness.runtimes.espdl_v1.optimise import optimise
+from harness.runtimes.espdl_v1.project_reader import TABLE, read_exponents
 from harness.runtimes.espdl_v1.quantise import QuantisedNetwork, quantise
 from harness.tensors import TensorInfo
 
@@ -84,7 +85,8 @@ def export_v1(
         f"model/{stem}.cpp": coefficient_source(quantised, stem, chip),
         f"model/{stem}.hpp": coefficient_header(quantised, stem),
         "model/model_define.hpp": project.model_define(quantised, name),
-        "quantization_table.json": json.dumps({k: 2.0**e for k, e in exponents.items()}, indent=1) + "\n",
+        "sdkconfig.defaults": f'CONFIG_IDF_TARGET="{chip}"\n',
+        TABLE: json.dumps({k: 2.0**e for k, e in exponents.items()}, indent=1) + "\n",
     }
     _write(directory, files)
     log = _log(quantised, chip, directory / "model" / stem)
@@ -108,21 +110,12 @@ def read_samples(path: Path, graph: Graph, preprocess: Preprocess | None) -> NDA
 
 def read_table(path: Path, network: Network) -> dict[str, int]:
     """Exponents from {tensor: scale}, every scale a power of two. Raises DataError."""
+    exponents = read_exponents(path)
     needed = [network.input, *(layer.tensor for layer in network.layers if layer.filter is not None)]
-    try:
-        table = json.loads(path.read_text())
-        scales = {name: float(table[name]) for name in needed}
-    except KeyError as error:
-        raise DataError(f"{path}: no scale for tensor {error}") from None
-    except (OSError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: expected a JSON table {{tensor: scale}}; {error}") from None
-    exponents = {}
-    for name, scale in scales.items():
-        mantissa, exponent = np.frexp(scale)
-        if mantissa != 0.5 or not -128 <= exponent <= 128:
-            raise DataError(f"{path}: {name}: expected a power of two, came {scale}")
-        exponents[name] = int(exponent) - 1
-    return exponents
+    for name in needed:
+        if name not in exponents:
+            raise DataError(f"{path}: no scale for tensor '{name}'")
+    return {name: exponents[name] for name in needed}
 
 
 def _log(network: QuantisedNetwork, chip: str, stem: Path) -> list[str]:

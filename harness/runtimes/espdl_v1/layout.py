@@ -6,8 +6,12 @@ combinations are inferred from these and from ESP-DL v3; `is_inferred` says whic
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
+
+from harness.errors import DataError
 
 CHIPS = ("esp32", "esp32s2", "esp32s3", "esp32c3")
 _SEEN = {("esp32", 16), ("esp32s3", 16)}
@@ -42,3 +46,22 @@ def pack_filter(
     if chip == "esp32" and bits == 16 and values.shape[2] == 1 and not dense and not depthwise:
         flat = np.pad(flat, (0, -len(flat) % _ESP32_PADDING))
     return flat
+
+
+def unpack_filter(
+    flat: NDArray[np.int64], shape: tuple[int, ...], chip: str, bits: int, *, depthwise: bool
+) -> NDArray[np.int64]:
+    """The inverse of `pack_filter`: `shape` as the file states it.
+
+    Raises:
+        DataError: the number of elements does not fit the shape.
+    """
+    size = math.prod(shape)
+    padded = size + -size % _ESP32_PADDING
+    if len(flat) != size and (len(flat) != padded or flat[size:].any()):
+        raise DataError(f"a filter of shape {shape} needs {size} elements, the array has {len(flat)}")
+    # Packing the elements' own positions says where each of them lies.
+    positions = pack_filter(np.arange(size).reshape(shape), chip, bits, depthwise=depthwise, dense=True)
+    values = np.empty(size, dtype=np.int64)
+    values[positions] = flat[:size]
+    return values.reshape(shape)

@@ -254,11 +254,17 @@ class _Reader:
 
     def _append(self, node: Any, op: str, *, channels: int, tensor: str = "", **fields: Any) -> None:
         kernel, pads = fields["kernel"], fields.get("pads", (0, 0, 0, 0))
-        sizes = []
-        for axis in (0, 1):
-            reach = (kernel[axis] - 1) * fields.get("dilations", (1, 1))[axis] + 1
-            padded = self.shape[axis] + pads[2 * axis] + pads[2 * axis + 1]
-            sizes.append((padded - reach) // fields.get("strides", (1, 1))[axis] + 1)
+        strides, dilations = fields.get("strides", (1, 1)), fields.get("dilations", (1, 1))
+        sizes = [
+            window_size(
+                self.shape[axis],
+                kernel[axis],
+                strides[axis],
+                dilations[axis],
+                pads[2 * axis] + pads[2 * axis + 1],
+            )
+            for axis in (0, 1)
+        ]
         if min(sizes) < 1:
             raise ModelError(f"{self.where} has a window larger than its input {self.shape}")
         output = (sizes[0], sizes[1], channels)
@@ -275,15 +281,10 @@ class _Reader:
         auto = attribute(node, "auto_pad", b"NOTSET")
         top, left, bottom, right = attribute(node, "pads", [0, 0, 0, 0])
         if auto in (b"SAME_UPPER", b"SAME_LOWER"):
-            before, after = [0, 0], [0, 0]
-            for axis in (0, 1):
-                reach = (kernel[axis] - 1) * dilations[axis] + 1
-                size = self.shape[axis]
-                total = max((-(-size // strides[axis]) - 1) * strides[axis] + reach - size, 0)
-                small = total // 2
-                before[axis] = small if auto == b"SAME_UPPER" else total - small
-                after[axis] = total - before[axis]
-            (top, left), (bottom, right) = before, after
+            reach = [(kernel[axis] - 1) * dilations[axis] + 1 for axis in (0, 1)]
+            upper = auto == b"SAME_UPPER"
+            top, bottom = same_pads(self.shape[0], reach[0], strides[0], upper)
+            left, right = same_pads(self.shape[1], reach[1], strides[1], upper)
         return {"strides": strides, "dilations": dilations, "pads": (top, bottom, left, right)}
 
     def _weights(self, node: Any) -> Any:
@@ -335,3 +336,17 @@ class _Reader:
 def _planes(shape: Shape3) -> NDArray[np.int64]:
     """The order of an ONNX (1, C, H, W) tensor that lies on the device as (H, W, C)."""
     return np.arange(int(np.prod(shape))).reshape(shape).transpose(2, 0, 1)[np.newaxis]
+
+
+def window_size(size: int, taps: int, stride: int, dilation: int, padding: int) -> int:
+    """Output positions along one axis; below 1 where the window does not fit."""
+    return (size + padding - (taps - 1) * dilation - 1) // stride + 1
+
+
+def same_pads(size: int, reach: int, stride: int, upper: bool) -> tuple[int, int]:
+    """Zeros before and after an axis that leave ceil(size / stride) positions; an odd one goes after
+    where `upper` (TensorFlow, v1's PADDING_SAME_END), else before (MXNet, PADDING_SAME_BEGIN).
+    """
+    total = max((-(-size // stride) - 1) * stride + reach - size, 0)
+    small = total // 2
+    return (small, total - small) if upper else (total - small, small)
