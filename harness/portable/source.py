@@ -15,7 +15,12 @@ from harness.portable.plan import Plan
 from harness.portable.step import Alias, Step
 from harness.tensors import TensorInfo
 
-DTYPES = {"int8": "ENGINE_INT8", "uint8": "ENGINE_UINT8", "float32": "ENGINE_FLOAT32"}
+DTYPES = {
+    "int8": "ENGINE_INT8",
+    "uint8": "ENGINE_UINT8",
+    "int16": "ENGINE_INT16",
+    "float32": "ENGINE_FLOAT32",
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ def model_source(plan: Plan, identity: Identity) -> str:
         "",
         "static union {",
         f"    int8_t bytes[{arena_bytes(plan)}];",
+        f"    int16_t halves[{arena_bytes(plan) // 2}];",
         f"    uint32_t words[{arena_bytes(plan) // 4}];",
         "} arena __attribute__((aligned(16)));",
         "",
@@ -153,6 +159,8 @@ def _at(plan: Plan, tensor: Tensor) -> str:
     offset = plan.offsets[tensor.index]
     if tensor.info.dtype == "float32":
         return f"&arena.words[{offset // 4}]"
+    if tensor.info.dtype == "int16":
+        return f"&arena.halves[{offset // 2}]"
     return f"{'(uint8_t *)' if tensor.info.dtype == 'uint8' else ''}&arena.bytes[{offset}]"
 
 
