@@ -52,7 +52,7 @@ def runtimes_for(model: ModelSpec, workshop: Workshop) -> list[str]:
     names = []
     for name, kind in RUNTIMES.items():
         runtime = kind()
-        brought = any(key.startswith(runtime.artifact_kind) for key in model.artifacts)
+        brought = any(f"{key}_".startswith(f"{runtime.artifact_kind}_") for key in model.artifacts)
         able = runtime.quantises and "onnx" in model.artifacts and available(runtime.extra)
         if brought or (able and (workshop.calibration or model.calibration)):
             names.append(name)

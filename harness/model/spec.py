@@ -46,8 +46,8 @@ from harness.errors import ModelError, UsageError
 from harness.model import digests
 from harness.model.preprocess import KINDS, Preprocess
 
-ARTIFACT_KINDS = ("espdl", "espdl_c", "espdl_esp32p4", "espdl_esp32s3", "keras", "onnx", "tflite")
-SUFFIXES = (".espdl", ".keras", ".onnx", ".tflite")
+ARTIFACT_KINDS = ("espdl", "espdl_c", "espdl_esp32p4", "espdl_esp32s3", "espdlv1", "keras", "onnx", "tflite")
+SUFFIXES = (".espdl", ".espdlv1", ".keras", ".onnx", ".tflite")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def zoo() -> list[str]:
 
 
 def load_model(name_or_path: str | Path) -> ModelSpec:
-    """Finds a model by zoo name, by a directory with model.toml, or by one artifact file.
+    """Finds a model by zoo name, by a directory with model.toml or an ESP-DL v1 project, or by one
+    artifact file.
 
     Raises:
         UsageError: no such model.
@@ -90,6 +91,8 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     if path.name == "model.toml" and path.is_file():
         return read_spec(path.parent)
     if path.is_dir():
+        if not (path / "model.toml").is_file() and any(path.rglob("*_coefficient.cpp")):
+            return ModelSpec(name=path.resolve().name, artifacts={"espdlv1": path.resolve()})
         return read_spec(path)
     kind = path.suffix.lstrip(".").lower()
     if path.is_file():
@@ -105,7 +108,7 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     what = "no such file" if f".{kind}" in SUFFIXES or "/" in name else "no such model"
     raise UsageError(
         f"{name}: {what}",
-        f"{hint}The zoo has: {', '.join(zoo())}; a path to a .tflite, .espdl, .onnx or .keras file works too",
+        f"{hint}The zoo has: {', '.join(zoo())}; a path to a .tflite, .espdl, .espdlv1, .onnx or .keras file works too",
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from harness.portable.c_text import C_TYPES, END, enum, loop
 from harness.portable.node import Node
@@ -86,7 +87,7 @@ def plan_fast_float(node: Node) -> Step:
     node.require_dtype(target, "float32")
     exponent = math.frexp(source.info.scale)[1] - 1
     node.require(exponent in EXPONENTS, f"its input has exponent {exponent}, expected -50 to 30")
-    facts = {
+    facts: dict[str, Any] = {
         "index": node.operator.index,
         "op": node.operator.op,
         "reads": (source,),

@@ -10,23 +10,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import DataError, HarnessError, OutputError, UnsupportedError
+from harness.errors import HarnessError, OutputError, UnsupportedError
 from harness.portable.ops.espdl_v1 import ESPDL_V1_OPERATORS
 from harness.portable.plan import make_plan
 from harness.runtimes.base import Artifact, FloatModel, Oracle
 from harness.runtimes.espdl_v1.artifact import read_artifact, write_artifact
 from harness.runtimes.espdl_v1.calibrate import SCHEMES
 from harness.runtimes.espdl_v1.deploy import EspdlV1Oracle, portable_graph
+from harness.runtimes.espdl_v1.from_onnx import quantise_onnx
 from harness.runtimes.espdl_v1.layout import CHIPS
 from harness.runtimes.espdl_v1.project_reader import read_project
-from harness.runtimes.espdl_v1.quantise import QuantisedNetwork, quantise_model
+from harness.runtimes.espdl_v1.quantise import QuantisedNetwork
 from harness.runtimes.planned import PlannedArtifact, PlannedRuntime, read_file
 from harness.targets import Target
 
 
 @dataclass(frozen=True)
 class EspdlV1Artifact(PlannedArtifact):
-    """`right` is the network the oracle runs: another than the plan's where a project has a wrong exponent."""
+    """`right` is what the oracle runs: not the plan's network where a project has a wrong exponent."""
 
     right: QuantisedNetwork
 
@@ -42,28 +43,34 @@ class EspdlV1(PlannedRuntime):
         """By the order of a filter's elements; only a project's files depend on it."""
         if target.id not in CHIPS:
             raise UnsupportedError(
-                f"esp-dl v1 does not support {target.id}", f"Targets of runtime {self.name}: {', '.join(CHIPS)}"
+                f"esp-dl v1 does not support {target.id}",
+                f"Targets of runtime {self.name}: {', '.join(CHIPS)}",
             )
         return "esp32s3" if target.id == "esp32s3" else "esp32"
 
     def quantise(self, model: FloatModel, variant: str, path: Path) -> None:  # noqa: ARG002 - same for all
-        network = quantise_model(model.onnx, model.calibration, SCHEMES[self.scheme], model.preprocess)
+        made = quantise_onnx(model.onnx, model.calibration, SCHEMES[self.scheme], model.preprocess)
         try:
-            path.write_bytes(write_artifact(network))
+            path.write_bytes(write_artifact(made.network))
         except OSError as error:
             raise OutputError(f"{path}: not writable: {error.strerror}") from None
 
     def load(self, path: Path, variant: str = "") -> EspdlV1Artifact:
         """Reads a .espdlv1 file, or the directory of a v1 project for the chips of `variant`."""
-        if path.is_dir():
-            networks = read_project(path, variant or "esp32")
-            built, right = networks.built, networks.right
-            data = write_artifact(built)
-        else:
-            data = read_file(path)
-            built = right = read_artifact(data)
-        graph = portable_graph(built)
-        plan = make_plan(graph, ESPDL_V1_OPERATORS)
+        try:
+            if path.is_dir():
+                networks = read_project(path, variant or "esp32")
+                built, right = networks.built, networks.right
+                data = write_artifact(built)
+            else:
+                data = read_file(path)
+                built = right = read_artifact(data)
+            graph = portable_graph(built)
+            plan = make_plan(graph, ESPDL_V1_OPERATORS, ("int8", "int16", "float32"))
+        except HarnessError as error:
+            if error.message.startswith(str(path)):
+                raise
+            raise type(error)(f"{path}: {error.message}", error.remedy) from error
         return EspdlV1Artifact(**self.facts(path, data, graph, plan, built.scheme.name), right=right)
 
     def oracle(self, artifact: Artifact) -> Oracle:

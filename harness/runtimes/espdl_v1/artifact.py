@@ -20,7 +20,7 @@ from harness.runtimes.espdl_v1.chain import Stated, assemble
 from harness.runtimes.espdl_v1.quantise import QuantisedLayer, QuantisedNetwork
 
 FORMAT = "espdl-v1 1"
-_DTYPES: dict[str, np.dtype[np.signedinteger]] = {"I8": np.dtype("<i1"), "I16": np.dtype("<i2")}
+_DTYPES: dict[str, np.dtype[np.integer]] = {"I8": np.dtype("<i1"), "I16": np.dtype("<i2")}
 _ALIGNMENT = 8
 _EXPONENTS = range(-128, 129)
 
@@ -42,11 +42,10 @@ def write_artifact(network: QuantisedNetwork) -> bytes:
         "layers": [_layer_facts(layer) for layer in network.layers],
     }
     header: dict[str, Any] = {"__metadata__": {"format": FORMAT, "network": json.dumps(facts)}}
-    names = {dtype: name for name, dtype in _DTYPES.items()}
     offset = 0
     for name, values in tensors.items():
         header[name] = {
-            "dtype": names[values.dtype],
+            "dtype": f"I{8 * values.itemsize}",
             "shape": values.shape,
             "data_offsets": [offset, offset + values.nbytes],
         }

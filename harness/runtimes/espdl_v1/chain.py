@@ -18,6 +18,7 @@ from harness.runtimes.espdl_v1.calibrate import Scheme
 from harness.runtimes.espdl_v1.network import (
     FILTER_OPS,
     FLOAT_OPS,
+    POOL_OPS,
     Layer,
     Network,
     Shape3,
@@ -26,7 +27,7 @@ from harness.runtimes.espdl_v1.network import (
 )
 from harness.runtimes.espdl_v1.quantise import SHIFTS, Integers, QuantisedLayer, QuantisedNetwork
 
-OPS = (*FILTER_OPS, *FLOAT_OPS, "MaxPool2D", "Relu", "Reshape")
+OPS = (*FILTER_OPS, *FLOAT_OPS, *POOL_OPS, "Relu", "Reshape")
 Padding = tuple[int, int, int, int] | Literal["same_upper", "same_lower"]
 _LARGEST = 1 << 24
 
@@ -69,7 +70,8 @@ def assemble(
         raise ModelError("the network has no layers")
     if not all(1 <= size <= _LARGEST for size in input_shape):
         raise ModelError(f"the input has shape {input_shape}")
-    shape, exponent, done = input_shape, input_exponent, []
+    shape, exponent = input_shape, input_exponent
+    done: list[QuantisedLayer] = []
     for index, stated in enumerate(layers):
         where = f"layer {index} ({stated.op} {stated.name})"
         if done and done[-1].layer.op in FLOAT_OPS:
@@ -89,7 +91,9 @@ def _layer(where: str, stated: Stated, shape: Shape3, exponent: int, scheme: Sch
         output = _reshaped(stated.shape, shape)
         if math.prod(output) != math.prod(shape) or min(output) < 1:
             raise ModelError(f"{where} turns shape {shape} into {output}")
-    elif stated.op == "MaxPool2D":
+    elif stated.op in POOL_OPS:
+        if stated.op == "GlobalMaxPool2D":
+            stated = replace(stated, kernel=shape[:2])
         if stated.padding != (0, 0, 0, 0):
             raise UnsupportedError(f"{where} has padding: what libdl.a fills in is not known")
         output = _window_output(where, stated, shape, shape[2])
@@ -169,7 +173,7 @@ def _reshaped(wanted: Shape3, shape: Shape3) -> Shape3:
 def _pads(stated: Stated, shape: Shape3) -> tuple[int, int, int, int]:
     if not isinstance(stated.padding, str):
         return stated.padding
-    sides = []
+    sides: list[int] = []
     for axis in (0, 1):
         reach = (stated.kernel[axis] - 1) * stated.dilations[axis] + 1
         sides += same_pads(shape[axis], reach, stated.strides[axis], stated.padding == "same_upper")

@@ -7,14 +7,13 @@ Nothing is computed here that the network does not state.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from harness.portable.graph import Graph, Operator, Option, Tensor
 from harness.runtimes.base import Array, Oracle
 from harness.runtimes.espdl_v1 import oracle
-from harness.runtimes.espdl_v1.network import FLOAT_OPS, WINDOW_OPS
+from harness.runtimes.espdl_v1.network import FILTER_OPS, FLOAT_OPS, POOL_OPS
 from harness.runtimes.espdl_v1.quantise import QuantisedLayer, QuantisedNetwork
 from harness.tensors import TensorInfo
 
@@ -79,8 +78,9 @@ def _output_info(layer: QuantisedLayer, dtype: str) -> TensorInfo:
 
 def _options(layer: QuantisedLayer) -> Mapping[str, Option]:
     """Named as ONNX does; pads are top, left, bottom, right."""
-    shape, options: Any = layer.layer, {}
-    if shape.op in WINDOW_OPS:
+    shape = layer.layer
+    options: dict[str, Option] = {}
+    if shape.op in (*FILTER_OPS, *POOL_OPS):
         top, bottom, left, right = shape.pads
         options = {
             "kernel_shape": shape.kernel,
@@ -98,5 +98,3 @@ def _options(layer: QuantisedLayer) -> Mapping[str, Option]:
             "per_channel": len(layer.filter_exponents) > 1,
         }
     return options
-
-

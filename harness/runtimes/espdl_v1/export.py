@@ -11,23 +11,15 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from harness.errors import DataError, OutputError, UsageError
-from harness.model.dataset import load_dataset
+from harness.errors import OutputError, UsageError
 from harness.model.preprocess import Preprocess
-from harness.model.reference import fit_layout
 from harness.runtimes.espdl_v1 import project
-from harness.runtimes.espdl_v1.calibrate import Scheme, calibrate
+from harness.runtimes.espdl_v1.calibrate import Scheme
 from harness.runtimes.espdl_v1.coefficients import coefficient_header, coefficient_source, identifier
-from harness.runtimes.espdl_v1.graph import Graph, read_graph
+from harness.runtimes.espdl_v1.from_onnx import quantise_onnx
 from harness.runtimes.espdl_v1.layout import CHIPS, is_inferred
-from harness.runtimes.espdl_v1.network import Network, read_network
-from harness.runtimes.espdl_v1.optimise import optimise
-from harness.runtimes.espdl_v1.project_reader import TABLE, read_exponents
-from harness.runtimes.espdl_v1.quantise import QuantisedNetwork, quantise
-from harness.tensors import TensorInfo
+from harness.runtimes.espdl_v1.project_reader import TABLE
+from harness.runtimes.espdl_v1.quantise import QuantisedNetwork
 
 
 @dataclass(frozen=True)
@@ -70,18 +62,15 @@ def export_v1(
         raise UsageError(f"esp-dl v1 has no target '{chip}'", f"It has: {', '.join(CHIPS)}")
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise OutputError(f"{directory}: expected a new or empty directory", "Give another --out DIR")
-    graph = optimise(read_graph(model))
-    network = read_network(graph)
-    samples = read_samples(calibration, graph, preprocess)
-    exponents = read_table(table, network) if table else calibrate(graph, network, samples, scheme)
-    quantised = quantise(network, exponents, scheme)
+    made = quantise_onnx(model, calibration, scheme, preprocess, table)
+    quantised, exponents = made.network, made.exponents
     name = identifier(name or model.stem)
     stem = f"{name}_coefficient"
     files = {
         "CMakeLists.txt": project.project_cmake(name),
         "main/CMakeLists.txt": project.main_cmake(name),
         "main/app_main.cpp": project.app_main(quantised, name),
-        "main/image.hpp": project.image(network.to_device(samples[:1])[0].astype(np.float32)),
+        "main/image.hpp": project.image(made.sample),
         f"model/{stem}.cpp": coefficient_source(quantised, stem, chip),
         f"model/{stem}.hpp": coefficient_header(quantised, stem),
         "model/model_define.hpp": project.model_define(quantised, name),
@@ -91,31 +80,6 @@ def export_v1(
     _write(directory, files)
     log = _log(quantised, chip, directory / "model" / stem)
     return Export(directory, name, tuple(files), tuple(log), quantised)
-
-
-def read_samples(path: Path, graph: Graph, preprocess: Preprocess | None) -> NDArray[np.float32]:
-    """Real values (N, *input shape of the graph without batch). Raises DataError or ModelError."""
-    shape = graph.input_shape[1:]
-    # The data may have its channels last where the graph has them first.
-    if len(shape) == 3:
-        shape = (shape[1], shape[2], shape[0])
-    try:
-        dataset = load_dataset(path, TensorInfo(graph.input, (1, *shape), "float32"), preprocess)
-    except DataError:
-        if shape == graph.input_shape[1:]:
-            raise
-        dataset = load_dataset(path, TensorInfo(graph.input, graph.input_shape, "float32"), preprocess)
-    return fit_layout(np.asarray(dataset.inputs[0], dtype=np.float32), graph.input_shape, path)[:, 0]
-
-
-def read_table(path: Path, network: Network) -> dict[str, int]:
-    """Exponents from {tensor: scale}, every scale a power of two. Raises DataError."""
-    exponents = read_exponents(path)
-    needed = [network.input, *(layer.tensor for layer in network.layers if layer.filter is not None)]
-    for name in needed:
-        if name not in exponents:
-            raise DataError(f"{path}: no scale for tensor '{name}'")
-    return {name: exponents[name] for name in needed}
 
 
 def _log(network: QuantisedNetwork, chip: str, stem: Path) -> list[str]:

@@ -19,9 +19,10 @@ from harness.runtimes.espdl_v1.graph import Graph, attribute
 Shape3 = tuple[int, int, int]
 FLOAT_OPS = ("Softmax", "Sigmoid")
 FILTER_OPS = ("Conv2D", "DepthwiseConv2D")
+POOL_OPS = ("GlobalMaxPool2D", "MaxPool2D")
 SUPPORTED = (
-    "BatchNormalization (after Conv or Gemm), Conv, Flatten, Gemm, LeakyRelu (after Conv or Gemm), MatMul, "
-    "MaxPool, Relu, Reshape, Sigmoid (last), Softmax (last), Squeeze, Transpose, Unsqueeze"
+    "BatchNormalization (after Conv or Gemm), Conv, Flatten, Gemm, GlobalMaxPool, LeakyRelu (after Conv or "
+    "Gemm), MatMul, MaxPool, Relu, Reshape, Sigmoid (last), Softmax (last), Squeeze, Transpose, Unsqueeze"
 )
 
 
@@ -90,7 +91,7 @@ class _Reader:
         self.reshaped: tuple[str, str] | None = None
         shape = graph.input_shape
         first = next((n.op_type for n in graph.nodes if n.op_type != "Relu"), "")
-        if len(shape) == 4 and first in ("Conv", "MaxPool"):
+        if len(shape) == 4 and first in ("Conv", "GlobalMaxPool", "MaxPool"):
             self.shape: Shape3 = (shape[2], shape[3], shape[1])
             self.order = _planes(self.shape)
         else:
@@ -170,6 +171,11 @@ class _Reader:
             raise self._refuse("has padding or dilation: what libdl.a fills in is not known")
         del window["dilations"]
         self._append(node, "MaxPool2D", channels=self.shape[2], kernel=(kernel[0], kernel[1]), **window)
+        return 1
+
+    def _globalmaxpool(self, node: Any) -> int:
+        self._enter_planes()
+        self._append(node, "GlobalMaxPool2D", channels=self.shape[2], kernel=self.shape[:2])
         return 1
 
     def _relu(self, node: Any) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
+from harness.runtimes.espdl_v1.network import FLOAT_OPS, POOL_OPS
 from harness.runtimes.espdl_v1.quantise import (
     PER_CHANNEL_BIAS_SHIFT,
     Integers,
@@ -21,6 +22,8 @@ from harness.runtimes.espdl_v1.quantise import (
 
 Array = NDArray[Any]
 EXP_FAST_STEPS = 8
+NAN = np.float32(np.nan)
+"""Of all its bit patterns the one that every machine is to give."""
 
 
 def run(network: QuantisedNetwork, integers: Array) -> list[Array]:
@@ -60,11 +63,12 @@ def _run_layer(layer: QuantisedLayer, value: Array, network: QuantisedNetwork) -
         return value.reshape(layer.layer.output_shape)
     if op == "Relu":
         return np.maximum(value, np.zeros_like(value))
-    if op == "MaxPool2D":
+    if op in POOL_OPS:
         return np.asarray(_windows(value, layer).max(axis=(-2, -1)))
-    if op in ("Softmax", "Sigmoid"):
-        with np.errstate(over="ignore"):
-            return (_softmax if op == "Softmax" else _sigmoid)(value, layer.input_exponent)
+    if op in FLOAT_OPS:
+        with np.errstate(over="ignore", invalid="ignore"):
+            real = (_softmax if op == "Softmax" else _sigmoid)(value, layer.input_exponent)
+        return np.where(np.isnan(real), NAN, real)
     limits = np.iinfo(network.integer_dtype)
     sums = _filtered(layer, value.astype(np.int64), network.scheme.per_channel)
     result = np.clip(sums, limits.min, limits.max)
