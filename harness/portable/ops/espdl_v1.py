@@ -21,6 +21,7 @@ from harness.portable.node import Node
 from harness.portable.ops.conv import Conv2D, DepthwiseConv2D
 from harness.portable.ops.exp_fast import plan_fast_float
 from harness.portable.ops.fully_connected import FullyConnected
+from harness.portable.ops.move import concatenation
 from harness.portable.ops.power_of_two import plan_alias, plan_max_pool
 from harness.portable.ops.sums import Sums
 from harness.portable.ops.window import Axis
@@ -191,6 +192,7 @@ def _one_or_each(values: Iterable[int]) -> tuple[int, ...]:
 
 
 ESPDL_V1_OPERATORS: dict[str, Callable[[Node], Step]] = {
+    "Concat": concatenation,
     "Conv2D": plan_conv,
     "DepthwiseConv2D": plan_conv,
     "GlobalMaxPool2D": plan_max_pool,

@@ -39,7 +39,7 @@ def write_artifact(network: QuantisedNetwork) -> bytes:
         "input": network.network.input,
         "input_shape": network.network.input_shape,
         "input_exponent": network.input_exponent,
-        "layers": [_layer_facts(layer) for layer in network.layers],
+        "layers": [_layer_facts(index, layer) for index, layer in enumerate(network.layers)],
     }
     header: dict[str, Any] = {"__metadata__": {"format": FORMAT, "network": json.dumps(facts)}}
     offset = 0
@@ -56,9 +56,11 @@ def write_artifact(network: QuantisedNetwork) -> bytes:
     return len(text).to_bytes(8, "little") + text + blob
 
 
-def _layer_facts(layer: QuantisedLayer) -> dict[str, Any]:
+def _layer_facts(index: int, layer: QuantisedLayer) -> dict[str, Any]:
     shape = layer.layer
     facts: dict[str, Any] = {"op": shape.op, "name": shape.name}
+    if layer.reads != (index - 1,):
+        facts["reads"] = layer.reads
     if layer.filter is not None:
         facts |= {"output_exponent": layer.output_exponent, "filter_exponents": layer.filter_exponents}
         facts |= {"strides": shape.strides, "dilations": shape.dilations, "pads": shape.pads}
@@ -131,6 +133,7 @@ def _stated(facts: _Facts, filter_: NDArray[np.int64] | None, bias: NDArray[np.i
         dilations=(dilations[0], dilations[1]),
         padding=(top, bottom, left, right),
         shape=(shape[0], shape[1], shape[2]),
+        reads=facts.numbers("reads", None, ()) or None,
     )
 
 

@@ -27,7 +27,7 @@ from harness.runtimes.espdl_v1.network import (
 )
 from harness.runtimes.espdl_v1.quantise import SHIFTS, Integers, QuantisedLayer, QuantisedNetwork
 
-OPS = (*FILTER_OPS, *FLOAT_OPS, *POOL_OPS, "Relu", "Reshape")
+OPS = (*FILTER_OPS, *FLOAT_OPS, *POOL_OPS, "Concat", "Relu", "Reshape")
 Padding = tuple[int, int, int, int] | Literal["same_upper", "same_lower"]
 _LARGEST = 1 << 24
 
@@ -37,7 +37,8 @@ class Stated:
     """One layer. `filter` is as in `QuantisedLayer`; `output_exponent` counts where there is one.
 
     `shape` is what a Reshape makes, -1 for what is left over; `kernel` the window of a MaxPool2D.
-    `padding` is top, bottom, left, right or a rule.
+    `padding` is top, bottom, left, right or a rule. `reads` is as in `QuantisedLayer`; None for the
+    layer before.
     """
 
     op: str
@@ -54,6 +55,7 @@ class Stated:
     dilations: tuple[int, int] = (1, 1)
     padding: Padding = (0, 0, 0, 0)
     shape: Shape3 = (1, 1, 1)
+    reads: tuple[int, ...] | None = None
 
 
 def assemble(
@@ -70,24 +72,40 @@ def assemble(
         raise ModelError("the network has no layers")
     if not all(1 <= size <= _LARGEST for size in input_shape):
         raise ModelError(f"the input has shape {input_shape}")
-    shape, exponent = input_shape, input_exponent
     done: list[QuantisedLayer] = []
     for index, stated in enumerate(layers):
         where = f"layer {index} ({stated.op} {stated.name})"
-        if done and done[-1].layer.op in FLOAT_OPS:
-            raise UnsupportedError(f"{where} comes after {done[-1].layer.op}, whose output is floating point")
-        done.append(_layer(where, stated, shape, exponent, scheme))
-        shape, exponent = done[-1].layer.output_shape, done[-1].output_exponent
+        reads = (index - 1,) if stated.reads is None else stated.reads
+        if not reads or not all(-1 <= position < index for position in reads):
+            raise ModelError(f"{where} reads what no layer before it makes")
+        before = [done[position].layer for position in reads if position >= 0]
+        if any(layer.op in FLOAT_OPS for layer in before):
+            raise UnsupportedError(f"{where} comes after a layer whose output is floating point")
+        shapes = [input_shape if position < 0 else done[position].layer.output_shape for position in reads]
+        exponents = {input_exponent if position < 0 else done[position].output_exponent for position in reads}
+        if len(exponents) > 1 or (len(reads) > 1) != (stated.op == "Concat"):
+            raise ModelError(f"{where} reads {len(reads)} tensors, of exponents {sorted(exponents)}")
+        layer = _layer(where, stated, shapes, exponents.pop(), scheme)
+        done.append(replace(layer, reads=reads))
+    unread = {*range(len(done) - 1)} - {position for layer in done for position in layer.reads}
+    if unread:
+        raise ModelError(f"the output of layer {min(unread)} ({layers[min(unread)].name}) is not used")
     order = np.arange(math.prod(input_shape)).reshape(1, *input_shape)
     network = Network(input_name, input_shape, order, tuple(layer.layer for layer in done))
     return QuantisedNetwork(network, scheme, input_exponent, tuple(done))
 
 
-def _layer(where: str, stated: Stated, shape: Shape3, exponent: int, scheme: Scheme) -> QuantisedLayer:
+def _layer(
+    where: str, stated: Stated, shapes: Sequence[Shape3], exponent: int, scheme: Scheme
+) -> QuantisedLayer:
+    shape = output = shapes[0]
     if stated.op in FILTER_OPS:
         return _filter_layer(where, stated, shape, exponent, scheme)
-    output = shape
-    if stated.op == "Reshape":
+    if stated.op == "Concat":
+        if len({each[:2] for each in shapes}) > 1:
+            raise ModelError(f"{where} joins shapes {', '.join(map(str, shapes))}")
+        output = (*shape[:2], sum(each[2] for each in shapes))
+    elif stated.op == "Reshape":
         output = _reshaped(stated.shape, shape)
         if math.prod(output) != math.prod(shape) or min(output) < 1:
             raise ModelError(f"{where} turns shape {shape} into {output}")
@@ -109,7 +127,7 @@ def _layer(where: str, stated: Stated, shape: Shape3, exponent: int, scheme: Sch
         kernel=stated.kernel,
         strides=stated.strides,
     )
-    return QuantisedLayer(layer, exponent, exponent)
+    return QuantisedLayer(layer, (), exponent, exponent)
 
 
 def _filter_layer(where: str, stated: Stated, shape: Shape3, exponent: int, scheme: Scheme) -> QuantisedLayer:
@@ -151,6 +169,7 @@ def _filter_layer(where: str, stated: Stated, shape: Shape3, exponent: int, sche
     )
     return QuantisedLayer(
         layer,
+        (),
         exponent,
         stated.output_exponent,
         filter=stated.filter,

@@ -50,20 +50,24 @@ def portable_graph(network: QuantisedNetwork) -> Graph:
     dtype = network.integer_dtype.name
     exponent = network.input_exponent
     shape = network.network.input_shape
-    source = first = add(
-        TensorInfo(network.network.input, (1, *shape), dtype, 2.0**exponent, rounding="truncate"), [exponent]
-    )
+    # By position of the layer, the input at -1.
+    written = {
+        -1: add(
+            TensorInfo(network.network.input, (1, *shape), dtype, 2.0**exponent, rounding="truncate"),
+            [exponent],
+        )
+    }
     for index, layer in enumerate(network.layers):
-        name, reads = layer.layer.name, [source]
+        name, reads = layer.layer.name, [written[position] for position in layer.reads]
         if layer.filter is not None:
             turned = layer.filter.transpose(_TURNS[layer.layer.op])
             reads.append(constant(f"{name}_filter", turned.astype(dtype), layer.filter_exponents))
             if layer.bias is not None:
                 exponents = [layer.output_exponent if layer.bias_exponent is None else layer.bias_exponent]
                 reads.append(constant(f"{name}_bias", layer.bias.astype(np.int16), exponents))
-        source = add(_output_info(layer, dtype), [layer.output_exponent])
-        operators.append(Operator(index, layer.layer.op, tuple(reads), (source,), _options(layer)))
-    return Graph(tuple(tensors), tuple(operators), (first,), (source,))
+        written[index] = add(_output_info(layer, dtype), [layer.output_exponent])
+        operators.append(Operator(index, layer.layer.op, tuple(reads), (written[index],), _options(layer)))
+    return Graph(tuple(tensors), tuple(operators), (written[-1],), (written[len(operators) - 1],))
 
 
 _TURNS = {"Conv2D": (3, 0, 1, 2), "DepthwiseConv2D": (2, 0, 1, 3)}
@@ -79,7 +83,7 @@ def _output_info(layer: QuantisedLayer, dtype: str) -> TensorInfo:
 def _options(layer: QuantisedLayer) -> Mapping[str, Option]:
     """Named as ONNX does; pads are top, left, bottom, right."""
     shape = layer.layer
-    options: dict[str, Option] = {}
+    options: dict[str, Option] = {"axis": 3} if shape.op == "Concat" else {}
     if shape.op in (*FILTER_OPS, *POOL_OPS):
         top, bottom, left, right = shape.pads
         options = {

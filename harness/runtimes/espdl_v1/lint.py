@@ -101,7 +101,7 @@ def _check_chain(model: ModelText, constants: Mapping[str, Constant]) -> list[st
     findings = []
     gives: dict[str, int] = {}
     layers = {layer.member: layer for layer in model.layers}
-    for member, source in model.order["call"].items():
+    for member, sources in model.order["call"].items():
         layer = layers.get(member)
         if layer is None:
             findings.append(f"{member}: called, but not declared as a layer")
@@ -113,11 +113,12 @@ def _check_chain(model: ModelText, constants: Mapping[str, Constant]) -> list[st
             filter_ = constants.get(layer.getter("filter") or "")
             if filter_ is None:
                 continue
-            if gives.get(source, filter_.shape[2]) != filter_.shape[2]:
+            if gives.get(sources[0], filter_.shape[2]) != filter_.shape[2]:
                 findings.append(
-                    f"{member}: takes {filter_.shape[2]} channels, {source} before it gives {gives[source]}"
+                    f"{member}: takes {filter_.shape[2]} channels, {sources[0]} before it gives "
+                    f"{gives[sources[0]]}"
                 )
             gives[member] = filter_.shape[2 if layer.kind == "DepthwiseConv2D" else 3]
-        elif layer.kind in _SAME_CHANNELS and source in gives:
-            gives[member] = gives[source]
+        elif layer.kind in _SAME_CHANNELS and sources[0] in gives:
+            gives[member] = gives[sources[0]]
     return findings

@@ -42,10 +42,11 @@ def run(network: QuantisedNetwork, integers: Array) -> list[Array]:
     if integers.shape != expected or integers.dtype != dtype:
         raise DataError(f"expected {dtype} {expected}, came {integers.dtype} {integers.shape}")
     outputs: list[Array] = []
-    value: Array = integers
     for layer in network.layers:
-        value = _run_layer(layer, value, network)
-        outputs.append(value)
+        given = [integers if position < 0 else outputs[position] for position in layer.reads]
+        outputs.append(
+            np.concatenate(given, axis=2) if len(given) > 1 else _run_layer(layer, given[0], network)
+        )
     return outputs
 
 
@@ -59,6 +60,8 @@ def exp_fast(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _run_layer(layer: QuantisedLayer, value: Array, network: QuantisedNetwork) -> Array:
     op = layer.layer.op
+    if op == "Concat":
+        return value
     if op == "Reshape":
         return value.reshape(layer.layer.output_shape)
     if op == "Relu":

@@ -25,15 +25,15 @@ _PADDINGS: dict[str, Padding] = {
 
 
 def in_order(project: ProjectText) -> list[LayerText]:
-    """The layers as call() runs them, each reading the one before.
+    """The layers as call() runs them.
 
     Raises:
         DataError: layers that are called but not declared, declared but not called, not constructed.
-        UnsupportedError: a branch, or a layer whose integers are not known, by index and name.
+        UnsupportedError: a layer whose integers are not known, by index and name.
     """
     model, members = project.model, {layer.member: layer for layer in project.model.layers}
     layers: list[LayerText] = []
-    for member, source in model.order["call"].items():
+    for member in model.order["call"]:
         if member not in members:
             raise DataError(f"{model.path}: {member}.call(), but {member} is not declared as a layer")
         layer = members[member]
@@ -42,11 +42,6 @@ def in_order(project: ProjectText) -> list[LayerText]:
                 f"{model.path}: layer {len(layers)} ({layer.kind} {member}) is not supported: libdl.a is "
                 "closed and its numerics are not published",
                 f"Supported: {', '.join(KINDS)}",
-            )
-        if layers and source != layers[-1].member:
-            raise UnsupportedError(
-                f"{model.path}: layer {len(layers)} ({layer.kind} {member}) reads "
-                f"{source or 'several layers'}, expected {layers[-1].member}: only a chain of layers is read"
             )
         if not layer.arguments:
             raise DataError(f"{model.path}: {member} is not in the constructor's list", "Run harness lint-v1")
@@ -81,6 +76,10 @@ def stated(layer: LayerText, where: str, project: ProjectText, scheme: Scheme, c
             raise DataError(f"{where}: expected a shape of one to three sizes, came {arguments[0]}")
         padded = (*(1,) * (3 - len(sizes)), *sizes)
         return [Stated("Reshape", layer.member, shape=(padded[0], padded[1], padded[2]))]
+    if layer.kind == "Concat":
+        if number(where, arguments[0]) not in (-1, 2):
+            raise UnsupportedError(f"{where}: joins along axis {arguments[0]}, expected -1, the channels")
+        return [Stated("Concat", layer.member)]
     if layer.kind == "MaxPool2D":
         kind, padding, *strides = _window(arguments[1:5])
         return [

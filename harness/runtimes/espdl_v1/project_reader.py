@@ -54,11 +54,18 @@ def read_project(directory: Path, chip: str) -> ProjectNetworks:
     shape, exponent = _input(directory)
     layers: list[Stated] = []
     biases: list[int | None] = []
+    written: dict[str, int] = {}
     for position, layer in enumerate(in_order(project)):
         where = f"{project.model.path}: layer {position} ({layer.kind} {layer.member})"
+        sources = project.model.order["call"][layer.member]
+        # What no layer is called is the parameter: the network's input.
+        if unknown := [source for source in sources if source not in written][bool(not layers) :]:
+            raise DataError(f"{where}: reads {unknown[0]}, which no layer before it makes")
         found = stated(layer, where, project, scheme, chip)
+        found[0] = replace(found[0], reads=tuple(written.get(source, -1) for source in sources))
         layers += found
         biases += [_bias_exponent(project, layer.getter("bias"), scheme) for _ in found]
+        written[layer.member] = len(layers) - 1
     right_input, right_layers = _right(directory, exponent, layers, biases)
     return ProjectNetworks(
         assemble("input", shape, exponent, scheme, layers),

@@ -66,12 +66,12 @@ class LayerText:
 
 @dataclass(frozen=True)
 class ModelText:
-    """`c_type` is what Model is derived for; `order` has for build and call {member: member it reads}."""
+    """`c_type` is what Model is derived for; `order` has for build and call {member: members it reads}."""
 
     path: Path
     c_type: str
     layers: tuple[LayerText, ...]
-    order: Mapping[str, Mapping[str, str]]
+    order: Mapping[str, Mapping[str, tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
@@ -170,10 +170,15 @@ def _model(path: Path) -> ModelText:
         start = re.search(rf"\b{layer.member}\s*\((?:\s*(?:\w+::)*{layer.kind}<[\w\s,]+>\s*\()?", body[2])
         if start:
             layer.arguments = split_arguments(_until_closed(body[2], start.end()))
-    order = {}
+    order: dict[str, dict[str, tuple[str, ...]]] = {}
     for call in ("build", "call"):
-        steps = re.findall(rf"\b(\w+)\.{call}\s*\(\s*(?:this->)?(\w*)", body[2])
-        order[call] = dict(steps)
+        order[call] = {}
+        for step in re.finditer(rf"\b(\w+)\.{call}\s*\(", body[2]):
+            given = split_arguments(_until_closed(body[2], step.end()))[0].strip("{}")
+            order[call][step[1]] = tuple(
+                re.sub(r"^&?(?:this->)?(\w+)(?:\.get_output\(\))?$", r"\1", part)
+                for part in split_arguments(given)
+            )
     return ModelText(path, body[1], tuple(layers), order)
 
 
