@@ -108,7 +108,7 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     what = "no such file" if f".{kind}" in SUFFIXES or "/" in name else "no such model"
     raise UsageError(
         f"{name}: {what}",
-        f"{hint}The zoo has: {', '.join(zoo())}; a path to a file works too: {', '.join(SUFFIXES)}",
+        f"{hint}The zoo has: {', '.join(zoo())}; a path to a .tflite, .espdl, .onnx or .keras file works too",
     )
 
 
