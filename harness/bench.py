@@ -19,7 +19,7 @@ from harness.boards.base import Board
 from harness.deployment import Deployment, Result
 from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation, expect
-from harness.items import Item, Workshop, load_artifact, runtimes_for
+from harness.items import Item, Workshop, check_names, load_artifact, runtimes_for
 from harness.link.client import Link
 from harness.link.wirelog import WireLog
 from harness.model.dataset import Dataset, load_dataset, random_dataset
@@ -73,8 +73,7 @@ class Bench:
         self._models = {name: load_model(name) for name in dict.fromkeys(names)}
         self.models = tuple(self._models.values())
         _check_names(self._models)
-        for name in settings.runtimes:
-            get_runtime(name)
+        check_names(settings.runtimes)
         self.model_runtimes()
         self.directory = RunDirectory.create(reports_root, settings.report_dir)
         self.reports: dict[str, Path] = {}
@@ -112,7 +111,7 @@ class Bench:
 
     def runtimes(self, model: ModelSpec) -> tuple[str, ...]:
         """What a model runs in: the runtimes named, or every one that takes it."""
-        return self.settings.runtimes or tuple(runtimes_for(model, self._workshop(model)))
+        return tuple(runtimes_for(model, self.settings.runtimes, self._workshop(model)))
 
     def model_runtimes(self) -> list[tuple[str, str]]:
         """Names of each model with each of its runtimes."""

@@ -69,7 +69,7 @@ def test_a_missing_path_is_called_a_file(name):
 def test_a_file_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "picture.png"
     path.touch()
-    with pytest.raises(UsageError, match=r"expected a model file \(\.espdl, \.keras, \.onnx, \.tflite\)"):
+    with pytest.raises(UsageError, match=r"expected a model file \(\.espdl, \.espdlv1, \.keras, \.onnx, \.tflite\)"):
         load_model(path)
 
 
