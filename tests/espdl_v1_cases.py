@@ -26,7 +26,8 @@ def network(rng: np.random.Generator, scheme: Scheme, last: str = "Softmax") -> 
         maker("d", (2, 2, 34, 6), padding="same_lower"),
         Stated("GlobalMaxPool2D", "all"),
         Stated("Reshape", "flat", shape=(1, 1, -1)),
-        maker("dense", (1, 1, 6, 7)),
+        # Softmax is over the channels of each pixel.
+        maker("dense", (1, 1, 6, 7), padding=(0, 0, 0, int(last == "Softmax"))),
         Stated(last, "last"),
     ]
     return assemble("x", (9, 10, 3), start, scheme, layers)
@@ -35,8 +36,7 @@ def network(rng: np.random.Generator, scheme: Scheme, last: str = "Softmax") -> 
 class _Maker:
     """Layers with weights of the whole range; `exponent` is that of the tensor reached so far.
 
-    The output's exponent mostly fits the sums; now and then it is far too small, so that sums are
-    scaled up, or so large that nothing is left of them.
+    The output's exponent mostly fits the sums; now and then it is so small that they are scaled up.
     """
 
     def __init__(self, rng: np.random.Generator, scheme: Scheme, exponent: int) -> None:
@@ -48,12 +48,9 @@ class _Maker:
         rng, scheme = self.rng, self.scheme
         outputs = shape[2] if op == "DepthwiseConv2D" else shape[3]
         taps = math.prod(shape) // outputs
-        exponents = rng.integers(-9, -6, outputs if scheme.per_channel else 1)
+        exponents = -scheme.bits - rng.integers(0, 3, outputs if scheme.per_channel else 1)
         fitting = scheme.bits - 1 + round(math.log2(taps) / 2) - 1
-        change = int(rng.choice([0, 0, 0, 0, 0, 1, -2, -fitting - 2, 16], p=[0.1] * 8 + [0.2]))
-        if name != "c":
-            change = min(change, 2)
-        self.exponent += int(exponents.max()) + fitting + change
+        self.exponent += int(exponents.max()) + fitting + int(rng.choice([0, 0, 0, 0, 1, -2, -fitting - 2]))
         weights, biases = np.iinfo(f"int{scheme.bits}"), np.iinfo("int16")
         if not scheme.per_channel:
             biases = weights

@@ -152,7 +152,8 @@ def _plan_sums(node: Node, by_channel: NDArray[np.generic], stored: NDArray[np.g
     source, target = node.activation(node.input(0)), node.activation(node.output())
     limits = np.iinfo(source.info.dtype)
     shifts = [_exponents(target)[0] - _exponents(source)[0] - e for e in _exponents(node.input(1))]
-    bias = node.constant(node.input(2)).astype(np.int64) if node.has_input(2) else np.zeros(1, np.int64)
+    channels = len(by_channel)
+    bias = node.constant(node.input(2)).astype(np.int64) if node.has_input(2) else np.zeros(channels, np.int64)
     # The sum loses this much before the bias is added, the rest after.
     first = PER_CHANNEL_SHIFT if node.flag("per_channel") else max(shifts[0], 0)
     up = [1 << max(0, first - shift) for shift in shifts]
@@ -163,7 +164,7 @@ def _plan_sums(node: Node, by_channel: NDArray[np.generic], stored: NDArray[np.g
     bound = products + max(abs(value) for value in start)
     early = bound <= largest and (node.flag("per_channel") or up == [1])
     if not early:
-        start, bound = [0], products + int(np.abs(bias).max())
+        start, bound = [0] * channels, products + int(np.abs(bias).max())
     bound *= max(up)
     node.require(bound <= largest, f"its sums can reach {bound}, which does not fit {width} bits")
     wide = bound > INT32_MAX
@@ -172,7 +173,7 @@ def _plan_sums(node: Node, by_channel: NDArray[np.generic], stored: NDArray[np.g
         leaky = node.integer("alpha", limits.min, limits.max), -node.integer("alpha_exponent", -30, 0)
     return FlooredSums(
         weights=np.ascontiguousarray(stored).reshape(-1),
-        bias=np.resize(np.array(start, np.int64 if wide else np.int32), len(by_channel)),
+        bias=np.array(start, np.int64 if wide else np.int32),
         input_offset=0,
         low=0 if node.flag("relu") else int(limits.min),
         high=int(limits.max),

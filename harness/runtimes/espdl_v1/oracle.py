@@ -117,12 +117,14 @@ def _windows(value: Array, layer: QuantisedLayer) -> Array:
 
 
 def _softmax(value: Array, exponent: int) -> NDArray[np.float32]:
+    """Over the channels; the sum is taken in their order."""
     real = value.astype(np.float32)
-    exponentials = exp_fast((real - real.max()) * np.float32(2.0**exponent))
-    total = np.float32(0.0)
-    for item in exponentials.reshape(-1):
-        total = np.float32(total + item)
-    return (exponentials * np.float32(1.0 / np.float64(total))).astype(np.float32)
+    largest = real.max(axis=-1, keepdims=True)
+    exponentials = exp_fast((real - largest) * np.float32(2.0**exponent))
+    total = np.zeros_like(largest)
+    for channel in range(value.shape[-1]):
+        total += exponentials[..., channel : channel + 1]
+    return exponentials * (np.float32(1.0) / total)
 
 
 def _sigmoid(value: Array, exponent: int) -> NDArray[np.float32]:
