@@ -153,7 +153,9 @@ def _plan_sums(node: Node, by_channel: NDArray[np.generic], stored: NDArray[np.g
     limits = np.iinfo(source.info.dtype)
     shifts = [_exponents(target)[0] - _exponents(source)[0] - e for e in _exponents(node.input(1))]
     channels = len(by_channel)
-    bias = node.constant(node.input(2)).astype(np.int64) if node.has_input(2) else np.zeros(channels, np.int64)
+    bias = (
+        node.constant(node.input(2)).astype(np.int64) if node.has_input(2) else np.zeros(channels, np.int64)
+    )
     # The sum loses this much before the bias is added, the rest after.
     first = PER_CHANNEL_SHIFT if node.flag("per_channel") else max(shifts[0], 0)
     up = [1 << max(0, first - shift) for shift in shifts]

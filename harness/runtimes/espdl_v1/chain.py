@@ -70,7 +70,7 @@ def assemble(
     """
     if not layers:
         raise ModelError("the network has no layers")
-    if not all(1 <= size <= _LARGEST for size in input_shape):
+    if min(input_shape) < 1 or math.prod(input_shape) > _LARGEST:
         raise ModelError(f"the input has shape {input_shape}")
     done: list[QuantisedLayer] = []
     for index, stated in enumerate(layers):
@@ -86,6 +86,8 @@ def assemble(
         if len(exponents) > 1 or (len(reads) > 1) != (stated.op == "Concat"):
             raise ModelError(f"{where} reads {len(reads)} tensors, of exponents {sorted(exponents)}")
         layer = _layer(where, stated, shapes, exponents.pop(), scheme)
+        if math.prod(layer.layer.output_shape) > _LARGEST:
+            raise ModelError(f"{where} makes shape {layer.layer.output_shape}")
         done.append(replace(layer, reads=reads))
     unread = {*range(len(done) - 1)} - {position for layer in done for position in layer.reads}
     if unread:

@@ -66,7 +66,15 @@ def portable_graph(network: QuantisedNetwork) -> Graph:
                 exponents = [layer.output_exponent if layer.bias_exponent is None else layer.bias_exponent]
                 reads.append(constant(f"{name}_bias", layer.bias.astype(np.int16), exponents))
         written[index] = add(_output_info(layer, dtype), [layer.output_exponent])
-        operators.append(Operator(index, layer.layer.op, tuple(reads), (written[index],), _options(layer)))
+        operators.append(
+            Operator(
+                index,
+                layer.layer.op,
+                tuple(reads),
+                (written[index],),
+                _options(layer, network.scheme.per_channel),
+            )
+        )
     return Graph(tuple(tensors), tuple(operators), (written[-1],), (written[len(operators) - 1],))
 
 
@@ -80,7 +88,7 @@ def _output_info(layer: QuantisedLayer, dtype: str) -> TensorInfo:
     return TensorInfo(layer.layer.name, shape, dtype, 2.0**layer.output_exponent)
 
 
-def _options(layer: QuantisedLayer) -> Mapping[str, Option]:
+def _options(layer: QuantisedLayer, per_channel: bool) -> Mapping[str, Option]:
     """Named as ONNX does; pads are top, left, bottom, right."""
     shape = layer.layer
     options: dict[str, Option] = {"axis": 3} if shape.op == "Concat" else {}
@@ -99,6 +107,6 @@ def _options(layer: QuantisedLayer) -> Mapping[str, Option]:
             "leaky": shape.activation == "LeakyReLU",
             "alpha": layer.alpha,
             "alpha_exponent": layer.alpha_exponent,
-            "per_channel": len(layer.filter_exponents) > 1,
+            "per_channel": per_channel,
         }
     return options

@@ -49,7 +49,7 @@ def read_project(directory: Path, chip: str) -> ProjectNetworks:
         raise DataError(
             f"{project.model.path}: expected Model<int8_t> or Model<int16_t>, came {project.model.c_type}"
         )
-    per_channel = any(len(constant.exponents) > 1 for constant in project.constants.values())
+    per_channel = any(constant.per_channel for constant in project.constants.values())
     scheme = Scheme(_BITS[project.model.c_type], "per-channel" if per_channel else "per-tensor")
     shape, exponent = _input(directory)
     layers: list[Stated] = []

@@ -25,7 +25,7 @@ _OBJECT = re.compile(r"\b(Filter|Bias|Activation)<(\w+)>\s+(\w+)\s*\(([^;]*)\)\s
 class Constant:
     """A Filter, Bias or Activation object of a coefficient file.
 
-    `exponents` has one element, or one for each channel of a per-channel filter. `sizes` are all
+    `exponents` has one element, or one for each channel where a filter is `per_channel`. `sizes` are all
     brace lists after the elements: the shape, and a filter's dilation. `activation` is the type an
     Activation names. `elements` is None where the array is not in the file.
     """
@@ -36,6 +36,7 @@ class Constant:
     sizes: tuple[tuple[int, ...], ...]
     elements: NDArray[np.int64] | None
     activation: str | None = None
+    per_channel: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -44,7 +45,7 @@ class Constant:
     @property
     def exponent(self) -> int | None:
         """The one exponent; None per channel, and for an Activation without elements."""
-        return self.exponents[0] if len(self.exponents) == 1 else None
+        return self.exponents[0] if self.exponents and not self.per_channel else None
 
 
 @dataclass
@@ -121,9 +122,10 @@ def _constants(path: Path) -> dict[str, Constant]:
         sizes = tuple(_sizes(argument) for argument in arguments if argument.startswith("{"))
         second = arguments[1] if len(arguments) > 1 else ""
         exponents: tuple[int, ...] = ()
+        per_channel = second in arrays
         if re.fullmatch(r"-?\d+", second):
             exponents = (int(second),)
-        elif second in arrays:
+        elif per_channel:
             exponents = tuple(int(value) for value in arrays[second])
         if kind == "Filter" and (not sizes or len(sizes[0]) != 4):
             raise DataError(f"{path}: {name}: expected a filter of 4 sizes, came {match[4]}")
@@ -132,10 +134,10 @@ def _constants(path: Path) -> dict[str, Constant]:
         first, activation = arguments[0], None
         if kind == "Activation":
             activation = first.split("::")[-1]
-            first, exponents = second, ()
+            first, exponents, per_channel = second, (), False
             if len(arguments) > 2 and re.fullmatch(r"-?\d+", arguments[2]):
                 exponents = (int(arguments[2]),)
-        found[name] = Constant(kind, c_type, exponents, sizes, arrays.get(first), activation)
+        found[name] = Constant(kind, c_type, exponents, sizes, arrays.get(first), activation, per_channel)
     return found
 
 
