@@ -29,7 +29,7 @@ from harness.progress import Progress
 from harness.provenance import host_facts, item_facts
 from harness.records.directory import RunDirectory
 from harness.records.journal import Journal
-from harness.records.schema import ItemRecord, Memory, RunRecord
+from harness.records.schema import ItemRecord, Memory, RunRecord, Sample
 from harness.report import write_reports
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
@@ -76,6 +76,8 @@ class Bench:
         check_names(settings.runtimes)
         self.model_runtimes()
         self.directory = RunDirectory.create(reports_root, settings.report_dir)
+        self._reports_root = reports_root
+        self.warnings: list[str] = []
         self.reports: dict[str, Path] = {}
         self._command = command
         self._clock = time.monotonic()
@@ -301,7 +303,18 @@ class Bench:
                 and dataset.pixels is not None
             }
             self.reports = write_reports(run, samples, self.directory.path, images)
+            self._remember(run, samples)
         return run
+
+    def _remember(self, run: RunRecord, samples: dict[str, tuple[Sample, ...]]) -> None:
+        """Into the history; a history that is out of order costs no run its report."""
+        from harness.history.store import History, default_url  # a third of a second, at the end only
+
+        try:
+            with History(default_url(self._reports_root)) as history:
+                history.add(run, samples)
+        except HarnessError as error:
+            self.warnings.append(f"not in the history: {error}")
 
     @property
     def _attached(self) -> bool:

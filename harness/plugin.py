@@ -312,6 +312,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("harness")
     terminalreporter.write(text.getvalue())
     terminalreporter.write_line(f"report: {bench.reports['report.html']}")
+    for warning in bench.warnings:
+        terminalreporter.write_line(f"harness: {warning}", yellow=True)
 
 
 class _ReporterWriter:
