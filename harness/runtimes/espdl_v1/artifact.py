@@ -195,4 +195,4 @@ class _Facts:
 
 
 def _damaged(why: str) -> NoReturn:
-    raise ModelError(f"not a sound .espdlv1 file: {why}", "Make it again: harness quantise")
+    raise ModelError(f"not a sound .espdlv1 file: {why}", "Run the float .onnx file: it is made again")

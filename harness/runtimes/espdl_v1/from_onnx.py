@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import DataError
+from harness.errors import DataError, ModelError, UnsupportedError
 from harness.model.dataset import load_dataset
 from harness.model.preprocess import Preprocess
 from harness.model.reference import fit_layout
@@ -48,7 +48,10 @@ def quantise_onnx(
         ModelError, UnsupportedError, DataError: what was given does not fit.
     """
     graph = optimise(read_graph(model))
-    network = read_network(graph)
+    try:
+        network = read_network(graph)
+    except (ModelError, UnsupportedError) as error:
+        raise type(error)(f"{model}: {error.message}", error.remedy) from None
     samples = read_samples(calibration, graph, preprocess)
     exponents = read_table(table, network) if table else calibrate(graph, network, samples, scheme)
     sample = network.to_device(samples[:1])[0].astype(np.float32)

@@ -25,6 +25,13 @@ SUPPORTED = (
     "Gemm), MatMul, MaxPool, Relu, Reshape, Sigmoid (last), Softmax (last), Squeeze, Transpose, Unsqueeze"
 )
 
+_CLOSED = "v1's layer for it is in a closed library, and its numerics are not published"
+UNKNOWN = {
+    **dict.fromkeys(("Add", "AveragePool", "GlobalAveragePool", "Mul", "Pad", "PRelu", "Sub"), _CLOSED),
+    "Tanh": "v1 computes it with the chip's own exp",
+}
+"""What v1 has layers for whose integers cannot be foretold, and why."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -101,10 +108,14 @@ class _Reader:
         self.input_shape, self.input_order = self.shape, self.order
 
     def read(self) -> None:
+        for index, node in enumerate(self.graph.nodes):
+            if node.op_type in UNKNOWN:
+                self.where = self._where(index, node)
+                raise self._refuse(f"is not supported: {UNKNOWN[node.op_type]}")
         index = 0
         while index < len(self.graph.nodes):
             node = self.graph.nodes[index]
-            self.where = f"operator {index} ({node.op_type} {node.name or node.output[0]})"
+            self.where = self._where(index, node)
             if list(node.input[:1]) != [self.tensor] or len(self.graph.consumers(self.tensor)) > 1:
                 raise self._refuse("branches off: only a chain of layers is read")
             if self.layers and self.layers[-1].op in FLOAT_OPS:
@@ -334,6 +345,10 @@ class _Reader:
 
     def _name(self, node: Any) -> str:
         return str(node.name or node.output[0])
+
+    @staticmethod
+    def _where(index: int, node: Any) -> str:
+        return f"operator {index} ({node.op_type} {node.name or node.output[0]})"
 
     def _refuse(self, why: str) -> UnsupportedError:
         return UnsupportedError(f"{self.where} {why}", f"Supported: {SUPPORTED}")

@@ -124,7 +124,7 @@ def _softmax(value: Array, exponent: int) -> NDArray[np.float32]:
     total = np.zeros_like(largest)
     for channel in range(value.shape[-1]):
         total += exponentials[..., channel : channel + 1]
-    return exponentials * (np.float32(1.0) / total)
+    return np.asarray(exponentials * (np.float32(1.0) / total), dtype=np.float32)
 
 
 def _sigmoid(value: Array, exponent: int) -> NDArray[np.float32]:
