@@ -1,7 +1,8 @@
 """Reads a v1 project, hand-written or generated, and says where its files contradict each other.
 
-It compares model_define.hpp with the coefficient files as text, by the forms the tutorials use. It
-is no C++ compiler, and it cannot know an exponent that no second place states.
+It compares model_define.hpp with the coefficient files and, where there is one, quantization_table.json,
+as text, by the forms the tutorials use. It is no C++ compiler, and it cannot know an exponent that no
+second place states.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness.runtimes.espdl_v1.project_reader import TABLE, read_exponents, read_input
 from harness.runtimes.espdl_v1.sources import Constant, LayerText, ModelText, read_sources
 
 _FILTERS = ("Conv2D", "DepthwiseConv2D", "FullyConnected")
@@ -31,6 +33,7 @@ def lint_v1(directory: Path) -> list[str]:
     findings = [text for layer in model.layers for text in _check_layer(layer, constants)]
     findings += _check_missing(model, constants)
     findings += _check_chain(model, constants)
+    findings += _check_table(directory, model, constants)
     return findings
 
 
@@ -121,4 +124,29 @@ def _check_chain(model: ModelText, constants: Mapping[str, Constant]) -> list[st
             gives[member] = filter_.shape[2 if layer.kind == "DepthwiseConv2D" else 3]
         elif layer.kind in _SAME_CHANNELS and sources[0] in gives:
             gives[member] = gives[sources[0]]
+    return findings
+
+
+def _check_table(directory: Path, model: ModelText, constants: Mapping[str, Constant]) -> list[str]:
+    """Exponents that only quantization_table.json states as well: the input's, those without a bias."""
+    path = directory / TABLE
+    if not path.is_file():
+        return []
+    members = {layer.member: layer for layer in model.layers if layer.kind in _FILTERS and layer.arguments}
+    weighted = [members[member] for member in model.order["call"] if member in members]
+    listed = list(read_exponents(path).values())
+    if len(listed) != 1 + len(weighted):
+        return [f"{TABLE}: {len(listed)} exponents for the input and {len(weighted)} layers with weights"]
+    findings = []
+    _, own = read_input(directory)
+    if own != listed[0]:
+        findings.append(f"input: exponent {own}, but {TABLE} has {listed[0]}: they must be the same")
+    for layer, exponent in zip(weighted, listed[1:], strict=True):
+        filter_, bias = (constants.get(layer.getter(kind) or "") for kind in ("filter", "bias"))
+        told = bias is not None and filter_ is not None and not filter_.per_channel
+        if not told and layer.arguments[0] != str(exponent):
+            findings.append(
+                f"{layer.member}: output exponent {layer.arguments[0]}, but {TABLE} has {exponent}: "
+                "they must be the same"
+            )
     return findings

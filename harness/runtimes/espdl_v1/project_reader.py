@@ -51,7 +51,7 @@ def read_project(directory: Path, chip: str) -> ProjectNetworks:
         )
     per_channel = any(constant.per_channel for constant in project.constants.values())
     scheme = Scheme(_BITS[project.model.c_type], "per-channel" if per_channel else "per-tensor")
-    shape, exponent = _input(directory)
+    shape, exponent = read_input(directory)
     layers: list[Stated] = []
     biases: list[int | None] = []
     written: dict[str, int] = {}
@@ -106,8 +106,12 @@ def _check_chip(directory: Path, chip: str) -> None:
             )
 
 
-def _input(directory: Path) -> tuple[Shape3, int]:
-    """Shape and exponent that the application sets on the input tensor."""
+def read_input(directory: Path) -> tuple[Shape3, int]:
+    """Shape and exponent that the application sets on the input tensor.
+
+    Raises:
+        DataError: no .cpp file sets them, or not as numbers.
+    """
     for path in sorted(directory.rglob("*.c*")):
         if path.suffix not in (".cpp", ".cc") or path.name.endswith("_coefficient.cpp"):
             continue
