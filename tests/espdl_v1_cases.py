@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.runtimes.espdl_v1.assemble import Stated, assemble
 from harness.runtimes.espdl_v1.calibrate import Scheme
-from harness.runtimes.espdl_v1.chain import Stated, assemble
 from harness.runtimes.espdl_v1.quantise import QuantisedNetwork
 
 

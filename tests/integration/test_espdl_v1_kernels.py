@@ -17,8 +17,8 @@ from harness.portable.ops.espdl_v1 import FlooredSums
 from harness.runtimes.base import Array
 from harness.runtimes.espdl_v1 import EspdlV1, EspdlV1Artifact
 from harness.runtimes.espdl_v1.artifact import write_artifact
+from harness.runtimes.espdl_v1.assemble import Stated, assemble
 from harness.runtimes.espdl_v1.calibrate import SCHEMES, Scheme
-from harness.runtimes.espdl_v1.chain import Stated, assemble
 from harness.runtimes.espdl_v1.export import export_v1
 from harness.targets import get_target
 from harness.toolchains import bare_metal

@@ -55,11 +55,13 @@ class FlooredSums(Sums):
     def store(self, prefix: str) -> list[str]:
         scaled = "sum"
         if any(self.right):
-            scaled += f" >> {prefix}_right[c]" if len(self.right) > 1 else f" >> {self.right[0]}"
+            scaled = f"(sum >> {self._each(prefix, 'right', self.right)})"
         if self.up != (1,):
-            scaled = f"({scaled}) * " + (f"{prefix}_up[c]" if len(self.up) > 1 else f"{self.up[0]}")
+            scaled += f" * {self._each(prefix, 'up', self.up)}"
         if self.late is not None:
-            scaled = f"({scaled}) + {prefix}_late_bias[c]"
+            scaled += f" + {prefix}_late_bias[c]"
+        if scaled.endswith(")"):
+            scaled = scaled[1:-1]
         clamped = f"clamp{'_wide' if self.wide else ''}({scaled}, LOW, HIGH)"
         if self.leaky is None:
             return [f"*output++ = ({self.data_type}){clamped};"]
@@ -69,6 +71,10 @@ class FlooredSums(Sums):
             "",
             f"*output++ = ({self.data_type})(value < 0 ? sloped : value);",
         ]
+
+    @staticmethod
+    def _each(prefix: str, name: str, values: tuple[int, ...]) -> str:
+        return f"{prefix}_{name}[c]" if len(values) > 1 else str(values[0])
 
     def named(self) -> list[dict[str, int]]:
         slope = {} if self.leaky is None else {"SLOPE": self.leaky[0], "SLOPE_SHIFT": self.leaky[1]}

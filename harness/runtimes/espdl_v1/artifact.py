@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ModelError
+from harness.runtimes.espdl_v1.assemble import Stated, assemble
 from harness.runtimes.espdl_v1.calibrate import SCHEMES
-from harness.runtimes.espdl_v1.chain import Stated, assemble
 from harness.runtimes.espdl_v1.quantise import QuantisedLayer, QuantisedNetwork
 
 FORMAT = "espdl-v1 1"

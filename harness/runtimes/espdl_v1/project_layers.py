@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from harness.errors import DataError, UnsupportedError
+from harness.runtimes.espdl_v1.assemble import OPS, Padding, Stated
 from harness.runtimes.espdl_v1.calibrate import Scheme
-from harness.runtimes.espdl_v1.chain import OPS, Padding, Stated
 from harness.runtimes.espdl_v1.layout import unpack_filter
 from harness.runtimes.espdl_v1.network import FILTER_OPS
 from harness.runtimes.espdl_v1.sources import Constant, LayerText, ProjectText

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import DataError, UnsupportedError
+from harness.runtimes.espdl_v1.assemble import Stated, assemble
 from harness.runtimes.espdl_v1.calibrate import Scheme
-from harness.runtimes.espdl_v1.chain import Stated, assemble
 from harness.runtimes.espdl_v1.network import Shape3
 from harness.runtimes.espdl_v1.project_layers import in_order, number, stated
 from harness.runtimes.espdl_v1.quantise import QuantisedNetwork
