@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.errors import DataError, HarnessError, ModelError, UnsupportedError
+from harness.errors import DataError, HarnessError, ModelError, UnsupportedError, UsageError
 from harness.model.spec import load_model
 from harness.runtimes.espdl_v1 import EspdlV1
 from harness.runtimes.espdl_v1.artifact import write_artifact
@@ -138,6 +138,7 @@ def spoil(project: Path, name: str, pattern: str, replacement: str) -> None:
             DataError,
             "reads l9, which",
         ),
+        (MODEL_FILE, r"l3\.call\(\{&this->l2_a", "l3.call({&input", ModelError, "reads 2 tensors, of exp"),
         (MODEL_FILE, r"l3\(-1", "l3(0", UnsupportedError, "axis 0"),
         (MODEL_FILE, r"Model<int16_t>", "Model<float>", DataError, "came float"),
         (MODEL_FILE, r"Conv2D<int16_t>\(-10", "Conv2D<int16_t>(OUT", DataError, "number, came 'OUT'"),
@@ -238,6 +239,10 @@ def test_two_places_that_contradict_each_other(exports: dict[str, Export], tmp_p
     table.write_text(text)
     with pytest.raises(UnsupportedError, match=r"the project is for esp32,.*--target esp32"):
         read_project(project, "esp32s3")
+    assert facts(read_project(project, "").built) == facts(exports["esp32"].network)
+    (project / "sdkconfig.defaults").unlink()
+    with pytest.raises(UsageError, match=r"which no sdkconfig names\. Name it"):
+        read_project(project, "")
 
 
 @pytest.mark.parametrize("chip", CHIPS)

@@ -18,7 +18,7 @@ from harness.runtimes.espdl_v1.artifact import read_artifact, write_artifact
 from harness.runtimes.espdl_v1.calibrate import SCHEMES
 from harness.runtimes.espdl_v1.deploy import EspdlV1Oracle, portable_graph
 from harness.runtimes.espdl_v1.from_onnx import quantise_onnx
-from harness.runtimes.espdl_v1.layout import CHIPS
+from harness.runtimes.espdl_v1.layout import BLOCKED, CHIPS
 from harness.runtimes.espdl_v1.project_reader import read_project
 from harness.runtimes.espdl_v1.quantise import QuantisedNetwork
 from harness.runtimes.planned import PlannedArtifact, PlannedRuntime, read_file
@@ -46,7 +46,7 @@ class EspdlV1(PlannedRuntime):
                 f"esp-dl v1 does not support {target.id}",
                 f"Targets of runtime {self.name}: {', '.join(CHIPS)}",
             )
-        return "esp32s3" if target.id == "esp32s3" else "esp32"
+        return BLOCKED if target.id == BLOCKED else "esp32"
 
     def quantise(self, model: FloatModel, variant: str, path: Path) -> None:  # noqa: ARG002 - same for all
         made = quantise_onnx(model.onnx, model.calibration, SCHEMES[self.scheme], model.preprocess)
@@ -59,7 +59,7 @@ class EspdlV1(PlannedRuntime):
         """Reads a .espdlv1 file, or the directory of a v1 project for the chips of `variant`."""
         try:
             if path.is_dir():
-                networks = read_project(path, variant or "esp32")
+                networks = read_project(path, variant)
                 built, right = networks.built, networks.right
                 data = write_artifact(built)
             else:

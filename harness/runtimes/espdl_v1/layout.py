@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from harness.errors import DataError
 
 CHIPS = ("esp32", "esp32s2", "esp32s3", "esp32c3")
+BLOCKED = "esp32s3"
+"""The chip whose vector unit wants the channels in blocks."""
 _SEEN = {("esp32", 16), ("esp32s3", 16)}
 _VECTOR_BITS = 128
 _ESP32_PADDING = 16
@@ -36,7 +38,7 @@ def pack_filter(
     if depthwise:
         values = values.transpose(0, 1, 3, 2)
     channels = values.shape[3]
-    if chip == "esp32s3":
+    if chip == BLOCKED:
         block = _VECTOR_BITS // bits
         whole = channels - channels % block
         parts = [values[..., start : start + block].reshape(-1) for start in range(0, whole, block)]

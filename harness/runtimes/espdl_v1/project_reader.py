@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.errors import DataError, UnsupportedError
+from harness.errors import DataError, UnsupportedError, UsageError
 from harness.runtimes.espdl_v1.assemble import Stated, assemble
 from harness.runtimes.espdl_v1.calibrate import Scheme
+from harness.runtimes.espdl_v1.layout import BLOCKED
 from harness.runtimes.espdl_v1.network import Shape3
 from harness.runtimes.espdl_v1.project_layers import in_order, number, stated
 from harness.runtimes.espdl_v1.quantise import QuantisedNetwork
@@ -36,14 +37,16 @@ class ProjectNetworks:
 
 
 def read_project(directory: Path, chip: str) -> ProjectNetworks:
-    """The networks of the project in `directory`, its filters in the order of `chip`.
+    """The networks of the project in `directory`, its filters in the order of `chip`; "" for the chip
+    that its sdkconfig names.
 
     Raises:
+        UsageError: no chip given, and none named.
         DataError: files that are missing, cannot be read or contradict each other.
         ModelError: sizes that do not fit.
         UnsupportedError: a layer, or a form of one, whose integers are not known; another chip's files.
     """
-    _check_chip(directory, chip)
+    chip = _chip(directory, chip)
     project = read_sources(directory)
     if project.model.c_type not in _BITS:
         raise DataError(
@@ -55,12 +58,14 @@ def read_project(directory: Path, chip: str) -> ProjectNetworks:
     layers: list[Stated] = []
     biases: list[int | None] = []
     written: dict[str, int] = {}
+    # What the first layer reads is the parameter of call(): the network's input.
+    parameter = next(iter(project.model.order["call"].values()), ("",))[0]
     for position, layer in enumerate(in_order(project)):
         where = f"{project.model.path}: layer {position} ({layer.kind} {layer.member})"
         sources = project.model.order["call"][layer.member]
-        # What no layer is called is the parameter: the network's input.
-        if unknown := [source for source in sources if source not in written][bool(not layers) :]:
-            raise DataError(f"{where}: reads {unknown[0]}, which no layer before it makes")
+        for source in sources:
+            if source not in written and source != parameter:
+                raise DataError(f"{where}: reads {source}, which no layer before it makes")
         found = stated(layer, where, project, scheme, chip)
         found[0] = replace(found[0], reads=tuple(written.get(source, -1) for source in sources))
         layers += found
@@ -92,18 +97,25 @@ def read_exponents(path: Path) -> dict[str, int]:
     return exponents
 
 
-def _check_chip(directory: Path, chip: str) -> None:
-    """sdkconfig says what the project was made for; without it, the user's word counts."""
-    for name in ("sdkconfig", "sdkconfig.defaults"):
-        if not (directory / name).is_file():
+def _chip(directory: Path, chip: str) -> str:
+    """`chip`, unless sdkconfig says that the project was made for another kind."""
+    for path in (directory / "sdkconfig", directory / "sdkconfig.defaults"):
+        text = path.read_text(errors="replace") if path.is_file() else ""
+        found = re.search(r'^CONFIG_IDF_TARGET="(\w+)"', text, re.MULTILINE)
+        if not found:
             continue
-        found = re.search(r'^CONFIG_IDF_TARGET="(\w+)"', (directory / name).read_text(), re.MULTILINE)
-        if found and (found[1] == "esp32s3") != (chip == "esp32s3"):
+        if chip and (found[1] == BLOCKED) != (chip == BLOCKED):
             raise UnsupportedError(
-                f"{directory / name}: the project is for {found[1]}, whose filters lie in another order than "
-                f"those of {chip}",
+                f"{path}: the project is for {found[1]}, whose filters lie in another order than {chip}'s",
                 f"Name its own chip: --target {found[1]}",
             )
+        return chip or found[1]
+    if not chip:
+        raise UsageError(
+            f"{directory}: the order of filter elements depends on the chip, which no sdkconfig names",
+            "Name it, e.g. --target esp32s3",
+        )
+    return chip
 
 
 def read_input(directory: Path) -> tuple[Shape3, int]:
