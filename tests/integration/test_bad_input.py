@@ -20,7 +20,9 @@ def refused(
     monkeypatch.setenv("COLUMNS", "1000")
     code = main(["run", "--target", "esp32c3", *map(str, arguments)])
     captured = capsys.readouterr()
-    assert not (tmp_path / "build").exists(), "something was built before the input was checked"
+    # A float model is quantised before its data are looked at: what they must be depends on it.
+    for folder in ("projects", "images"):
+        assert not (tmp_path / "build" / folder).exists(), "something was built before the input was checked"
     return code, captured.out + captured.err
 
 
