@@ -26,6 +26,9 @@ from harness.doctor import diagnose
 from harness.errors import DataError, HarnessError, UsageError
 from harness.history.commands import add_commands as add_history_commands
 from harness.items import Workshop, float_model, load_artifact
+from harness.model.image_folder import Form
+from harness.model.import_folder import CALIBRATION_IMAGES, import_folder, parse_size
+from harness.model.preprocess import Preprocess
 from harness.model.spec import load_model, zoo
 from harness.model.train import train
 from harness.progress import ConsoleWriter, ProgressLine
@@ -117,10 +120,11 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser(
         "export-v1",
         help="write an ESP-DL v1 project: coefficients, model_define.hpp, app_main.cpp",
-        description="Float ONNX -> exponents and integers of esp-dl v1 -> the C++ project of that time.",
+        description="Float ONNX or Keras file -> exponents and integers of esp-dl v1 -> the C++ project "
+        "of that time.",
         epilog="harness export-v1 my.onnx --target esp32s3 --bits 16 --calibration my.npz --out DIR",
     )
-    export.add_argument("model", help="zoo name, directory with a model.toml, or .onnx file")
+    export.add_argument("model", help="zoo name, directory with a model.toml, or .onnx, .keras or .h5 file")
     export.add_argument("--target", required=True, choices=V1_CHIPS)
     export.add_argument("--bits", required=True, type=int, choices=v1_calibrate.BITS)
     export.add_argument(
@@ -142,10 +146,12 @@ def _parser() -> argparse.ArgumentParser:
 
     quantised = commands.add_parser(
         "quantise",
-        help="make an .espdl file of a float .onnx one (extra [espdl])",
+        help="make an .espdl file of a float model (extra [espdl])",
         description="Quantises to int8 with esp-ppq and reads the result back with our own oracle.",
     )
-    quantised.add_argument("model", help="zoo name, directory with a model.toml, or .onnx file")
+    quantised.add_argument(
+        "model", help="zoo name, directory with a model.toml, or .onnx, .keras or .h5 file"
+    )
     quantised.add_argument("--target", required=True, metavar="CHIP", help=f"of {', '.join(ESPDL_CHIPS)}")
     quantised.add_argument(
         "--calibration",
@@ -156,6 +162,41 @@ def _parser() -> argparse.ArgumentParser:
     quantised.add_argument("--data", type=Path, metavar="FILE", help=".npz with x; default: the model's own")
     quantised.add_argument("--out", required=True, type=Path, metavar="FILE", help="FILE.espdl")
     quantised.set_defaults(run=_quantise)
+
+    imported = commands.add_parser(
+        "import-folder",
+        help="make --data and --calibration files of a folder of images",
+        description="Reads DIR/<class>/*.png, DIR/training/<class>/* beside DIR/validation/<class>/*, or "
+        "Kaggle's MNIST tables (train.csv). Held-out images go to FILE.npz, some training images to "
+        "FILE.calibration.npz.",
+        epilog="harness import-folder archive --size 60x60 --out gender.npz",
+    )
+    imported.add_argument("directory", type=Path, metavar="DIR", help="the folder, or one .csv file")
+    imported.add_argument("--out", required=True, type=Path, metavar="FILE", help="FILE.npz")
+    imported.add_argument("--size", metavar="HxW", help="scale every image (default: as they are)")
+    imported.add_argument("--gray", action="store_true", help="drop the colours (default: as they are)")
+    imported.add_argument(
+        "--split",
+        type=float,
+        default=0.8,
+        metavar="SHARE",
+        help="so much of each class is for training, where the folder does not say itself (default: 0.8)",
+    )
+    imported.add_argument(
+        "--calibration",
+        type=int,
+        default=CALIBRATION_IMAGES,
+        metavar="N",
+        help=f"training images to calibrate with (default: {CALIBRATION_IMAGES})",
+    )
+    imported.add_argument(
+        "--scale",
+        type=float,
+        help="store real values, pixel x SCALE + OFFSET, for a model file without a model.toml: 0.00392157 "
+        "is / 255 (default: pixels)",
+    )
+    imported.add_argument("--offset", type=float, help="see --scale (default: 0)")
+    imported.set_defaults(run=_import_folder)
 
     parse = commands.add_parser(
         "parse",
@@ -184,6 +225,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     again.add_argument("name", help=f"of {', '.join(zoo())}")
     again.add_argument("--full", action="store_true", help="the whole of MNIST, downloaded, not 4000 digits")
+    again.add_argument(
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="train on these images (see import-folder); needs --out",
+    )
     again.add_argument("--out", type=Path, metavar="DIR", help="leave the zoo as it is, write here")
     again.set_defaults(run=_train)
 
@@ -268,6 +315,19 @@ def _lint_v1(parsed: argparse.Namespace) -> int:
     return int(bool(findings))
 
 
+def _import_folder(parsed: argparse.Namespace) -> int:
+    form = Form(parse_size(parsed.size) if parsed.size else None, gray=parsed.gray or None)
+    real = None
+    if parsed.scale is not None or parsed.offset is not None:
+        real = Preprocess("affine", 1.0 if parsed.scale is None else parsed.scale, parsed.offset or 0.0)
+    progress = ProgressLine(str(parsed.directory), ConsoleWriter(sys.stderr), "images")
+    done = import_folder(parsed.directory, parsed.out, form, parsed.split, parsed.calibration, real, progress)
+    print(f"{len(done.classes)} classes: {', '.join(done.classes)}")
+    for path, images in done.files.items():
+        print(f"{path}: {images} images {'x'.join(map(str, done.shape))}")
+    return 0
+
+
 def _parse(parsed: argparse.Namespace) -> int:
     if parsed.data and not parsed.model:
         raise UsageError("--data without --model: there is nothing to compare with", "Add --model")
@@ -321,14 +381,15 @@ def _quantise(parsed: argparse.Namespace) -> int:
 
 
 def _train(parsed: argparse.Namespace) -> int:
-    print(f"Artifacts in {train(parsed.name, full=parsed.full, out=parsed.out)}")
+    made = train(parsed.name, full=parsed.full, folder=parsed.folder, out=parsed.out)
+    print(f"Artifacts in {made}")
     return 0
 
 
 def _list(parsed: argparse.Namespace) -> int:  # noqa: ARG001 - every command takes the parsed arguments
     print("models")
     for name in zoo():
-        print(f"  {name:<14}{load_model(name).description}")
+        print(f"  {name:<22}{load_model(name).description}")
     print("targets")
     for target in TARGETS.values():
         emulated = f"without a board: {target.isa_platform}, fidelity isa"
