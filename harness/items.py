@@ -89,7 +89,7 @@ def _taking(model: ModelSpec, workshop: Workshop) -> list[str]:
     return [
         name
         for name, runtime in RUNTIMES.items()
-        if any(key.startswith(runtime.artifact_kind) for key in model.artifacts)
+        if any(f"{key}_".startswith(f"{runtime.artifact_kind}_") for key in model.artifacts)
         or any(map(runtime().accepts, model.artifacts.values()))
         or _makes(model, runtime(), workshop)
     ]

@@ -50,8 +50,15 @@ from harness.errors import ModelError, UsageError
 from harness.model import digests
 from harness.model.preprocess import KINDS, Preprocess
 
-ARTIFACT_KINDS = ("espdl", "espdl_c", "espdl_esp32p4", "espdl_esp32s3", "keras", "onnx", "tflite")
-SUFFIXES = {".espdl": "espdl", ".h5": "keras", ".keras": "keras", ".onnx": "onnx", ".tflite": "tflite"}
+ARTIFACT_KINDS = ("espdl", "espdl_c", "espdl_esp32p4", "espdl_esp32s3", "espdlv1", "keras", "onnx", "tflite")
+SUFFIXES = {
+    ".espdl": "espdl",
+    ".espdlv1": "espdlv1",
+    ".h5": "keras",
+    ".keras": "keras",
+    ".onnx": "onnx",
+    ".tflite": "tflite",
+}
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,8 @@ def zoo() -> list[str]:
 
 
 def load_model(name_or_path: str | Path) -> ModelSpec:
-    """Finds a model by zoo name, by a directory with model.toml, or by one artifact file.
+    """Finds a model by zoo name, by a directory with model.toml or an ESP-DL v1 project, or by one
+    artifact file.
 
     Raises:
         UsageError: no such model.
@@ -100,6 +108,8 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     if path.name == "model.toml" and path.is_file():
         return read_spec(path.parent)
     if path.is_dir():
+        if not (path / "model.toml").is_file() and any(path.rglob("*_coefficient.cpp")):
+            return ModelSpec(name=path.resolve().name, artifacts={"espdlv1": path.resolve()})
         return read_spec(path)
     suffix = path.suffix.lower()
     if path.is_file():

@@ -17,8 +17,8 @@ HEADERS = Path(__file__).parents[2] / "firmware" / "runtimes" / "portable"
 SOURCE = """
 #include "power_of_two.h"
 #include "quotient.h"
+#include "single.h"
 #include "single_mean.h"
-#include "softmax_float.h"
 int32_t t_up(int32_t x, int32_t n) { return shift_half_up(x, n); }
 int32_t t_even(int32_t x, int32_t n) { return shift_half_even(x, n); }
 int32_t t_quotient_up(int32_t n, int32_t d) { return quotient_half_up(n, d); }
