@@ -78,7 +78,7 @@ class Bench:
         self.models = tuple(self._models.values())
         _check_names(self._models)
         check_names(settings.runtimes)
-        self.model_runtimes()
+        self.items()
         self.directory = RunDirectory.create(reports_root, settings.report_dir)
         self._reports_root = reports_root
         self.warnings: list[str] = []
@@ -115,26 +115,23 @@ class Bench:
             raise UsageError(f"runtime {runtime} has kernels {', '.join(known)}, not '{kernels}'")
         return Item(get_target(target), model, runtime, kernels)
 
-    def runtimes(self, model: ModelSpec) -> tuple[str, ...]:
-        """What a model runs in: the runtimes named, or every one that takes it.
+    def runtimes(self, model: ModelSpec, target: Target) -> tuple[str, ...]:
+        """What a model runs in on a chip: the runtimes named, or every one that takes it.
 
         A board that prints has one firmware, and integers are what firmware of TFLM prints.
         """
         asked = self.settings.runtimes
         if self._dialect and asked == (EVERY,):
             asked = ("tflm",)
-        return tuple(runtimes_for(model, asked, self._workshop(model)))
-
-    def model_runtimes(self) -> list[tuple[str, str]]:
-        """Names of each model with each of its runtimes."""
-        return [(model.name, runtime) for model in self.models for runtime in self.runtimes(model)]
+        return tuple(runtimes_for(model, target, asked, self._workshop(model)))
 
     def items(self) -> list[Item]:
         """Every target x model x runtime of this run."""
         return [
-            self.item(target.id, self.model(model), runtime, self.settings.kernels)
-            for model, runtime in self.model_runtimes()
+            self.item(target.id, model, runtime, self.settings.kernels)
+            for model in self.models
             for target in self.targets
+            for runtime in self.runtimes(model, target)
         ]
 
     # The flow, station by station.
@@ -146,11 +143,13 @@ class Bench:
         if key not in self._artifacts:
             workshop = self._workshop(item.model)
             self._artifacts[key] = load_artifact(item.model, item.runtime, item.target, workshop)
+        if (
+            state.artifact is None
+            and self._artifacts[key].path.parent == self._workshop(item.model).directory
+        ):
+            scheme = self._artifacts[key].scheme
+            state.notes.append(f"quantised here to {scheme}, {self._calibrated_on(item.model)}")
         state.artifact = self._artifacts[key]
-        if state.artifact.path.parent == self._workshop(item.model).directory:
-            state.notes.append(
-                f"quantised here to {state.artifact.scheme}, {self._calibrated_on(item.model)}"
-            )
         return state.artifact
 
     def expectation(self, item: Item, artifact: Artifact) -> Expectation:

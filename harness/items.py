@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import __version__
-from harness.errors import DataError, ModelError, OutputError, UsageError
+from harness.errors import DataError, ModelError, OutputError, UnsupportedError, UsageError
 from harness.extras import available
 from harness.model.keras_onnx import float_onnx
 from harness.model.spec import ModelSpec
@@ -61,16 +61,16 @@ def check_names(asked: Sequence[str]) -> None:
             raise UsageError(f"--runtime {name}: all takes no scheme but all", "e.g. all:all, or espdl:int16")
 
 
-def runtimes_for(model: ModelSpec, asked: Sequence[str], workshop: Workshop) -> list[str]:
-    """What a model runs in: the runtimes asked for, `all` and `espdl:all` spelt out.
+def runtimes_for(model: ModelSpec, target: Target, asked: Sequence[str], workshop: Workshop) -> list[str]:
+    """What a model runs in on a chip: the runtimes asked for, `all` and `espdl:all` spelt out.
 
-    `all` are those that the model has an artifact for, or that can make one with what is installed.
-    Raises ModelError when that is none.
+    `all` are those that know the chip and that the model has an artifact for, or that can make one with
+    what is installed. Raises ModelError when that is none.
     """
     names = []
     for name in asked:
         family, _, scheme = name.partition(":")
-        families = _taking(model, workshop) if family == EVERY else [family]
+        families = _taking(model, target, workshop) if family == EVERY else [family]
         for one in families:
             schemes = [scheme]
             if scheme == EVERY:
@@ -78,21 +78,24 @@ def runtimes_for(model: ModelSpec, asked: Sequence[str], workshop: Workshop) -> 
             names += [get_runtime(f"{one}:{each}").name for each in schemes]
     if not names:
         raise ModelError(
-            f"{model.name}: no runtime takes {_had(model)}",
+            f"{model.name}: no runtime of {target.id} takes {_had(model)}",
             "Float models need a calibration set to be quantised: --calibration FILE.npz",
         )
     return list(dict.fromkeys(names))
 
 
-def _taking(model: ModelSpec, workshop: Workshop) -> list[str]:
-    """The runtimes that the model has an artifact for or that can make one."""
-    return [
-        name
-        for name, runtime in RUNTIMES.items()
-        if any(f"{key}_".startswith(f"{runtime.artifact_kind}_") for key in model.artifacts)
-        or any(map(runtime().accepts, model.artifacts.values()))
-        or _makes(model, runtime(), workshop)
-    ]
+def _taking(model: ModelSpec, target: Target, workshop: Workshop) -> list[str]:
+    """The runtimes of the chip that the model has an artifact for or that can make one."""
+    names = []
+    for name, kind in RUNTIMES.items():
+        runtime = kind()
+        try:
+            brought = _brought(model, runtime, runtime.variant(target))
+        except UnsupportedError:
+            continue
+        if brought or _makes(model, runtime, workshop):
+            names.append(name)
+    return names
 
 
 def _makes(model: ModelSpec, runtime: Runtime, workshop: Workshop) -> bool:
