@@ -40,6 +40,7 @@ ESPDL_OPERATORS: dict[str, Callable[[Node], Step]] = {
     "GlobalAveragePool": plan_global_average_pool,
     "HardSigmoid": plan_table,
     "HardSwish": plan_table,
+    "LUT": plan_table,
     "LeakyRelu": plan_table,
     "Log": plan_table,
     "MatMul": plan_matmul,

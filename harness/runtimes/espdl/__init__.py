@@ -1,4 +1,4 @@
-"""Runtime `espdl`: int8 .espdl files, as ESP-DL v3 runs them.
+"""Runtime `espdl`: .espdl files of 8 and 16 bits, as ESP-DL v3 runs them.
 
 Reads and checks the file (`reader`), gives the oracle (`oracle`), and has the portable kernels
 generated. `quantise` makes such files from float ONNX; no run needs it.
@@ -37,6 +37,7 @@ class Espdl(PlannedRuntime):
     name = "espdl"
     artifact_kind = "espdl"
     by_chip = True
+    schemes = ("int8", "int16", "w8a16")
     quantises = True
     extra = "espdl"
     conversion_hint = "Make one of the .onnx file: harness quantise MODEL --target CHIP --out FILE"
@@ -59,7 +60,7 @@ class Espdl(PlannedRuntime):
             raise type(error)(f"{path}: {error.message}", error.remedy) from error
         graph = contents.graph
         return EspdlArtifact(
-            **self.facts(path, data, graph, plan, "int8"),
+            **self.facts(path, data, graph, plan, contents.scheme),
             test_inputs=contents.test_inputs,
             test_outputs=contents.test_outputs,
         )

@@ -122,8 +122,8 @@ class _Call:
         if len(self.operator.inputs) > 2:
             sums = sums + self.wide(2).reshape(-1)
         shifts = exponents(self.target) - exponents(self.tensor(0)) - exponents(self.tensor(1))
-        rounded = shift_and_round(sums, shifts, self.half_even)
-        return np.clip(rounded, 0 if self.operator.options["relu"] else -128, 127)
+        rounded = self.saturate(shift_and_round(sums, shifts, self.half_even))
+        return np.maximum(rounded, 0) if self.operator.options["relu"] else rounded
 
 
 def _windows(call: _Call, kernel: Sequence[int], fill: int) -> Integers:
@@ -151,7 +151,8 @@ def _gemm(call: _Call) -> Integers:
 
 
 def _max_pool(call: _Call) -> Integers:
-    return np.asarray(_windows(call, call.ints("kernel_shape"), fill=-128).max(axis=(-1, -2)))
+    lowest = int(np.iinfo(call.target.info.dtype).min)
+    return np.asarray(_windows(call, call.ints("kernel_shape"), fill=lowest).max(axis=(-1, -2)))
 
 
 def _concat(call: _Call) -> Array:
@@ -160,13 +161,19 @@ def _concat(call: _Call) -> Array:
 
 
 def _table(call: _Call) -> Array:
-    """The file's own 256 results, from that of -128 up."""
-    return call.value(1).reshape(-1)[call.wide() + 128]
+    """The file's own results from the lowest input up: of 256, or of 65536 every so many, the nearest of which
+    is taken.
+    """
+    table = call.value(1).reshape(-1)
+    if table.dtype == np.int8:
+        return table[call.wide() + 128]
+    step = (1 << 16) // (len(table) - 1)
+    shift = np.array([step.bit_length() - 1])
+    return table[shift_and_round(call.wide() + (1 << 15), shift, call.half_even)]
 
 
 def _relu(call: _Call) -> Array:
-    """Without a table of the input's integers; the output has the same exponent."""
-    return _table(call) if call.operator.options["table"] else np.maximum(call.wide(), 0)
+    return _table(call) if call.operator.options["table"] else np.maximum(_requantize(call), 0)
 
 
 def _mul(call: _Call) -> Integers:
@@ -287,6 +294,7 @@ KERNELS: dict[str, Callable[[_Call], Array]] = {
     "GlobalAveragePool": _global_average_pool,
     "HardSigmoid": _table,
     "HardSwish": _table,
+    "LUT": _table,
     "LeakyRelu": _table,
     "Log": _table,
     "MatMul": lambda call: call.finish(call.wide(0) @ call.wide(1)),
