@@ -13,12 +13,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.portable.ops.float_softmax import exponential_tables
+
 HEADERS = Path(__file__).parents[2] / "firmware" / "runtimes" / "portable"
 SOURCE = """
+#include "dot16.h"
+#include "exponential.h"
 #include "power_of_two.h"
 #include "softmax_float.h"
 int32_t t_up(int32_t x, int32_t n) { return shift_half_up(x, n); }
 int32_t t_even(int32_t x, int32_t n) { return shift_half_even(x, n); }
+int64_t t_up_wide(int64_t x, int32_t n) { return shift_half_up_wide(x, n); }
+int64_t t_even_wide(int64_t x, int32_t n) { return shift_half_even_wide(x, n); }
+void t_exponentials(const uint64_t *mantissas, const uint8_t *shifts, uint32_t *c) {
+    for (uint32_t d = 0; d < 65536; d++) c[d] = single_exponential(d, mantissas, shifts);
+}
 void t_sums(const uint32_t *a, const uint32_t *b, uint32_t *c, int32_t n) {
     for (int32_t i = 0; i < n; i++) c[i] = single_sum(a[i], b[i]);
 }
@@ -38,7 +47,9 @@ def c(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     flags += ["-fsanitize=undefined", "-fno-sanitize-recover=all"]
     command = ["gcc", *flags, f"-I{HEADERS}", str(directory / "twin.c"), "-o", str(library)]
     subprocess.run(command, check=True)
-    return ctypes.CDLL(str(library))
+    loaded = ctypes.CDLL(str(library))
+    loaded.t_up_wide.restype = loaded.t_even_wide.restype = ctypes.c_int64
+    return loaded
 
 
 @settings(deadline=None)
@@ -47,6 +58,26 @@ def test_shifts(c: ctypes.CDLL, x: int, shift: int) -> None:
     real = Fraction(x, 2**shift)
     assert c.t_up(x, shift) == math.floor(real + Fraction(1, 2))
     assert c.t_even(x, shift) == round(real)
+
+
+@settings(deadline=None)
+@given(st.integers(-(2**61), 2**61), st.integers(0, 62))
+def test_wide_shifts(c: ctypes.CDLL, x: int, shift: int) -> None:
+    real = Fraction(x, 2**shift)
+    assert c.t_up_wide(ctypes.c_int64(x), shift) == math.floor(real + Fraction(1, 2))
+    assert c.t_even_wide(ctypes.c_int64(x), shift) == round(real)
+
+
+@pytest.mark.parametrize("exponent", [-64, *range(-24, 9)])
+def test_exponentials_of_every_distance_are_correctly_rounded(c: ctypes.CDLL, exponent: int) -> None:
+    """Down to nothing: at exponent -6 the largest distance is 1024."""
+    scale = 2.0**exponent
+    mantissas, shifts = exponential_tables(scale)
+    assert int(mantissas.min()) >= 1 << 63
+    result = np.empty(65536, np.uint32)
+    c.t_exponentials(*(array.ctypes.data_as(ctypes.c_void_p) for array in (mantissas, shifts, result)))
+    expected = np.exp(np.arange(65536) * -scale).astype(np.float32).view(np.uint32)
+    np.testing.assert_array_equal(result, expected)
 
 
 def bits(rng: np.random.Generator, lowest: int, highest: int) -> np.ndarray:

@@ -3,9 +3,8 @@
  * rounded to nearest even as IEEE 754 has it: what ESP-DL's Softmax computes
  * with the chip's floats, bit for bit, on machines that have none.
  *
- * Operands are positive and normal, and no sum overflows: the planner has
- * checked the table they come from. A quotient of two such terms may be
- * subnormal or zero, never above one.
+ * Operands are not negative, a divisor is normal, and no sum overflows: the
+ * planner has checked where they come from. A quotient is never above one.
  */
 #ifndef PORTABLE_SOFTMAX_FLOAT_H
 #define PORTABLE_SOFTMAX_FLOAT_H
@@ -14,8 +13,13 @@
 
 #define SINGLE_HIDDEN_BIT UINT32_C(0x800000)
 
+/* Numbers below the normal ones have the lowest exponent and no hidden bit. */
 static inline uint32_t single_mantissa(uint32_t a) {
-    return (a & (SINGLE_HIDDEN_BIT - 1u)) | SINGLE_HIDDEN_BIT;
+    return (a & (SINGLE_HIDDEN_BIT - 1u)) | (a < SINGLE_HIDDEN_BIT ? 0u : SINGLE_HIDDEN_BIT);
+}
+
+static inline uint32_t single_exponent(uint32_t a) {
+    return a < SINGLE_HIDDEN_BIT ? 1u : a >> 23;
 }
 
 /* Drops `bits` bits; the lowest that is left remembers whether any was set. 0 <= bits <= 31. */
@@ -34,8 +38,8 @@ static inline uint32_t single_round(uint32_t a) {
 static inline uint32_t single_sum(uint32_t a, uint32_t b) {
     const uint32_t large = a > b ? a : b;
     const uint32_t small = a > b ? b : a;
-    const uint32_t distance = (large >> 23) - (small >> 23);
-    uint32_t exponent = large >> 23;
+    const uint32_t distance = single_exponent(large) - single_exponent(small);
+    uint32_t exponent = single_exponent(large);
     uint32_t sum;
 
     if (distance > 26u) {
@@ -50,14 +54,17 @@ static inline uint32_t single_sum(uint32_t a, uint32_t b) {
     return (exponent << 23) + (single_round(sum) - SINGLE_HIDDEN_BIT);
 }
 
-/* a / b for a <= b. */
+/* a / b for a <= b, b normal. */
 static inline uint32_t single_quotient(uint32_t a, uint32_t b) {
     const uint32_t divisor = single_mantissa(b);
     uint32_t rest = single_mantissa(a);
     uint32_t quotient = 0;
-    int32_t exponent = (int32_t)(a >> 23) - (int32_t)(b >> 23) + 127;
+    int32_t exponent = (int32_t)single_exponent(a) - (int32_t)single_exponent(b) + 127;
 
-    if (rest < divisor) {
+    if (a == 0u) {
+        return 0;
+    }
+    while (rest < divisor) {
         rest <<= 1;
         exponent--;
     }

@@ -268,8 +268,14 @@ def exponentials(scale: float) -> NDArray[np.float32]:
 
 
 def _softmax(call: _Call) -> NDArray[np.float32]:
-    """A table without subtracting the maximum, a float32 sum in order, a float32 division."""
-    terms = exponentials(call.tensor(0).scales[0])[call.wide() + 128]
+    """Exponentials, from a table without subtracting the maximum in 8 bits, correctly rounded after
+    subtracting it in 16; a float32 sum in order, a float32 division.
+    """
+    q, scale = call.wide(), call.tensor(0).scales[0]
+    if call.value().dtype == np.int8:
+        terms = exponentials(scale)[q + 128]
+    else:
+        terms = np.asarray(np.exp((q - q.max(axis=-1, keepdims=True)) * scale), np.float32)
     sums = np.zeros((*terms.shape[:-1], 1), np.float32)
     for index in range(terms.shape[-1]):
         sums = sums + terms[..., index : index + 1]
