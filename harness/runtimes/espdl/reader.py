@@ -43,8 +43,9 @@ HEADER_BYTES = 16
 RAW_ITEM_BYTES = 16
 # TensorDataType of the schema, as far as quantised models use it; float64 in esp-ppq's test values alone.
 DTYPES = {1: "float32", 3: "int8", 5: "int16", 6: "int32", 7: "int64", 11: "float64"}
-# AttributeType of the schema.
+# AttributeType of the schema, and which of them an option has.
 INT, STRING, INTS = 2, 3, 7
+KINDS = {int: INT, str: STRING, tuple: INTS}
 MAX_EXPONENT = 64
 FILTERED = ("Conv", "Gemm")
 # How the second input of a MatMul lies in memory: as a filter does, or row by row.
@@ -322,14 +323,14 @@ class _Reader:
         for name in options.keys() & attributes.keys():
             table = attributes[name]
             kind = table.integer(AttributeSlot.TYPE)
+            if kind != KINDS[type(options[name])]:
+                raise damaged(f"attribute {name} of operator {index} ({op}) has type {kind}")
             if kind == INT:
                 options[name] = table.integer(AttributeSlot.INTEGER, "<q")
             elif kind == STRING:
                 options[name] = _text(table)
-            elif kind == INTS:
-                options[name] = tuple(int(value) for value in table.vector(AttributeSlot.INTEGERS, "<i8"))
             else:
-                raise damaged(f"attribute {name} of operator {index} ({op}) has type {kind}")
+                options[name] = tuple(int(value) for value in table.vector(AttributeSlot.INTEGERS, "<i8"))
         activation = _text(attributes.get("activation")) or "Linear"
         if activation not in ACTIVATIONS:
             raise UnsupportedError(f"operator {index} ({op}): fused activation {activation}")
