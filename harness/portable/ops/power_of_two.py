@@ -105,7 +105,7 @@ def plan_shifted_sums(node: Node, weights: NDArray[np.generic]) -> ShiftedSums:
     )
 
 
-def _check_weights(node: Node, source: Tensor, weights: Tensor) -> None:
+def check_weights(node: Node, source: Tensor, weights: Tensor) -> None:
     """int8 weights go with int8 and int16 data, int16 weights with int16 data."""
     node.require_dtype(weights, *(("int8",) if source.info.dtype == "int8" else ("int8", "int16")))
 
@@ -133,7 +133,7 @@ def window_axes(node: Node, taps: tuple[int, int]) -> tuple[Axis, Axis]:
 def plan_conv(node: Node) -> Step:
     node.check_counts(range(2, 4))
     source, weights, target = node.input(0), node.input(1), node.output()
-    _check_weights(node, source, weights)
+    check_weights(node, source, weights)
     values = node.constant(weights)
     out_channels, filter_height, filter_width, filter_channels = weights.info.shape
     in_channels = source.info.shape[3]
@@ -172,7 +172,7 @@ def plan_gemm(node: Node) -> Step:
 def fully_connected(node: Node, weights: NDArray[np.generic]) -> Step:
     """`weights`, the values of input 1, as (output, input)."""
     source, target = node.input(0), node.output()
-    _check_weights(node, source, node.input(1))
+    check_weights(node, source, node.input(1))
     outputs, inputs = weights.shape
     if source.info.shape[-1] != inputs:
         node.malformed(f"input {source.info.shape}, expected {inputs} at the end")
@@ -243,7 +243,7 @@ def change(node: Node) -> int:
 
 
 def lookup(node: Node, table: NDArray[np.generic]) -> Step:
-    source, target = node.int8_activation(node.input(0)), node.int8_activation(node.output())
+    source, target = node.int8_activation(node.input(0)), node.activation(node.output())
     node.require(source.data is None, f"its input '{source.info.name}' is a constant")
     return Lookup(
         index=node.operator.index, op=node.operator.op, reads=(source,), writes=(target,), table=table

@@ -31,7 +31,7 @@ def plan_pad(node: Node) -> Step:
     before, _ = paddings(node)
     fill = 0
     if node.has_input(2):
-        value = node.int8_activation(node.input(2))
+        value = node.activation(node.input(2))
         node.require_same_scale(value, target)
         fill = int(node.constant(value).reshape(-1)[0])
     strides = contiguous(target.info.shape)

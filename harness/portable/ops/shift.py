@@ -6,6 +6,14 @@ MAX_SHIFT = 30
 MAX_SHIFT_WIDE = 62
 
 
+def shift_value(value: int, shift: int, *, half_even: bool) -> int:
+    """`value` / 2^shift, rounded to nearest as `shifted` has it."""
+    if shift <= 0:
+        return value << -shift
+    floor, rest, half = value >> shift, value & ((1 << shift) - 1), 1 << (shift - 1)
+    return floor + (rest > half or (rest == half and (floor & 1 == 1 or not half_even)))
+
+
 def shifted(value: str, shift: int | str, *, half_even: bool, wide: bool = False) -> str:
     """`value` / 2^shift with the functions of power_of_two.h; a negative number multiplies.
 

@@ -182,16 +182,29 @@ def _mul(call: _Call) -> Integers:
 
 
 def _prelu(call: _Call) -> Array:
-    """Products of negative values lose their fraction downwards; esp-ppq, and the ESP32-P4, round them."""
+    """Products of negative values lose their fraction downwards; esp-ppq, and the ESP32-P4 in 8 bits, round them."""
     if call.operator.options["table"]:
         return _table(call)
     x, shifts = call.wide(), -exponents(call.tensor(1))
     products = x * call.wide(1).reshape(-1)
-    if call.as_exporter or call.half_even:
+    if call.as_exporter or (call.half_even and call.value().dtype == np.int8):
         scaled = shift_and_round(products, shifts, call.half_even)
     else:
         scaled = products >> shifts
     return call.saturate(np.where(x < 0, scaled, x))
+
+
+def _clip(call: _Call) -> Array:
+    """Without a table: limits in the input's integers."""
+    if call.operator.options["table"]:
+        return _table(call)
+    limits = np.iinfo(call.target.info.dtype)
+    low, high = (
+        int(call.value(i + 1).reshape(-1)[0]) if call.has(i + 1) else limit
+        for i, limit in enumerate((limits.min, limits.max))
+    )
+    shifts = exponents(call.target) - exponents(call.tensor(0))
+    return call.saturate(shift_and_round(np.clip(call.wide(), low, high), shifts, call.half_even))
 
 
 def _requantize(call: _Call) -> Integers:
@@ -289,7 +302,7 @@ def _same(call: _Call) -> Array:
 KERNELS: dict[str, Callable[[_Call], Array]] = {
     "Add": lambda call: call.saturate(call.wide(0) + call.wide(1)),
     "AveragePool": _average_pool,
-    "Clip": _table,
+    "Clip": _clip,
     "Concat": _concat,
     "Conv": _conv,
     "Elu": _table,
