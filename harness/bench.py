@@ -19,7 +19,7 @@ from harness.boards.base import Board
 from harness.deployment import Deployment, Result
 from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation, expect
-from harness.items import Item, Workshop, load_artifact, runtimes_for
+from harness.items import Item, Workshop, check_names, load_artifact, runtimes_for
 from harness.link.client import Link
 from harness.link.wirelog import WireLog
 from harness.model.dataset import Dataset, load_dataset, random_dataset
@@ -29,7 +29,7 @@ from harness.progress import Progress
 from harness.provenance import host_facts, item_facts
 from harness.records.directory import RunDirectory
 from harness.records.journal import Journal
-from harness.records.schema import ItemRecord, Memory, RunRecord
+from harness.records.schema import ItemRecord, Memory, RunRecord, Sample
 from harness.report import write_reports
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
@@ -73,10 +73,11 @@ class Bench:
         self._models = {name: load_model(name) for name in dict.fromkeys(names)}
         self.models = tuple(self._models.values())
         _check_names(self._models)
-        for name in settings.runtimes:
-            get_runtime(name)
+        check_names(settings.runtimes)
         self.model_runtimes()
         self.directory = RunDirectory.create(reports_root, settings.report_dir)
+        self._reports_root = reports_root
+        self.warnings: list[str] = []
         self.reports: dict[str, Path] = {}
         self._command = command
         self._clock = time.monotonic()
@@ -112,7 +113,7 @@ class Bench:
 
     def runtimes(self, model: ModelSpec) -> tuple[str, ...]:
         """What a model runs in: the runtimes named, or every one that takes it."""
-        return self.settings.runtimes or tuple(runtimes_for(model, self._workshop(model)))
+        return tuple(runtimes_for(model, self.settings.runtimes, self._workshop(model)))
 
     def model_runtimes(self) -> list[tuple[str, str]]:
         """Names of each model with each of its runtimes."""
@@ -302,7 +303,18 @@ class Bench:
                 and dataset.pixels is not None
             }
             self.reports = write_reports(run, samples, self.directory.path, images)
+            self._remember(run, samples)
         return run
+
+    def _remember(self, run: RunRecord, samples: dict[str, tuple[Sample, ...]]) -> None:
+        """Into the history; a history that is out of order costs no run its report."""
+        from harness.history.store import History, default_url  # a third of a second, at the end only
+
+        try:
+            with History(default_url(self._reports_root)) as history:
+                history.add(run, samples)
+        except HarnessError as error:
+            self.warnings.append(f"not in the history: {error}")
 
     @property
     def _attached(self) -> bool:

@@ -22,6 +22,7 @@ from harness.dialects.compare import compare
 from harness.dialects.output import parsed_csv, parsed_json, render
 from harness.doctor import diagnose
 from harness.errors import DataError, HarnessError, UsageError
+from harness.history.commands import add_commands as add_history_commands
 from harness.items import Workshop, float_model, load_artifact
 from harness.model.spec import load_model, zoo
 from harness.model.train import train
@@ -182,6 +183,8 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="the zoo, the targets and the runtimes")
     listing.set_defaults(run=_list)
 
+    add_history_commands(commands)
+
     doctor = commands.add_parser("doctor", help="what is installed, what is missing and how to get it")
     doctor.set_defaults(run=_doctor)
     return parser
@@ -203,6 +206,8 @@ def _run(parsed: argparse.Namespace) -> int:
     run = bench.finish()
     render_table(run, console)
     print(f"Report: {os.path.relpath(bench.reports['report.html'])}")
+    for warning in bench.warnings:
+        print(f"harness: {warning}", file=sys.stderr)
     outcomes = {record.outcome for record in run.items}
     return ITEM_BROKE if "error" in outcomes else int("failed" in outcomes)
 

@@ -56,7 +56,8 @@ OPTIONS = (
         "runtime",
         "all",
         "LIST",
-        "runtimes, comma-separated, e.g. tflm,espdl; all: every one that takes the model",
+        "runtimes, comma-separated, e.g. tflm,espdl:int16; all: every one that takes the model; "
+        "all:all: those in each quantisation, compared",
     ),
     Option(
         "kernels",
@@ -94,10 +95,7 @@ RANDOM_SAMPLES = 100
 
 @dataclass(frozen=True)
 class Settings:
-    """The choices of one run, parsed and range-checked; names are resolved later, by their owners.
-
-    No `runtimes` means every one that takes the model.
-    """
+    """The choices of one run, parsed and range-checked; names are resolved later, by their owners."""
 
     targets: tuple[str, ...]
     models: tuple[str, ...]
@@ -145,7 +143,7 @@ def settings_from(
     return Settings(
         targets=split_list("--target", target),
         models=split_list("--model", texts["model"]),
-        runtimes=() if texts["runtime"] == "all" else split_list("--runtime", texts["runtime"]),
+        runtimes=split_list("--runtime", texts["runtime"]),
         kernels=texts["kernels"],
         data=Path(texts["data"]) if texts["data"] else None,
         calibration=Path(texts["calibration"]) if texts["calibration"] else None,
