@@ -25,7 +25,7 @@ from harness.link.wirelog import WireLog
 from harness.model.dataset import Dataset, load_dataset, random_dataset
 from harness.model.reference import Reference, open_reference
 from harness.model.spec import ModelSpec, load_model, zoo
-from harness.progress import Progress
+from harness.progress import Progress, Say, silent
 from harness.provenance import host_facts, item_facts
 from harness.records.directory import RunDirectory
 from harness.records.journal import Journal
@@ -65,8 +65,9 @@ class Bench:
     report directory that cannot be written. Nothing has been built or started by then.
     """
 
-    def __init__(self, settings: Settings, *, reports_root: Path, command: str) -> None:
+    def __init__(self, settings: Settings, *, reports_root: Path, command: str, say: Say = silent) -> None:
         self.settings = settings
+        self._say = say
         self.targets = tuple(get_target(name) for name in settings.targets)
         check_choice(settings.board, settings.port)
         names = [name for given in settings.models for name in (zoo() if given == "zoo" else [given])]
@@ -343,7 +344,7 @@ class Bench:
     def _workshop(self, model: ModelSpec) -> Workshop:
         """A model without a calibration set is calibrated on the data it is tested with."""
         own = None if model.calibration else self.settings.data
-        return Workshop(self.settings.build_root / "artifacts", self.settings.calibration or own)
+        return Workshop(self.settings.build_root / "artifacts", self.settings.calibration or own, self._say)
 
     def _calibrated_on(self, model: ModelSpec) -> str:
         chosen = self._workshop(model).calibration

@@ -140,10 +140,16 @@ def _parser() -> argparse.ArgumentParser:
     quantised = commands.add_parser(
         "quantise",
         help="make an .espdl file of a float .onnx one (extra [espdl])",
-        description="Quantises to int8 with esp-ppq and reads the result back with our own oracle.",
+        description="Quantises with esp-ppq and reads the result back with our own oracle.",
     )
     quantised.add_argument("model", help="zoo name, directory with a model.toml, or .onnx file")
     quantised.add_argument("--target", required=True, metavar="CHIP", help=f"of {', '.join(ESPDL_CHIPS)}")
+    quantised.add_argument(
+        "--scheme",
+        default=Espdl.schemes[0],
+        choices=Espdl.schemes,
+        help="bits of weights and data: int8, int16, or w8a16, which has int8 weights and int16 data",
+    )
     quantised.add_argument(
         "--calibration",
         default=espdl_quantise.BEST,
@@ -198,8 +204,9 @@ def _run(parsed: argparse.Namespace) -> int:
 
     settings = settings_from(value, target=parsed.target, port=parsed.port, baud=parsed.baud, root=Path.cwd())
     console = Console()
-    bench = Bench(settings, reports_root=Path("reports"), command=shlex.join(["harness", *sys.argv[1:]]))
     writer = ConsoleWriter(sys.stderr)
+    command = shlex.join(["harness", *sys.argv[1:]])
+    bench = Bench(settings, reports_root=Path("reports"), command=command, say=writer.line)
     for item in bench.items():
         record = bench.run_item(item, ProgressLine(item.key, writer))
         writer.line(f"{item.key}: {record.outcome}")
@@ -214,7 +221,8 @@ def _run(parsed: argparse.Namespace) -> int:
 
 def _generate(parsed: argparse.Namespace) -> int:
     target = get_target(parsed.target) if parsed.target else None
-    workshop = Workshop(build_root_under(Path.cwd()) / "artifacts", parsed.calibration)
+    say = ConsoleWriter(sys.stderr).line
+    workshop = Workshop(build_root_under(Path.cwd()) / "artifacts", parsed.calibration, say)
     artifact = load_artifact(load_model(parsed.model), parsed.runtime, target, workshop)
     directory = parsed.out / "model" if target else parsed.out
     project = get_runtime(parsed.runtime).generate(artifact, parsed.kernels, directory)
@@ -277,14 +285,14 @@ def _read_log(name: str) -> bytes:
 
 
 def _quantise(parsed: argparse.Namespace) -> int:
-    runtime = Espdl()
+    runtime = Espdl(parsed.scheme)
     variant = runtime.variant(get_target(parsed.target))
-    source = float_model(load_model(parsed.model), parsed.data)
+    source = float_model(load_model(parsed.model), parsed.data, ConsoleWriter(sys.stderr).line)
     result = espdl_quantise.quantise(runtime, source, variant, parsed.out, parsed.calibration)
     for method, loss in result.losses.items():
         agreement = "" if loss.agreement is None else f"agreement {loss.agreement:.2%}, "
         print(f"{method:<11}{agreement}mean |difference| {loss.mean_abs:.4g}, max {loss.max_abs:.4g}")
-    print(f"{result.path}: {result.method}, on the calibration set against the float model")
+    print(f"{result.path}: {parsed.scheme}, {result.method}, on the calibration set against the float model")
     return 0
 
 
@@ -302,7 +310,11 @@ def _list(parsed: argparse.Namespace) -> int:  # noqa: ARG001 - every command ta
         print(f"  {target.id:<14}{target.core}; without a board: {target.isa_platform}, fidelity isa")
     print("runtimes")
     for runtime in RUNTIMES.values():
-        print(f"  {runtime.name:<14}takes .{runtime.artifact_kind}; kernels {', '.join(runtime.kernels)}")
+        others = [f"{runtime.name}:{scheme}" for scheme in runtime.schemes[1:]]
+        also = f"; also {', '.join(others)}" if others else ""
+        print(
+            f"  {runtime.name:<14}takes .{runtime.artifact_kind}; kernels {', '.join(runtime.kernels)}{also}"
+        )
     return 0
 
 

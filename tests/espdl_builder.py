@@ -47,9 +47,7 @@ class EspdlBuilder:
         self.constants[name] = (data, data.shape, list(exponents), "layout ==> UNK")
         return name
 
-    def filter(
-        self, name: str, data: NDArray[Any], exponents: Sequence[int], grouped: bool = False
-    ) -> str:
+    def filter(self, name: str, data: NDArray[Any], exponents: Sequence[int], grouped: bool = False) -> str:
         """`data` is [out channel][row][column][filter channel]; stored as the variant's chips have it."""
         n, h, w, c = data.shape
         dims = (h, w, n, c) if grouped else (h, w, c, n)

@@ -72,7 +72,7 @@ def _sums(
 
 
 def _fitting(spread: float, taps: int) -> int:
-    """The shift that brings typical sums to half the output's range, from the standard deviation of the weights."""
+    """The shift that brings typical sums to half the output's range; `spread` is the weights' deviation."""
     return int(np.ceil(np.log2(2 / np.sqrt(3) * max(spread, 1) * np.sqrt(taps))))
 
 
@@ -165,7 +165,9 @@ def relu16(rng: Generator, model: EspdlBuilder) -> str:
 def clip16(rng: Generator, model: EspdlBuilder) -> str:
     x, _ = _image(rng, model, 4)
     limits = np.sort(_integers(rng, "int16", 2))
-    names = [model.constant(_name(model, "limit"), limit.reshape(()), [_exponent(model, x)]) for limit in limits]
+    names = [
+        model.constant(_name(model, "limit"), limit.reshape(()), [_exponent(model, x)]) for limit in limits
+    ]
     by = int(rng.choice([0, -1, -15, 1, 5]))
     return model.operator("Clip", [x, *names], _name(model, "y"), _exponent(model, x) + by)
 

@@ -24,6 +24,7 @@
     tflite = "model.tflite"
     espdl_c = "model.c.espdl"       esp32, s2, c2, c3, c5, c6; also espdl_esp32s3, espdl_esp32p4, or
                                     espdl for a file whose chips are not said
+    espdl_int16_c = "model.int16.c.espdl"    for --runtime espdl:int16; also espdl_w8a16_c, ...
 
     [expect]                        optional
     reference_top1_min = 0.94       the float model's top-1 on `test`, 0..1
@@ -46,7 +47,12 @@ from harness.errors import ModelError, UsageError
 from harness.model import digests
 from harness.model.preprocess import KINDS, Preprocess
 
-ARTIFACT_KINDS = ("espdl", "espdl_c", "espdl_esp32p4", "espdl_esp32s3", "keras", "onnx", "tflite")
+ESPDL_KINDS = tuple(
+    f"espdl{scheme}{chips}"
+    for scheme in ("", "_int16", "_w8a16")
+    for chips in ("", "_c", "_esp32p4", "_esp32s3")
+)
+ARTIFACT_KINDS = (*ESPDL_KINDS, "keras", "onnx", "tflite")
 SUFFIXES = (".espdl", ".keras", ".onnx", ".tflite")
 
 

@@ -1,9 +1,9 @@
 """Softmax of ESP-DL: integers in, float32 out, with float arithmetic done on bit patterns.
 
-ESP-DL (v3.3.9, dl_module_softmax.hpp) adds exponentials in float32 in order and divides. In 8 bits it looks
-them up in a float table, without taking the row's maximum off first; in 16 it takes that off and calls expf. The
-device does just that with integers; `firmware/runtimes/portable/softmax_float.h` and `exponential.h` have the
-operations.
+ESP-DL (v3.3.9, dl_module_softmax.hpp) adds exponentials in float32 in order and divides. In 8 bits it
+looks them up in a float table, without taking the row's maximum off first; in 16 it takes that off and
+calls expf. The device does just that with integers; `firmware/runtimes/portable/softmax_float.h` and
+`exponential.h` have the operations.
 """
 
 from __future__ import annotations

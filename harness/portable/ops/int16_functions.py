@@ -1,4 +1,4 @@
-"""Functions of one integer that are no table of 256: ESP-DL's 16-bit LUT, and limits with a change of exponent.
+"""Functions of one integer without a table of 256: ESP-DL's 16-bit LUT; limits with a change of exponent.
 
 ESP-DL samples a 16-bit function every few steps and takes the nearest sample. Relu, Clip and
 RequantizeLinear it computes; as they are monotone, limits can be put behind the shift.

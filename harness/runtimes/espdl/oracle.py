@@ -182,7 +182,9 @@ def _mul(call: _Call) -> Integers:
 
 
 def _prelu(call: _Call) -> Array:
-    """Products of negative values lose their fraction downwards; esp-ppq, and the ESP32-P4 in 8 bits, round them."""
+    """Products of negative values lose their fraction downwards; esp-ppq rounds them, as does the ESP32-P4
+    in 8 bits.
+    """
     if call.operator.options["table"]:
         return _table(call)
     x, shifts = call.wide(), -exponents(call.tensor(1))

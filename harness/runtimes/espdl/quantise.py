@@ -24,7 +24,7 @@ from harness.model.dataset import load_dataset
 from harness.model.reference import OnnxReference
 from harness.records.schema import QuantisationGap
 from harness.runtimes.base import FloatModel
-from harness.runtimes.espdl import Espdl
+from harness.runtimes.espdl import Espdl, EspdlArtifact
 from harness.tensors import TensorInfo
 
 METHODS = ("minmax", "kl", "percentile")
@@ -77,8 +77,9 @@ def quantise(runtime: Espdl, model: FloatModel, variant: str, out: Path, method:
         losses = {}
         for one in METHODS if method == BEST else (method,):
             file = work / f"{one}.espdl"
+            model.say(f"{model.name}: quantising to {runtime.scheme} for {variant}, calibration {one}")
             _run_job(source, inputs, file, variant, runtime.scheme, one)
-            artifact = runtime.load(file, variant)
+            artifact = _read_back(runtime, file, variant, source)
             oracle, info = runtime.oracle(artifact), artifact.inputs[0]
             outputs = np.stack([oracle.run([info.quantise(sample)])[0] for sample in inputs])
             scores = artifact.outputs[0].dequantise(outputs)
@@ -91,6 +92,15 @@ def quantise(runtime: Espdl, model: FloatModel, variant: str, out: Path, method:
     finally:
         shutil.rmtree(work)
     return Quantised(out, best, losses)
+
+
+def _read_back(runtime: Espdl, file: Path, variant: str, source: Path) -> EspdlArtifact:
+    """Loads what esp-ppq made; an error names the model, not the passing file."""
+    try:
+        return runtime.load(file, variant)
+    except (ModelError, UnsupportedError) as error:
+        message = error.message.replace(str(file), f"{source} as esp-ppq quantises it")
+        raise type(error)(message, error.remedy) from error
 
 
 def _calibration(model: FloatModel) -> NDArray[np.float32]:

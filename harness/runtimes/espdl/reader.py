@@ -292,7 +292,8 @@ class _Reader:
                 "Export with esp-ppq 1.3.12 or later",
             )
         inputs = tuple(
-            self._input(name, op, position, quantisation.lanes, grouped) for position, name in enumerate(names)
+            self._input(name, op, position, quantisation.lanes, grouped)
+            for position, name in enumerate(names)
         )
         outputs = node.texts(NodeSlot.OUTPUTS)
         if not inputs or len(outputs) != 1:
@@ -362,7 +363,8 @@ def _stored(tensor: Table) -> Stored:
     dtype = DTYPES.get(tensor.integer(TensorSlot.DATA_TYPE))
     if dtype is None:
         raise UnsupportedError(
-            f"tensor '{name}' has data type {tensor.integer(TensorSlot.DATA_TYPE)}", "Export with 8 or 16 bits"
+            f"tensor '{name}' has data type {tensor.integer(TensorSlot.DATA_TYPE)}",
+            "Export with 8 or 16 bits",
         )
     if tensor.integer(TensorSlot.DATA_LOCATION):
         raise UnsupportedError(f"tensor '{name}' is stored outside the file")

@@ -26,8 +26,8 @@ class Variant:
     half_even: bool
 
     def layouts(self, lanes: int) -> tuple[str, ...]:
-        """The filters' layouts; the vector unit takes `lanes` output channels at a time: 16 of int8 data, 8 of
-        int16. The last two are what esp-ppq called the first two before; the bytes are the same.
+        """The filters' layouts. The vector unit takes `lanes` output channels at a time: 16 of int8 data, 8 of
+        int16. The last two are older names of the first two; the bytes are the same.
         """
         if not self.blocked:
             return PLAIN_LAYOUTS
