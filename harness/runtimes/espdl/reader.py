@@ -32,7 +32,7 @@ from harness.runtimes.espdl.slots import (
 from harness.runtimes.espdl.tables import Table, damaged
 from harness.runtimes.espdl.variants import (
     Variant,
-    check_layout,
+    check_filter,
     filter_layout,
     unpack_filter,
     unpack_matrices,
@@ -241,11 +241,11 @@ class _Reader:
         stored = self._stored[name]
         values, shape = stored.values, stored.dims
         if op in FILTERED and position == 1:
-            check_layout(name, stored.layout, self._variant, lanes)
+            check_filter(name, stored.layout, len(stored.exponents), self._variant, lanes)
             values = unpack_filter(values, stored.dims, stored.layout, lanes, grouped)
             shape = values.shape
         if op == "MatMul" and position == 1:
-            check_layout(name, stored.layout, self._variant, lanes)
+            check_filter(name, stored.layout, len(stored.exponents), self._variant, lanes)
             values = unpack_matrices(values, stored.dims, stored.layout, lanes)
         scales = _scales(name, stored.exponents)
         index = len(self._tensors)

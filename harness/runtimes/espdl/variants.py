@@ -19,15 +19,18 @@ PLAIN_LAYOUTS = ("NHWC", "HWCN")
 
 @dataclass(frozen=True)
 class Variant:
-    """`blocked`: filters are laid out for a vector unit; `half_even`: how halves are rounded."""
+    """`blocked`: filters are laid out for a vector unit; `half_even`: how halves are rounded;
+    `per_channel`: a filter may have an exponent for each output channel.
+    """
 
     name: str
     blocked: bool
     half_even: bool
+    per_channel: bool
 
     def layouts(self, lanes: int) -> tuple[str, ...]:
-        """The filters' layouts. The vector unit takes `lanes` output channels at a time: 16 of int8 data, 8 of
-        int16. The last two are older names of the first two; the bytes are the same.
+        """The filters' layouts. The vector unit takes `lanes` output channels at a time, 16 of int8 data and
+        8 of int16. The last two are older names of the first two; the bytes are the same.
         """
         if not self.blocked:
             return PLAIN_LAYOUTS
@@ -38,9 +41,9 @@ class Variant:
 VARIANTS = {
     variant.name: variant
     for variant in (
-        Variant("c", blocked=False, half_even=False),
-        Variant("esp32s3", blocked=True, half_even=False),
-        Variant("esp32p4", blocked=True, half_even=True),
+        Variant("c", blocked=False, half_even=False, per_channel=False),
+        Variant("esp32s3", blocked=True, half_even=False, per_channel=False),
+        Variant("esp32p4", blocked=True, half_even=True, per_channel=True),
     )
 }
 """`c` is esp-ppq's name for the chips without vector instructions."""
@@ -66,16 +69,23 @@ def filter_layout(doc_string: str) -> str:
     return doc_string.removeprefix("layout ==> ")
 
 
-def check_layout(name: str, layout: str, variant: Variant, lanes: int) -> None:
-    """Raises ModelError when a filter is laid out for other chips, or for data of another width."""
+def check_filter(name: str, layout: str, exponents: int, variant: Variant, lanes: int) -> None:
+    """Raises ModelError when a filter is laid out for other chips or for data of another width, or has as
+    many exponents as these chips do not take.
+    """
+    remedy = f"Export the model for this chip (esp-ppq target {variant.name})"
     if layout in variant.layouts(lanes):
+        if exponents > 1 and not variant.per_channel:
+            raise ModelError(
+                f"filter '{name}' has an exponent for each channel, which the ESP32-P4 alone takes", remedy
+            )
         return
     made_for = [v.name for v in VARIANTS.values() if layout in v.layouts(lanes)] or ["no chip of this list"]
     chips = ", ".join(chip for chip, of in CHIPS.items() if of == variant.name)
     raise ModelError(
         f"filter '{name}' has layout {layout}, that of {' and '.join(made_for)}; "
         f"{chips} expect {' or '.join(variant.layouts(lanes)[:2])}",
-        f"Export the model for this chip (esp-ppq target {variant.name})",
+        remedy,
     )
 
 
