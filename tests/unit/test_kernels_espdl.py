@@ -103,6 +103,17 @@ def test_sums_are_this_machines(c: ctypes.CDLL, spread: int) -> None:
     np.testing.assert_array_equal(called(c.t_sums, a, b), expected)
 
 
+def test_sums_and_quotients_of_numbers_below_the_normal_ones(c: ctypes.CDLL) -> None:
+    """Zero among them; a divisor is normal."""
+    rng = np.random.default_rng(5)
+    a, b = bits(rng, 0, 3), bits(rng, 0, 40)
+    expected = (a.view(np.float32) + b.view(np.float32)).view(np.uint32)
+    np.testing.assert_array_equal(called(c.t_sums, a, b), expected)
+    divisors = bits(rng, 120, 135)
+    expected = (a.view(np.float32) / divisors.view(np.float32)).view(np.uint32)
+    np.testing.assert_array_equal(called(c.t_quotients, a, divisors), expected)
+
+
 @pytest.mark.parametrize("spread", [0, 2, 60, 100])
 def test_quotients_are_this_machines_down_to_nothing(c: ctypes.CDLL, spread: int) -> None:
     """Beyond 2^126 apart the quotient is subnormal, beyond 2^150 zero."""

@@ -113,6 +113,7 @@ def resize_scales(node: Node) -> tuple[Shape, tuple[np.float32, np.float32]]:
 def plan_resize(node: Node) -> Step:
     """ESP-DL multiplies by the scale's reciprocal in float32 and drops the fraction, in every mode."""
     source, target = same_scale(node)
+    node.require(source.info.dtype == "int8", "ESP-DL's Resize does nothing in 16 bits")
     batches, in_height, in_width, channels = source.info.shape
     (_, out_height, out_width, _), (down, across) = resize_scales(node)
     return ResizeNearest(

@@ -161,7 +161,7 @@ def _concat(call: _Call) -> Array:
 
 
 def _table(call: _Call) -> Array:
-    """The file's own results from the lowest input up; in 16 bits of every so many, and the nearest counts."""
+    """The file's own results from the lowest input up; in 16 bits every so many, the nearest counts."""
     table = call.value(1).reshape(-1)
     if table.dtype == np.int8:
         return table[call.wide() + 128]
