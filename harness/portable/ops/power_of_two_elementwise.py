@@ -108,6 +108,9 @@ class PRelu(Step):
     def constants(self) -> list[Constant]:
         return [Constant("slopes", self.slopes)]
 
+    def notes(self) -> list[str]:
+        return ["a negative product's fraction is dropped downwards, as ESP-DL does"] if self.floor else []
+
     def body(self) -> list[str]:
         product = f"value * {self.prefix}_slopes[c]"
         scaled = shifted(product, self.shift, half_even=True)
@@ -131,6 +134,11 @@ def plan_prelu(node: Node) -> Step:
     if node.flag("table"):
         return plan_table(node)
     node.check_counts(2)
+    if exponents(node.input(0)) != exponents(node.output()):
+        node.refuse(
+            "input and output differ in exponent, and ESP-DL copies positive values as they are",
+            "One slope for all channels, or LeakyRelu, becomes a table, which is right",
+        )
     source, target = same_scale(node)
     slopes = node.activation(node.input(1))
     node.require(slopes.info.dtype == source.info.dtype, "input and slopes of different types")

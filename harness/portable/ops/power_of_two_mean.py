@@ -41,6 +41,9 @@ class SingleAveragePool(Pool):
     def headers(self) -> tuple[str, ...]:
         return ("single_mean.h" if self.mantissa else "power_of_two.h", *super().headers)
 
+    def notes(self) -> list[str]:
+        return ["the sum times 1 / area in single precision, as ESP-DL has it"] if self.mantissa else []
+
     def named(self) -> list[dict[str, int]]:
         scale = {"MANTISSA": self.mantissa, "SHIFT": self.shift} if self.mantissa else {}
         return [*super().named(), scale]

@@ -48,6 +48,7 @@ INT, STRING, INTS = 2, 3, 7
 KINDS = {int: INT, str: STRING, tuple: INTS}
 MAX_EXPONENT = 64
 FILTERED = ("Conv", "Gemm")
+CASTS = ("QuantizeLinear", "DequantizeLinear")
 # How the second input of a MatMul lies in memory: as a filter does, or row by row.
 PACKED, ROW_BY_ROW = "packed", "native_kn"
 MAX_EXTENT = 1 << 24
@@ -174,6 +175,7 @@ class _Reader:
         )
         inputs = tuple(self._activation(name, self._declared_shape(name)) for name in taken)
         nodes = self._graph.tables(GraphSlot.NODES)
+        _check_supported([node.text(NodeSlot.OP_TYPE) for node in nodes])
         operators = tuple(self._operator(index, node) for index, node in enumerate(nodes))
         if not operators or not inputs or not given:
             raise damaged("the model has no operators, inputs or outputs")
@@ -257,10 +259,6 @@ class _Reader:
 
     def _operator(self, index: int, node: Table) -> Operator:
         op = node.text(NodeSlot.OP_TYPE)
-        if op not in SHAPES:
-            raise UnsupportedError(
-                f"operator {index} ({op}) is not supported", f"Supported: {', '.join(sorted(SHAPES))}"
-            )
         attributes = {a.text(AttributeSlot.NAME): a for a in node.tables(NodeSlot.ATTRIBUTES)}
         kind = _text(attributes.get("quant_type"))
         quantisation = QUANTISATIONS.get(kind)
@@ -342,6 +340,16 @@ class _Reader:
             "table": "lut" in attributes and (op == "LUT" or _text(attributes["quant_type"]) == "S8"),
             "half_even": self._variant.half_even,
         }
+
+
+def _check_supported(names: list[str]) -> None:
+    """Refuses the first operator outside the list; rather one that esp-ppq left in float than its casts."""
+    unknown = [(index, name) for index, name in enumerate(names) if name not in SHAPES]
+    if unknown:
+        index, name = next((one for one in unknown if one[1] not in CASTS), unknown[0])
+        raise UnsupportedError(
+            f"operator {index} ({name}) is not supported", f"Supported: {', '.join(sorted(SHAPES))}"
+        )
 
 
 def _text(attribute: Table | None) -> str:
