@@ -83,6 +83,12 @@ OPTIONS = (
         "silicon (never fall back to an emulator)",
         choices=("auto", "serial", "qemu", "host", "silicon"),
     ),
+    Option(
+        "dialect",
+        "",
+        "NAME",
+        "the board on --port only prints its scores: read them in this dialect (harness parse --help)",
+    ),
     Option("infer-timeout", "60", "SECONDS", "give a device up when it says nothing for so long in a run"),
     Option("seed", "0", "N", "seed of the random inputs used where there are no data"),
     Option(
@@ -109,6 +115,7 @@ class Settings:
     board: str
     port: str | None
     baud: int | None
+    dialect: str | None
     infer_timeout_s: float
     seed: int
     report_dir: Path | None
@@ -153,6 +160,7 @@ def settings_from(
         board=texts["board"],
         port=port,
         baud=_integer("--baud", baud, 1) if baud else None,
+        dialect=texts["dialect"] or None,
         infer_timeout_s=_seconds("--infer-timeout", texts["infer_timeout"]),
         seed=_integer("--seed", texts["seed"], 0),
         report_dir=Path(texts["report_dir"]) if texts["report_dir"] else None,
