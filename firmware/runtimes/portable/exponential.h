@@ -19,7 +19,8 @@ static inline uint64_t upper_product(uint64_t a, uint64_t b) {
 
 /* An exponential is mantissas[k] / 2^(63 + shifts[k]), mantissas[k] >= 2^63; first
  * the 256 of the upper byte, then those of the lower. */
-static inline uint32_t single_exponential(uint32_t distance, const uint64_t *mantissas, const uint8_t *shifts) {
+static inline uint32_t single_exponential(uint32_t distance, const uint64_t *mantissas,
+                                          const uint8_t *shifts) {
     const uint32_t upper = distance >> 8;
     const uint32_t lower = 256u + (distance & 255u);
     uint64_t mantissa = upper_product(mantissas[upper], mantissas[lower]);
