@@ -149,9 +149,9 @@ class Bench:
             self._artifacts[key] = load_artifact(item.model, item.runtime, item.target, workshop)
         state.artifact = self._artifacts[key]
         if state.artifact.path.parent == self._workshop(item.model).directory:
-            state.notes.append(
-                f"quantised here to {state.artifact.scheme}, {self._calibrated_on(item.model)}"
-            )
+            made = f"quantised here to {state.artifact.scheme}, {self._calibrated_on(item.model)}"
+            if made not in state.notes:
+                state.notes.append(made)
         return state.artifact
 
     def expectation(self, item: Item, artifact: Artifact) -> Expectation:

@@ -158,7 +158,8 @@ class _Reader:
         dataset = self._table(values, "dataset", required=set(), optional={"test", "calibration"})
         artifacts = self._table(values, "artifacts", required=set(), optional=set(ARTIFACT_KINDS))
         if not artifacts:
-            raise self._error("artifacts", f"at least one of {', '.join(ARTIFACT_KINDS)}", "none")
+            kinds = ", ".join(suffix.lstrip(".") for suffix in SUFFIXES)
+            raise self._error("artifacts", f"at least one of {kinds}", "none")
         expect = self._table(values, "expect", required=set(), optional={"reference_top1_min"})
         return ModelSpec(
             name=name,

@@ -394,10 +394,24 @@ def test_sums_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         Espdl().load(path, "c")
 
 
-@pytest.mark.parametrize("name", ["mnist_mlp", "small"])
+def sixteen() -> bytes:
+    """A convolution, a table of 2049 entries and a Softmax in w8a16."""
+    rng = np.random.default_rng(0)
+    model = EspdlBuilder(scheme="w8a16")
+    x = model.input("x", (1, 3, 3, 2), exponent=-12)
+    w = model.filter("w", rng.integers(-128, 128, (4, 2, 2, 2), np.int8), [-7])
+    b = model.constant("b", rng.integers(-900, 900, 4, np.int64), [-19])
+    y = model.operator("Conv", [x, w, b], "y", exponent=-11)
+    lut = model.constant("lut", rng.integers(-30000, 30000, 2049, np.int16), [-12])
+    z = model.operator("LUT", [y], "z", exponent=-12, lut=lut)
+    return model.build([model.operator("Softmax", [z], "p", dtype="float32")])
+
+
+@pytest.mark.parametrize("name", ["mnist_mlp", "small", "sixteen"])
 def test_damage_anywhere_is_an_error_of_ours_or_another_valid_file(name: str, tmp_path: Path) -> None:
     """Random bytes overwritten, mostly in the tables, and cuts behind a corrected header."""
-    data = small() if name == "small" else (ZOO / name / "model.c.espdl").read_bytes()
+    built = {"small": small, "sixteen": sixteen}
+    data = built[name]() if name in built else (ZOO / name / "model.c.espdl").read_bytes()
     rng = np.random.default_rng(2)
     path = tmp_path / "damaged.espdl"
     refused = 0

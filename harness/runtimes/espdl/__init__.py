@@ -43,6 +43,11 @@ class Espdl(PlannedRuntime):
     extra = "espdl"
     conversion_hint = "Make one of the .onnx file: harness quantise MODEL --target CHIP --out FILE"
 
+    def __init__(self, scheme: str = "") -> None:
+        super().__init__(scheme)
+        if self.scheme != self.schemes[0]:
+            self.conversion_hint += f" --scheme {self.scheme}"
+
     def variant(self, target: Target) -> str:
         return variant_of(target.id)
 
