@@ -173,11 +173,10 @@ def plan_requantize(node: Node) -> Step:
 
 def plan_clip(node: Node) -> Step:
     """A table in 8 bits. In 16 the limits are integers of the input's exponent."""
-    if node.flag("table"):
+    source = node.activation(node.input())
+    if source.info.dtype == "int8":
         return plan_table(node)
     node.check_counts(range(2, 4))
-    source = node.activation(node.input())
-    node.require_dtype(source, "int16")
     node.require_dtype(node.output(), "int16")
     lowest, highest = -(1 << 15), (1 << 15) - 1
     given = [lowest, highest]
