@@ -133,8 +133,8 @@ class Deployment:
 
     @property
     def fidelity(self) -> str:
-        """What this board's numbers mean, by the device's own word."""
-        return self.identity.fidelity
+        """What this board's numbers mean: the device's own word, unless the board knows better."""
+        return self.board.info.fidelity
 
     def infer(self, images: Array | Sequence[Array], labels: Array | None = None) -> Result:
         """Runs the network on every image and compares.

@@ -16,8 +16,9 @@ import serial
 import serial.rfc2217
 
 from harness.boards.base import Port
+from harness.boards.port_faults import port_holders
 from harness.boards.qemu import QemuBoard
-from harness.boards.serial_port import SerialBoard, port_holders
+from harness.boards.serial_port import SerialBoard
 from harness.errors import IdentityError, PortError, SilentError, UsageError
 from harness.link.client import Link
 from harness.toolchains.base import Image
@@ -124,7 +125,7 @@ def test_no_permission(monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> N
     # root may open anything: only the system's refusal is played.
     monkeypatch.setattr(serial, "Serial", refuse)
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(PortError, match=r"no permission for .* usermod -aG dialout"):
+    with pytest.raises(PortError, match=r"no permission for .*Run: .*(udev|usermod -aG)"):
         SerialBoard("esp32c3", terminal.path).open()
 
 

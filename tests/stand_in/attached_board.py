@@ -1,8 +1,9 @@
 """Stands in for an attached board: a pseudo-terminal with modem lines, a reset circuit, a ROM loader.
 
-EN and IO0 follow DTR and RTS as on Espressif's development boards. Out of reset with IO0 low the
-ROM loader answers; with IO0 high the flash boots: `boot` says what the flash content means, an
-emulator's ELF or a text the chip prints before it restarts. Not silicon; see rom_loader.py.
+EN and IO0 follow DTR and RTS as on Espressif's development boards, or as in the chips' own
+USB-Serial-JTAG. Out of reset with IO0 low the ROM loader answers; with IO0 high the flash boots:
+`boot` says what the flash content means, an emulator's ELF or a text the chip prints before it
+restarts. Not silicon; see rom_loader.py.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ Boot = Callable[[bytes], Path | bytes]
 class AttachedBoard:
     """A context manager; `path` is the port, `environment` what processes need to see its modem lines.
 
-    `unplug_after` pulls the cable once so many bytes have been written to flash.
+    `unplug_after` pulls the cable once so many bytes have been written to flash. `native_usb`
+    is the USB-Serial-JTAG of the newer chips instead of a bridge and two transistors.
     """
 
     def __init__(
@@ -50,8 +52,9 @@ class AttachedBoard:
         mac: str = "7c:df:a1:00:11:22",
         flash: Flash | None = None,
         unplug_after: int | None = None,
+        native_usb: bool = False,
     ) -> None:
-        self.chip, self.boot, self.unplug_after = chip, boot, unplug_after
+        self.chip, self.boot, self.unplug_after, self.native_usb = chip, boot, unplug_after, native_usb
         self.flash = flash or Flash(4 << 20)
         self.loader = RomLoader(chip, mac, self.flash, self._bite)
         self.boots = 0
@@ -64,7 +67,7 @@ class AttachedBoard:
         self._lines.listen(8)
         self.environment = {"LD_PRELOAD": str(modem_lines()), "MODEM_LINES": str(self._directory)}
         self._bits = 0
-        self._download = self._restarted = False
+        self._download = self._restarted = self._download_asked = self._download_at_reset = False
         self._due_s: float | None = None
         self._board: Board | None = None
         self._app: Port | None = None
@@ -124,8 +127,13 @@ class AttachedBoard:
             elif request == termios.TIOCMBIC:
                 self._bits &= ~bits
             connection.sendall(struct.pack("I", self._bits))
+        if self.native_usb and not self._in_reset:
+            # Both lines up change nothing: a host may pass through that state.
+            both = termios.TIOCM_RTS | termios.TIOCM_DTR
+            self._download_asked = self._io0_low or (self._download_asked and self._bits & both == both)
         if self._in_reset:
             self._power_off()
+            self._download_at_reset = self._download_asked
         elif before:
             self._restarted = False
             self._restart_in(_EN_RISE_S)
@@ -147,7 +155,7 @@ class AttachedBoard:
 
     def _come_up(self) -> None:
         self._power_off()
-        self._download = self._io0_low
+        self._download = self._download_at_reset if self.native_usb else self._io0_low
         if self._download:
             self.loader.restart()
             self._say(b"rst:0x1 (POWERON),boot:0x4 (DOWNLOAD(USB/UART0))\r\nwaiting for download\r\n")
@@ -182,7 +190,17 @@ def modem_lines() -> Path:
     built = Path(tempfile.gettempdir()) / f"modem_lines-{os.getuid()}-{source.stat().st_mtime_ns}.so"
     if not built.exists():
         beside = built.with_suffix(f".{os.getpid()}")
-        command = ["gcc", "-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-shared", "-fPIC"]
+        command = [
+            "gcc",
+            "-std=c99",
+            "-O1",
+            "-Wall",
+            "-Wextra",
+            "-Wconversion",
+            "-Werror",
+            "-shared",
+            "-fPIC",
+        ]
         subprocess.run([*command, str(source), "-o", str(beside), "-ldl"], check=True)
         beside.rename(built)
     return built

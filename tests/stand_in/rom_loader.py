@@ -42,7 +42,9 @@ class Flash:
 
     def write(self, start: int, data: bytes) -> None:
         kept = self.content[start : start + len(data)]
-        self.content[start : start + len(data)] = bytes(old & new for old, new in zip(kept, data, strict=True))
+        self.content[start : start + len(data)] = bytes(
+            old & new for old, new in zip(kept, data, strict=True)
+        )
         for cell in self.stuck:
             self.content[cell] = 0
         self.written_bytes += len(data)
@@ -87,7 +89,9 @@ class RomLoader:
         high, low = struct.unpack(">II", b"\0\0" + bytes.fromhex(mac.replace(":", "")))
         mac_at = chip.EFUSE_RD_REG_BASE + 4 if chip.CHIP_NAME == "ESP32" else chip.MAC_EFUSE_REG
         registers = {mac_at: low, mac_at + 4: high}
-        registers[chip.SPI_REG_BASE + chip.SPI_W0_OFFS] = (self._flash.size_bytes.bit_length() - 1) << 16 | 0x4020
+        registers[chip.SPI_REG_BASE + chip.SPI_W0_OFFS] = (
+            self._flash.size_bytes.bit_length() - 1
+        ) << 16 | 0x4020
         if getattr(chip, "MAGIC_VALUE", None):
             registers[chip.CHIP_DETECT_MAGIC_REG_ADDR] = chip.MAGIC_VALUE
         if hasattr(chip, "UART_CLKDIV_REG"):
@@ -98,7 +102,7 @@ class RomLoader:
         _, command, length, checksum = struct.unpack_from("<BBHI", frame)
         data = frame[8 : 8 + length]
         self.commands.append(command)
-        handler = self._HANDLERS.get(command)
+        handler = _HANDLERS.get(command)
         if handler is None:
             return self._answer(command, status=_INVALID)
         return handler(self, command, data, checksum)
@@ -157,26 +161,6 @@ class RomLoader:
         self._stub = True
         return answer + _slip(b"OHAI")
 
-    _HANDLERS = {
-        0x02: _flash_begin,
-        0x03: _flash_data,
-        0x04: _accept,
-        0x05: _accept,
-        0x06: _run_ram,
-        0x07: _accept,
-        0x08: _sync,
-        0x09: _write_register,
-        0x0A: _read_register,
-        0x0B: _accept,
-        0x0D: _accept,
-        0x0F: _accept,
-        0x10: _flash_begin,
-        0x11: _flash_data,
-        0x12: _accept,
-        0x13: _md5,
-        0x14: _security_info,
-    }
-
 
 def _slip(data: bytes) -> bytes:
     return b"\xc0" + data.replace(b"\xdb", b"\xdb\xdd").replace(b"\xc0", b"\xdb\xdc") + b"\xc0"
@@ -187,3 +171,25 @@ def _checksum(data: bytes) -> int:
     for byte in data:
         state ^= byte
     return state
+
+
+# By the numbers of esptool's serial protocol.
+_HANDLERS = {
+    0x02: RomLoader._flash_begin,
+    0x03: RomLoader._flash_data,
+    0x04: RomLoader._accept,
+    0x05: RomLoader._accept,
+    0x06: RomLoader._run_ram,
+    0x07: RomLoader._accept,
+    0x08: RomLoader._sync,
+    0x09: RomLoader._write_register,
+    0x0A: RomLoader._read_register,
+    0x0B: RomLoader._accept,
+    0x0D: RomLoader._accept,
+    0x0F: RomLoader._accept,
+    0x10: RomLoader._flash_begin,
+    0x11: RomLoader._flash_data,
+    0x12: RomLoader._accept,
+    0x13: RomLoader._md5,
+    0x14: RomLoader._security_info,
+}
