@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-# ESP-IDF's panic handler, its asserts and watchdogs, and the ROM's own words after a reset.
+# ESP-IDF's panic handler, its asserts and watchdogs, our own bare-metal firmware (PANIC), and below
+# the ROM's words after a reset.
 _PANICS = (
     (r"Guru Meditation Error: Core +(\d+) panic'ed \(([^)]*)\)", "the firmware crashed on core {0}: {1}"),
     (r"abort\(\) was called at PC (0x[0-9a-f]+)", "the firmware called abort() at {0}"),
@@ -19,12 +20,13 @@ _PANICS = (
     (r"stack overflow in task (\S+)", "the stack of task {0} overflowed"),
     (r"Stack smashing protect failure", "the firmware wrote past a buffer on its stack"),
     (r"CORRUPT HEAP: (.*)", "the firmware's heap is damaged: {0}"),
+    (r"^PANIC (.+)", "the firmware crashed: {0}"),
     (r"Brownout detector was triggered", "brown-out: the supply voltage fell too low"),
 )
 _RESET = re.compile(r"rst:0x[0-9a-f]+ \((\w+)\)")
 _PANIC_ENDS = re.compile(r"Rebooting\.\.\.|CPU halted|Entering gdb stub")
 _CORE_DUMP = re.compile(r"core dump has started|Save core dump to flash|CORE DUMP START", re.IGNORECASE)
-_ADDRESSES = re.compile(r"Backtrace:|at PC 0x|\bM?EPC\d? *:|\bRA +: ")
+_ADDRESSES = re.compile(r"Backtrace:|at PC 0x|^PANIC |\bM?EPC\d? *:|\bRA +: ")
 _BOOT_LOOP_RESETS = 3
 # A panic prints without pausing; after such a gap it has ended, whatever its last line was.
 _PANIC_GAP_S = 0.5
@@ -114,7 +116,9 @@ class ConsoleWatch:
             remedy.append("A core dump was made: idf.py coredump-info reads it")
         addresses = [line for line in lines if _ADDRESSES.search(line)]
         decoded = self.decode(addresses) if self.decode and addresses else []
-        return name, "\n".join([". ".join(remedy), *(f"  {line}" for line in decoded)]).strip("\n")
+        if decoded:
+            remedy.append("\n  ".join(["Backtrace:", *decoded]))
+        return name, ". ".join(remedy)
 
     def _take_boot_loop(self) -> tuple[str, str]:
         causes, blank = ", ".join(dict.fromkeys(self._resets)), self._blank

@@ -36,10 +36,10 @@ ESPEMU_TARGETS = ("esp32c3", "esp32c6", "esp32h2", "esp32p4")
 _ESPEMU = "esp-emu"
 _QEMU_FLASH_BYTES = (2 << 20, 4 << 20, 8 << 20, 16 << 20)
 _MERGE_TIMEOUT_S = 60.0
-_QEMU_REMEDY = (
-    "Run: python $IDF_PATH/tools/idf_tools.py install qemu-xtensa qemu-riscv32, then . $IDF_PATH/export.sh"
+ESP_QEMU_REMEDY = (
+    "python $IDF_PATH/tools/idf_tools.py install qemu-xtensa qemu-riscv32 && . $IDF_PATH/export.sh"
 )
-_ESPEMU_REMEDY = "Install it as https://github.com/espressif/esp-emulator says"
+ESP_EMU_REMEDY = "see https://github.com/espressif/esp-emulator"
 
 
 class _FlashImageBoard(Board):
@@ -96,7 +96,7 @@ class EspEmuBoard(_FlashImageBoard):
             raise UsageError(f"esp-emu emulates {', '.join(ESPEMU_TARGETS)}, not {target}")
         program = shutil.which(_ESPEMU)
         if program is None:
-            raise MissingError(f"{_ESPEMU} is not on PATH", _ESPEMU_REMEDY)
+            raise MissingError(f"{_ESPEMU} is not on PATH", f"Install it: {ESP_EMU_REMEDY}")
         self._program, self._image = program, image
         self._directory: Path | None = None
         self._process: BoardProcess | None = None
@@ -180,7 +180,8 @@ def require_esp_qemu(target: str) -> Path:
     program = find_esp_qemu(target)
     if program is None:
         raise MissingError(
-            f"no QEMU on PATH has a machine {target}: Espressif's QEMU is not installed", _QEMU_REMEDY
+            f"no QEMU on PATH has a machine {target}: Espressif's QEMU is not installed",
+            f"Run: {ESP_QEMU_REMEDY}",
         )
     return program
 
@@ -212,6 +213,7 @@ def merge(image: FlashImage, out: Path, *, pad: bool) -> None:
     Raises:
         BuildError: parts overlap or do not fit, or no flash of such a size can be emulated.
     """
+    image.check_layout()
     command = [sys.executable, "-m", "esptool", "--chip", image.target, "merge-bin", "-o", str(out)]
     if pad:
         if image.flash_bytes not in _QEMU_FLASH_BYTES:
@@ -233,7 +235,5 @@ def merge(image: FlashImage, out: Path, *, pad: bool) -> None:
         stdin=subprocess.DEVNULL,
     )
     if done.returncode != 0 or not out.is_file():
-        said = (done.stdout + done.stderr).strip().splitlines() or ["it said nothing"]
-        raise BuildError(
-            f"the parts of the image cannot be merged: {said[-1].strip()}", "Check their offsets"
-        )
+        said = last_words(done.stdout + done.stderr)
+        raise BuildError(f"esptool cannot merge the parts of the image: {said}", "Check their offsets")

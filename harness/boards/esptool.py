@@ -105,10 +105,12 @@ class Esptool:
             IdentityError: another chip than the image's.
             FlashError: the flash is smaller than the image needs; no ROM loader answers.
             PortError: the port is absent, busy or not permitted.
+            BuildError: the image's parts overlap.
 
         Raises, when something may have been written:
             FlashError: the connection broke, the flash does not hold what was written, esptool hangs.
         """
+        image.check_layout()
         chip = self.identify(image.target)
         if chip.flash_bytes is not None and chip.flash_bytes < image.flash_bytes:
             raise FlashError(
@@ -232,10 +234,15 @@ class Esptool:
             return FlashError(f"the chip on {self._port} ran its firmware, not the ROM loader{log}", boot)
         if "Failed to connect" in said and not begun:
             return FlashError(f"no ROM loader answers on {self._port}; nothing was written{log}", boot)
-        last = [line.strip() for line in said.splitlines() if line.strip()][-1:]
         reason = re.search(r"A fatal error occurred: (.*)", said)
-        words = ended or (reason[1] if reason else last[0] if last else "it said nothing")
+        words = ended or (reason[1] if reason else last_words(said))
         return FlashError(f"esptool failed on {self._port}: {words}{log}", "Check cable and supply")
+
+
+def last_words(said: str) -> str:
+    """The last line esptool printed, without the frame it draws around errors of usage."""
+    lines = [line.strip("│ \t") for line in said.splitlines() if re.search(r"\w", line)]
+    return lines[-1] if lines else "it said nothing"
 
 
 def _follow(parts: Sequence[FlashPart], progress: Progress) -> Callable[[str], None]:

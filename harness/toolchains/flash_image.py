@@ -53,6 +53,19 @@ class FlashImage:
     def all_parts(self) -> tuple[FlashPart, ...]:
         return self.parts if self.model is None else (*self.parts, self.model)
 
+    def check_layout(self) -> None:
+        """Raises BuildError when parts overlap or do not fit the flash they are laid out for."""
+        ordered = sorted(self.all_parts, key=lambda part: part.offset)
+        limits = [*((part.offset, part.name) for part in ordered[1:]), (self.flash_bytes, "")]
+        for part, (limit, following) in zip(ordered, limits, strict=True):
+            if part.offset + part.size_bytes > limit:
+                what = f"where {following} begins" if following else "the end of the flash"
+                raise BuildError(
+                    f"the {part.name} ({part.size_bytes} bytes at {part.offset:#x}) goes beyond "
+                    f"{limit:#x}, {what}",
+                    "Make its partition larger in partitions.csv",
+                )
+
     def changed_parts(self, device: Mapping[str, str] | None) -> tuple[FlashPart, ...]:
         """What must be written to a device that gave this in IDENTIFY; None: it gave nothing.
 

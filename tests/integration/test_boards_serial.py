@@ -16,6 +16,7 @@ import serial
 import serial.rfc2217
 
 from harness.boards.base import Port
+from harness.boards.console import ConsoleWatch
 from harness.boards.port_faults import port_holders
 from harness.boards.qemu import QemuBoard
 from harness.boards.serial_port import SerialBoard
@@ -139,8 +140,9 @@ class LoaderStub(PythonDevice):
 def test_a_silent_board_shows_what_it_says_instead() -> None:
     with terminal_of(LoaderStub(mute=True)) as terminal:
         board = SerialBoard("esp32c3", terminal.path)
-        with board as port, pytest.raises(SilentError, match=r"(?s)HELLO.*\| waiting for download"):
-            Link(port, board_state=board.state).connect(0.5)
+        said = r"(?s)HELLO.*waits in its ROM loader: let go of BOOT.*\| waiting for download"
+        with board as port, pytest.raises(SilentError, match=said):
+            Link(port, board_state=board.state, watch=ConsoleWatch()).connect(0.5)
 
 
 def test_a_board_with_another_model_and_a_garbled_banner() -> None:

@@ -8,9 +8,12 @@ restarts. Not silicon; see rom_loader.py.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import select
+import shutil
 import socket
 import struct
 import subprocess
@@ -58,14 +61,15 @@ class AttachedBoard:
         self.flash = flash or Flash(4 << 20)
         self.loader = RomLoader(chip, mac, self.flash, self._bite)
         self.boots = 0
-        self._directory = Path(tempfile.mkdtemp(prefix="lines-", dir="/tmp"))
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         self.path = os.ttyname(self._slave)
         self._lines = socket.socket(socket.AF_UNIX)
-        self._lines.bind(str(self._directory / Path(self.path).name))
+        self._lines_at = _directory() / Path(self.path).name
+        self._lines.bind(str(self._lines_at))
         self._lines.listen(8)
-        self.environment = {"LD_PRELOAD": str(modem_lines()), "MODEM_LINES": str(self._directory)}
+        # The same for every board of this process, so that several can be attached.
+        self.environment = {"LD_PRELOAD": str(modem_lines()), "MODEM_LINES": str(_directory())}
         self._bits = 0
         self._download = self._restarted = self._download_asked = self._download_at_reset = False
         self._due_s: float | None = None
@@ -82,9 +86,7 @@ class AttachedBoard:
     def __exit__(self, *exc: object) -> None:
         self._stop.set()
         self._thread.join()
-        with contextlib.suppress(OSError):
-            (self._directory / Path(self.path).name).unlink()
-            self._directory.rmdir()
+        self._lines_at.unlink()
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):
@@ -184,6 +186,14 @@ class AttachedBoard:
             view = view[os.write(self._master, view) :]
 
 
+@functools.cache
+def _directory() -> Path:
+    directory = tempfile.mkdtemp(prefix="lines-", dir="/tmp")  # a socket's name must be short
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return Path(directory)
+
+
+@functools.cache
 def modem_lines() -> Path:
     """The library of modem_lines.c, built once per user and version of the source."""
     source = Path(__file__).with_name("modem_lines.c")
