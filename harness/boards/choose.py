@@ -6,7 +6,7 @@ Nothing falls back: who asks for silicon gets silicon or an error.
 from __future__ import annotations
 
 from harness.boards.base import UNKNOWN_FIDELITY, Board
-from harness.boards.detect import Attachment, find_port, usb_ports
+from harness.boards.detect import Attachment, find_port, normal_mac, usb_ports
 from harness.boards.esp_emulators import EspEmuBoard, EspQemuBoard, find_esp_qemu, find_espemu
 from harness.boards.host import HostBoard
 from harness.boards.qemu import MACHINES, QemuBoard
@@ -21,7 +21,9 @@ ATTACHED = ("serial", "silicon")
 
 
 def check_choice(kind: str, attachment: Attachment) -> None:
-    """Raises UsageError for a kind of board and a port that do not go together; opens nothing."""
+    """Raises UsageError for a kind of board and a port that do not go together, or what is no MAC."""
+    if attachment.mac:
+        normal_mac(attachment.mac)
     if kind not in KINDS:
         raise UsageError(f"expected --board to be one of {', '.join(KINDS)}, got {kind!r}")
     if kind not in ("auto", *ATTACHED) and attachment.named:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from serial.tools import list_ports
 
 from harness.boards.esptool import Chip, Esptool
-from harness.errors import FlashError, HarnessError, IdentityError, PortError
+from harness.errors import FlashError, HarnessError, IdentityError, PortError, UsageError
 
 # Espressif's own USB, and the bridges on development boards. Other serial devices are never asked.
 USB_VENDORS = {0x303A: "Espressif", 0x10C4: "Silicon Labs", 0x1A86: "WCH", 0x0403: "FTDI"}
@@ -82,10 +82,10 @@ def find_port(attachment: Attachment, target: str) -> str:
 
 
 def normal_mac(text: str) -> str:
-    """12 lower-case hex digits. Raises PortError for what is no MAC."""
+    """12 lower-case hex digits. Raises UsageError for what is no MAC."""
     digits = re.sub(r"[:-]", "", text.strip()).lower()
     if not re.fullmatch(r"[0-9a-f]{12}", digits):
-        raise PortError(f"expected a MAC such as 7c:df:a1:00:11:22, got {text!r}", "Correct --port-mac")
+        raise UsageError(f"expected a MAC such as 7c:df:a1:00:11:22, got {text!r}", "Correct --port-mac")
     return digits
 
 

@@ -11,17 +11,17 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 from harness.boards.base import Board, BoardInfo
+from harness.boards.esptool import merge_parts
 from harness.boards.process import BoardProcess
 from harness.boards.qemu import QemuProcess, qemu_version
 from harness.boards.socket_port import SocketPort
-from harness.errors import BuildError, IdentityError, MissingError, PortError, UsageError
+from harness.errors import BuildError, HarnessError, IdentityError, MissingError, PortError, UsageError
 from harness.toolchains.flash_image import FlashImage
 
 # A chip's eFuses as QEMU wants them: how many bytes, and the chip revision in them. Left at zero, the
@@ -35,7 +35,6 @@ ESP_QEMU_TARGETS = tuple(_EFUSES)
 ESPEMU_TARGETS = ("esp32c3", "esp32c6", "esp32h2", "esp32p4")
 _ESPEMU = "esp-emu"
 _QEMU_FLASH_BYTES = (2 << 20, 4 << 20, 8 << 20, 16 << 20)
-_MERGE_TIMEOUT_S = 60.0
 ESP_QEMU_REMEDY = (
     "python $IDF_PATH/tools/idf_tools.py install qemu-xtensa qemu-riscv32 && . $IDF_PATH/export.sh"
 )
@@ -113,8 +112,12 @@ class EspEmuBoard(_FlashImageBoard):
         """Raises BuildError when the image cannot be merged, PortError when esp-emu does not start."""
         self.close()
         self._directory = Path(tempfile.mkdtemp(prefix="espemu-"))
-        merge(self._image, self._directory / "flash.bin", pad=False)
-        self._port = SocketPort(self._start(), self._death)
+        try:
+            merge(self._image, self._directory / "flash.bin", pad=False)
+            self._port = SocketPort(self._start(), self._death)
+        except HarnessError:
+            self.close()
+            raise
         return self._port
 
     def reset(self) -> None:
@@ -208,32 +211,15 @@ def default_efuses(target: str) -> bytes:
 
 
 def merge(image: FlashImage, out: Path, *, pad: bool) -> None:
-    """All parts of the image in one file, as esptool merges them; `pad` fills up to the flash's size.
+    """All parts of the image in one file; `pad` fills up to the flash's size, as QEMU wants it.
 
     Raises:
         BuildError: parts overlap or do not fit, or no flash of such a size can be emulated.
     """
-    image.check_layout()
-    command = [sys.executable, "-m", "esptool", "--chip", image.target, "merge-bin", "-o", str(out)]
-    if pad:
-        if image.flash_bytes not in _QEMU_FLASH_BYTES:
-            sizes = ", ".join(str(size >> 20) for size in _QEMU_FLASH_BYTES)
-            raise BuildError(
-                f"Espressif's QEMU has flashes of {sizes} MB, the image is for {image.flash_bytes >> 10} KB",
-                "Set CONFIG_ESPTOOLPY_FLASHSIZE to one of these",
-            )
-        command += ["--pad-to-size", f"{image.flash_bytes >> 20}MB"]
-    command += ["--flash-mode", image.flash_mode, "--flash-freq", image.flash_freq]
-    for part in image.all_parts:
-        command += [hex(part.offset), str(part.file)]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=_MERGE_TIMEOUT_S,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode != 0 or not out.is_file():
-        said = last_words(done.stdout + done.stderr)
-        raise BuildError(f"esptool cannot merge the parts of the image: {said}", "Check their offsets")
+    if pad and image.flash_bytes not in _QEMU_FLASH_BYTES:
+        sizes = ", ".join(str(size >> 20) for size in _QEMU_FLASH_BYTES)
+        raise BuildError(
+            f"Espressif's QEMU has flashes of {sizes} MB, the image is for {image.flash_bytes >> 10} KB",
+            "Set CONFIG_ESPTOOLPY_FLASHSIZE to one of these",
+        )
+    merge_parts(image, out, pad_to=f"{image.flash_bytes >> 20}MB" if pad else None)

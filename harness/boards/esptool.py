@@ -20,13 +20,17 @@ from urllib.parse import urlsplit
 
 from harness.boards.port_faults import why_not_opened
 from harness.boards.process import die_with_parent
-from harness.errors import FlashError, HarnessError, IdentityError, PortError, UsageError
+from harness.errors import BuildError, FlashError, HarnessError, IdentityError, PortError, UsageError
 from harness.progress import Progress
 from harness.toolchains.flash_image import FlashImage, FlashPart, flash_size_bytes
 
 FLASH_BAUD = 460800
 _ATTEMPTS = 4
-_IDENTIFY_TIMEOUT_S = 30.0
+# Without the bytes to write. RFC 2217 negotiates anew at each of esptool's commands (150 ms): half a
+# minute has been seen for what a local port does in one second.
+_RUN_TIMEOUT_S = 30.0
+_REMOTE_RUN_TIMEOUT_S = 180.0
+_MERGE_TIMEOUT_S = 60.0
 # Erasing, and a slow line: far below what 115200 baud carries.
 _SLOWEST_BYTES_PER_S = 4000
 # A chip with native USB is gone for a moment while it restarts, and esptool waits for it.
@@ -87,7 +91,7 @@ class Esptool:
 
     def identify(self, target: str = "auto") -> Chip:
         """Asks the ROM loader. Raises as `write`, IdentityError if it is not `target`."""
-        said = self._run(target, ["flash-id"], _IDENTIFY_TIMEOUT_S)
+        said = self._run(target, ["flash-id"])
         family = _found(r"Connected to (\S+) on", said)
         flash_size = _found(r"Detected flash size: (\d+[KM]B)", said)
         return Chip(
@@ -119,15 +123,14 @@ class Esptool:
                 "Build for the smaller flash (CONFIG_ESPTOOLPY_FLASHSIZE) or use another board",
             )
         total = sum(part.size_bytes for part in parts)
-        where = [word for part in parts for word in (hex(part.offset), str(part.file))]
         self._run(
             image.target,
             [
                 *("write-flash", "--skip-flashed"),
                 *("--flash-mode", image.flash_mode, "--flash-freq", image.flash_freq, "--flash-size", "keep"),
-                *where,
+                *_where(parts),
             ],
-            _IDENTIFY_TIMEOUT_S + total / _SLOWEST_BYTES_PER_S,
+            total,
             _follow(parts, progress) if progress else None,
         )
         if progress is not None:
@@ -135,8 +138,14 @@ class Esptool:
         return chip
 
     def _run(
-        self, target: str, command: list[str], timeout_s: float, follow: Callable[[str], None] | None = None
+        self,
+        target: str,
+        command: list[str],
+        write_bytes: int = 0,
+        follow: Callable[[str], None] | None = None,
     ) -> str:
+        timeout_s = _REMOTE_RUN_TIMEOUT_S if urlsplit(self._port).scheme else _RUN_TIMEOUT_S
+        timeout_s += write_bytes / _SLOWEST_BYTES_PER_S
         arguments = [
             *(sys.executable, "-m", "esptool", "--chip", target, "--port", self._port),
             *("--baud", str(FLASH_BAUD), "--before", self._reset.before, "--after", self._reset.after),
@@ -152,7 +161,7 @@ class Esptool:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "COLUMNS": "120"},
+                env=_environment(),
                 preexec_fn=die_with_parent(),
             )
 
@@ -201,9 +210,10 @@ class Esptool:
         return bool(urlsplit(self._port).scheme) or os.path.exists(self._port)
 
     def _fault(self, said: str, ended: str) -> HarnessError:
-        log = f" (esptool's output: {self._log})" if self._log else ""
-        boot = "Hold BOOT, press RESET, let go, and run again with --reset none"
-        begun = "Writing at 0x" in said or "Erasing flash" in said
+        return self._refusal(said) or self._breakage(said, ended)
+
+    def _refusal(self, said: str) -> HarnessError | None:
+        """What kept esptool from beginning."""
         if wrong := re.search(r"This chip is (\S+), not (\S+)\. ", said):
             return IdentityError(
                 f"expected {wrong[2]} on {self._port}, the chip there is {wrong[1]}; nothing was written",
@@ -213,36 +223,78 @@ class Esptool:
             if urlsplit(self._port).scheme:
                 return PortError(f"cannot reach {self._port}: {unopened[1]}", "Check host, port and server")
             return why_not_opened(self._port, unopened[1])
-        if too_small := re.search(r"at offset (0x[0-9a-f]+) will not fit in (\d+) bytes of flash", said):
-            return FlashError(
-                f"the part at {too_small[1]} ends beyond the {too_small[2]} bytes of flash on {self._port}; "
-                "nothing was written",
-                "Build for the smaller flash (CONFIG_ESPTOOLPY_FLASHSIZE) or use another board",
-            )
+        boot = "Hold BOOT, press RESET, let go, and run again with --reset none"
+        if "Wrong boot mode detected" in said:
+            return FlashError(f"the chip on {self._port} ran its firmware, not the ROM loader", boot)
+        if "Failed to connect" in said and not _has_begun(said):
+            return FlashError(f"no ROM loader answers on {self._port}; nothing was written", boot)
+        return None
+
+    def _breakage(self, said: str, ended: str) -> FlashError:
+        """What ended its work."""
+        log = f" (esptool's output: {self._log})" if self._log else ""
+        state = "its flash is incomplete" if _has_begun(said) else "nothing was written"
         if re.search(r"MD5 of file does not match|written flash region is empty", said):
             return FlashError(
                 f"verify mismatch: the flash on {self._port} does not hold what was written{log}",
                 "Run again; if it stays, the flash is worn out or its mode or supply is wrong",
             )
         if ended == "the port is gone" or re.search(r"Lost connection|serial exception|Input/output", said):
-            state = "its flash is incomplete" if begun else "nothing was written"
             return FlashError(
                 f"{self._port} went away in the middle of the work; {state}{log}",
                 "Attach the board again and run again",
             )
-        if "Wrong boot mode detected" in said:
-            return FlashError(f"the chip on {self._port} ran its firmware, not the ROM loader{log}", boot)
-        if "Failed to connect" in said and not begun:
-            return FlashError(f"no ROM loader answers on {self._port}; nothing was written{log}", boot)
+        if re.search(r"No more data to read|Invalid head of packet|No serial data|Guru Meditation", said):
+            return FlashError(
+                f"the chip on {self._port} stopped answering in the middle of the work; {state}{log}",
+                "It may have restarted by a brown-out: use a shorter cable or another supply, and run again",
+            )
         reason = re.search(r"A fatal error occurred: (.*)", said)
-        words = ended or (reason[1] if reason else last_words(said))
-        return FlashError(f"esptool failed on {self._port}: {words}{log}", "Check cable and supply")
+        words = ended or (reason[1] if reason else _last_words(said))
+        return FlashError(f"esptool failed on {self._port}: {words}; {state}{log}", "Check cable and supply")
 
 
-def last_words(said: str) -> str:
+def _has_begun(said: str) -> bool:
+    """Whether a sector may have been erased."""
+    return "Flash will be erased from" in said
+
+
+def merge_parts(image: FlashImage, out: Path, pad_to: str | None = None) -> None:
+    """All parts of `image` in one file for an emulator, filled up to `pad_to` (`4MB`).
+
+    Raises BuildError when parts overlap, do not fit, or esptool does not take them.
+    """
+    image.check_layout()
+    command = [sys.executable, "-m", "esptool", "--chip", image.target, "merge-bin", "-o", str(out)]
+    command += ["--flash-mode", image.flash_mode, "--flash-freq", image.flash_freq]
+    command += ["--pad-to-size", pad_to] if pad_to else []
+    done = subprocess.run(
+        [*command, *_where(image.all_parts)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=_environment(),
+        timeout=_MERGE_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode != 0 or not out.is_file():
+        said = _last_words(done.stdout.decode("utf-8", "replace"))
+        raise BuildError(f"esptool cannot merge the parts of the image: {said}", "Check its chip and offsets")
+
+
+def _where(parts: Sequence[FlashPart]) -> list[str]:
+    return [word for part in parts for word in (hex(part.offset), str(part.file))]
+
+
+def _environment() -> dict[str, str]:
+    # Wide, so that no line is broken; uncoloured, and written as it comes, so that it can be followed.
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "COLUMNS": "400"}
+
+
+def _last_words(said: str) -> str:
     """The last line esptool printed, without the frame it draws around errors of usage."""
     lines = [line.strip("│ \t") for line in said.splitlines() if re.search(r"\w", line)]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1].rstrip(".") if lines else "it said nothing"
 
 
 def _follow(parts: Sequence[FlashPart], progress: Progress) -> Callable[[str], None]:

@@ -32,6 +32,7 @@ _READ_BYTES = 65536
 _CONNECT_TIMEOUT_S = 5.0
 _WRITE_TIMEOUT_S = 10.0
 _RESET_PULSE_S = 0.1
+_REAPPEAR_S = 5.0
 # One read of a port without a descriptor; a byte that arrives ends it at once.
 _SLICE_S = 0.05
 
@@ -116,6 +117,12 @@ class SerialBoard(Board):
         chip = Esptool(self._name, reset=self._reset, log=log).write(image, parts, progress)
         found = {"chip": chip.description, "mac": chip.mac, "features": chip.features}
         self.info = replace(self.info, details={**self.info.details, **found})
+        # A chip with USB of its own takes its port away while it restarts.
+        give_up_s = time.monotonic() + _REAPPEAR_S
+        while not urlsplit(self._name).scheme and not os.path.exists(self._name):
+            if time.monotonic() > give_up_s:
+                raise self._gone()
+            time.sleep(_SLICE_S)
 
     def _pulse_reset(self) -> bool:
         if self._reset == "none":

@@ -11,7 +11,7 @@ from serial.tools import list_ports
 from harness.boards import Attachment, choose_board
 from harness.boards.detect import find_port, usb_ports
 from harness.doctor import Check, diagnose
-from harness.errors import IdentityError, PortError
+from harness.errors import IdentityError, PortError, UsageError
 from harness.targets import get_target
 from tests.stand_in.attached_board import AttachedBoard
 from tests.stand_in.flash_images import boots
@@ -75,8 +75,8 @@ def test_by_mac_and_by_place(two: tuple[AttachedBoard, AttachedBoard]) -> None:
         find_port(Attachment(mac="00:00:00:00:00:01"), "esp32c3")
     with pytest.raises(PortError, match=r"no board at USB location 2-1 \(boards here: .* at 1-1.1,"):
         find_port(Attachment(location="2-1"), "esp32c3")
-    with pytest.raises(PortError, match="expected a MAC such as"):
-        find_port(Attachment(mac="c3"), "esp32c3")
+    with pytest.raises(UsageError, match="expected a MAC such as"):
+        choose_board(get_target("esp32c3"), None, attachment=Attachment(mac="c3"))
 
 
 def test_the_mac_that_a_chips_own_usb_shows_needs_no_asking(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,8 +60,8 @@ def plain_image(directory: Path, target: str = "esp32c3", flash_bytes: int = 4 <
     return FlashImage(target, app_parts(directory), None, "f" * 64, "a" * 64, elf, flash_bytes)
 
 
-@pytest.mark.parametrize("target", ["esp32s3", "esp32c3"])
-def test_blank_chip_then_another_model(target: str, tmp_path: Path) -> None:
+def test_blank_chip_then_another_model(tmp_path: Path) -> None:
+    target = "esp32s3"
     build_root = tmp_path / "build"
     first, second = (zoo_image(build_root, target, name) for name in ("mnist_mlp", "himax_cnn"))
     assert first.firmware == second.firmware
@@ -153,6 +153,15 @@ def test_the_cable_pulled_in_the_middle_of_a_write(plugged: Plug, tmp_path: Path
     ):
         Esptool(board.path, log=log).write(image, image.parts)
     assert "Writing at 0x" in log.read_text()
+
+
+def test_a_chip_that_restarts_in_the_middle_of_a_write(plugged: Plug, tmp_path: Path) -> None:
+    image = plain_image(tmp_path)
+    with (
+        plugged(AttachedBoard("esp32c3", boots(), brown_out_after=60_000)) as board,
+        pytest.raises(FlashError, match=r"stopped answering .*; its flash is incomplete\. .*brown-out"),
+    ):
+        Esptool(board.path).write(image, image.parts)
 
 
 def test_flash_that_does_not_keep_what_is_written(plugged: Plug, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ BLANK = b"invalid header: 0xffffffff\r\n"
 RESTART_S = 0.05
 # EN has a capacitor: boot mode is sampled a moment after the line lets it go.
 _EN_RISE_S = 0.003
+_UNREAD_S = 2.0
 _RESET_CAUSE = {True: b"rst:0x7 (TG0WDT_SYS_RST)", False: b"rst:0x1 (POWERON)"}
 
 Boot = Callable[[bytes], Path | bytes]
@@ -43,8 +44,9 @@ Boot = Callable[[bytes], Path | bytes]
 class AttachedBoard:
     """A context manager; `path` is the port, `environment` what processes need to see its modem lines.
 
-    `unplug_after` pulls the cable once so many bytes have been written to flash. `native_usb`
-    is the USB-Serial-JTAG of the newer chips instead of a bridge and two transistors.
+    Once so many bytes have been written to flash, `unplug_after` pulls the cable and
+    `brown_out_after` restarts the chip. `native_usb` is the USB-Serial-JTAG of the newer chips
+    instead of a bridge and two transistors.
     """
 
     def __init__(
@@ -55,14 +57,17 @@ class AttachedBoard:
         mac: str = "7c:df:a1:00:11:22",
         flash: Flash | None = None,
         unplug_after: int | None = None,
+        brown_out_after: int | None = None,
         native_usb: bool = False,
     ) -> None:
         self.chip, self.boot, self.unplug_after, self.native_usb = chip, boot, unplug_after, native_usb
         self.flash = flash or Flash(4 << 20)
         self.loader = RomLoader(chip, mac, self.flash, self._bite)
         self.boots = 0
+        self._brown_out_after = brown_out_after
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
+        os.set_blocking(self._master, False)
         self.path = os.ttyname(self._slave)
         self._lines = socket.socket(socket.AF_UNIX)
         self._lines_at = _directory() / Path(self.path).name
@@ -111,11 +116,18 @@ class AttachedBoard:
             data = os.read(self._master, 65536)
             if self._download:
                 self._say(self.loader.feed(data))
+                self._brown_out()
             elif self._app is not None:
                 self._app.write(data)
         if self._app is not None:
             with contextlib.suppress(PortError):
                 self._say(self._app.read(0))
+
+    def _brown_out(self) -> None:
+        if self._brown_out_after is not None and self.flash.written_bytes >= self._brown_out_after:
+            self._brown_out_after = None
+            self._download = False
+            self._restart_in(0)
 
     def _set_lines(self) -> None:
         connection, _ = self._lines.accept()
@@ -181,9 +193,13 @@ class AttachedBoard:
         self._board = self._app = None
 
     def _say(self, data: bytes) -> None:
+        """As a UART does, it does not wait for a reader for ever: what finds no room is lost."""
+        give_up_s = time.monotonic() + _UNREAD_S
         view = memoryview(data)
-        while view:
-            view = view[os.write(self._master, view) :]
+        while view and time.monotonic() < give_up_s and not self._stop.is_set():
+            if select.select([], [self._master], [], 0.05)[1]:
+                with contextlib.suppress(BlockingIOError):
+                    view = view[os.write(self._master, view) :]
 
 
 @functools.cache
