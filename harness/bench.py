@@ -23,7 +23,7 @@ from harness.deployment import Deployment, Result
 from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation, expect
 from harness.flashing import install
-from harness.items import Item, load_artifact
+from harness.items import Item, Workshop, check_names, load_artifact, runtimes_for
 from harness.link.client import Link
 from harness.link.wirelog import WireLog
 from harness.model.dataset import Dataset, load_dataset, random_dataset
@@ -33,7 +33,7 @@ from harness.progress import Progress
 from harness.provenance import host_facts, item_facts
 from harness.records.directory import RunDirectory
 from harness.records.journal import Journal
-from harness.records.schema import ItemRecord, Memory, RunRecord
+from harness.records.schema import ItemRecord, Memory, RunRecord, Sample
 from harness.report import write_reports
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
@@ -77,9 +77,11 @@ class Bench:
         self._models = {name: load_model(name) for name in dict.fromkeys(names)}
         self.models = tuple(self._models.values())
         _check_names(self._models)
-        for name in settings.runtimes:
-            get_runtime(name)
+        check_names(settings.runtimes)
+        self.model_runtimes()
         self.directory = RunDirectory.create(reports_root, settings.report_dir)
+        self._reports_root = reports_root
+        self.warnings: list[str] = []
         self.reports: dict[str, Path] = {}
         self._command = command
         self._clock = time.monotonic()
@@ -113,12 +115,19 @@ class Bench:
             raise UsageError(f"runtime {runtime} has kernels {', '.join(known)}, not '{kernels}'")
         return Item(get_target(target), model, runtime, kernels)
 
+    def runtimes(self, model: ModelSpec) -> tuple[str, ...]:
+        """What a model runs in: the runtimes named, or every one that takes it."""
+        return tuple(runtimes_for(model, self.settings.runtimes, self._workshop(model)))
+
+    def model_runtimes(self) -> list[tuple[str, str]]:
+        """Names of each model with each of its runtimes."""
+        return [(model.name, runtime) for model in self.models for runtime in self.runtimes(model)]
+
     def items(self) -> list[Item]:
         """Every target x model x runtime of this run."""
         return [
-            self.item(target.id, model, runtime, self.settings.kernels)
-            for model in self.models
-            for runtime in self.settings.runtimes
+            self.item(target.id, self.model(model), runtime, self.settings.kernels)
+            for model, runtime in self.model_runtimes()
             for target in self.targets
         ]
 
@@ -129,8 +138,13 @@ class Bench:
         state = self._state(item)
         key = _shared(item)
         if key not in self._artifacts:
-            self._artifacts[key] = load_artifact(item.model, item.runtime, item.target)
+            workshop = self._workshop(item.model)
+            self._artifacts[key] = load_artifact(item.model, item.runtime, item.target, workshop)
         state.artifact = self._artifacts[key]
+        if state.artifact.path.parent == self._workshop(item.model).directory:
+            state.notes.append(
+                f"quantised here to {state.artifact.scheme}, {self._calibrated_on(item.model)}"
+            )
         return state.artifact
 
     def expectation(self, item: Item, artifact: Artifact) -> Expectation:
@@ -154,7 +168,8 @@ class Bench:
 
     def project(self, item: Item, artifact: Artifact) -> Project:
         """Station 3: the firmware source tree."""
-        name = f"{artifact.name}-{item.runtime}-{item.kernels}-{artifact.digest[:12]}"
+        runtime = item.runtime.replace(":", "-")
+        name = f"{artifact.name}-{runtime}-{item.kernels}-{artifact.digest[:12]}"
         directory = self.settings.build_root / "projects" / name
         return get_runtime(item.runtime).generate(artifact, item.kernels, directory)
 
@@ -308,7 +323,18 @@ class Bench:
                 and dataset.pixels is not None
             }
             self.reports = write_reports(run, samples, self.directory.path, images)
+            self._remember(run, samples)
         return run
+
+    def _remember(self, run: RunRecord, samples: dict[str, tuple[Sample, ...]]) -> None:
+        """Into the history; a history that is out of order costs no run its report."""
+        from harness.history.store import History, default_url  # a third of a second, at the end only
+
+        try:
+            with History(default_url(self._reports_root)) as history:
+                history.add(run, samples)
+        except HarnessError as error:
+            self.warnings.append(f"not in the history: {error}")
 
     @property
     def _attached(self) -> bool:
@@ -333,6 +359,18 @@ class Bench:
                 self._references[model.name] = open_reference(model, self.settings.reference)
         return self._references[model.name]
 
+    def _workshop(self, model: ModelSpec) -> Workshop:
+        """A model without a calibration set is calibrated on the data it is tested with."""
+        own = None if model.calibration else self.settings.data
+        return Workshop(self.settings.build_root / "artifacts", self.settings.calibration or own)
+
+    def _calibrated_on(self, model: ModelSpec) -> str:
+        chosen = self._workshop(model).calibration
+        if chosen is None:
+            return "calibrated on the model's own set"
+        tested = " - the very data of the test" if chosen == self.settings.data else ""
+        return f"calibrated on {_shown(str(chosen))}{tested}"
+
     def _dataset(self, model: ModelSpec, artifact: Artifact) -> Dataset:
         source = self.settings.data or model.test
         if source is None:
@@ -354,6 +392,7 @@ class Bench:
             runtime=item.runtime,
             kernels=item.kernels,
             outcome=outcome,
+            scheme=state.artifact.scheme if state.artifact else None,
             fidelity=deployment.fidelity if deployment else None,
             board=state.board.info.name if state.board else None,
             error=state.error,

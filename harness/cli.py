@@ -22,19 +22,21 @@ from harness.dialects.compare import compare
 from harness.dialects.output import parsed_csv, parsed_json, render
 from harness.doctor import diagnose
 from harness.errors import DataError, HarnessError, UsageError
-from harness.items import load_artifact
+from harness.history.commands import add_commands as add_history_commands
+from harness.items import Workshop, float_model, load_artifact
 from harness.model.spec import load_model, zoo
 from harness.model.train import train
 from harness.progress import ConsoleWriter, ProgressLine
 from harness.report import render_table
 from harness.runtimes import RUNTIMES, get_runtime
+from harness.runtimes.espdl import Espdl
 from harness.runtimes.espdl import quantise as espdl_quantise
 from harness.runtimes.espdl.variants import CHIPS as ESPDL_CHIPS
 from harness.runtimes.espdl_v1 import calibrate as v1_calibrate
 from harness.runtimes.espdl_v1.export import export_v1
 from harness.runtimes.espdl_v1.layout import CHIPS as V1_CHIPS
 from harness.runtimes.espdl_v1.lint import lint_v1
-from harness.settings import OPTIONS, Option, settings_from
+from harness.settings import OPTIONS, Option, build_root_under, settings_from
 from harness.targets import TARGETS, get_target
 from harness.toolchains.by_hand import write_tree
 
@@ -103,7 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument(
         "--target", metavar="NAME", help=f"of {', '.join(TARGETS)}; without: the model alone"
     )
-    generate.add_argument("--runtime", default="tflm", choices=sorted(RUNTIMES))
+    generate.add_argument(
+        "--runtime", default="tflm", metavar="NAME", help=f"of {', '.join(RUNTIMES)} (default: tflm)"
+    )
+    generate.add_argument(
+        "--calibration", type=Path, metavar="FILE.npz", help="typical inputs, to quantise a float .onnx model"
+    )
     generate.add_argument("--kernels", default="portable", choices=("portable",))
     generate.add_argument("--out", required=True, type=Path, metavar="DIR")
     generate.set_defaults(run=_generate)
@@ -180,6 +187,8 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="the zoo, the targets and the runtimes")
     listing.set_defaults(run=_list)
 
+    add_history_commands(commands)
+
     doctor = commands.add_parser("doctor", help="what is installed, what is missing and how to get it")
     doctor.set_defaults(run=_doctor)
     return parser
@@ -213,13 +222,16 @@ def _run(parsed: argparse.Namespace) -> int:
     run = bench.finish()
     render_table(run, console)
     print(f"Report: {os.path.relpath(bench.reports['report.html'])}")
+    for warning in bench.warnings:
+        print(f"harness: {warning}", file=sys.stderr)
     outcomes = {record.outcome for record in run.items}
     return ITEM_BROKE if "error" in outcomes else int("failed" in outcomes)
 
 
 def _generate(parsed: argparse.Namespace) -> int:
     target = get_target(parsed.target) if parsed.target else None
-    artifact = load_artifact(load_model(parsed.model), parsed.runtime, target)
+    workshop = Workshop(build_root_under(Path.cwd()) / "artifacts", parsed.calibration)
+    artifact = load_artifact(load_model(parsed.model), parsed.runtime, target, workshop)
     directory = parsed.out / "model" if target else parsed.out
     project = get_runtime(parsed.runtime).generate(artifact, parsed.kernels, directory)
     print(f"{directory}: {len(artifact.layers)} layers, arena {project.arena_bytes} bytes")
@@ -232,22 +244,15 @@ def _generate(parsed: argparse.Namespace) -> int:
 
 
 def _export_v1(parsed: argparse.Namespace) -> int:
-    spec = load_model(parsed.model)
-    calibration = parsed.calibration or spec.calibration
-    if "onnx" not in spec.artifacts or calibration is None:
-        lacking = "calibration data" if "onnx" in spec.artifacts else ".onnx file"
-        raise UsageError(
-            f"{spec.name}: expected a float model and calibration data, came no {lacking}",
-            "Give my.onnx --calibration my.npz",
-        )
+    source = float_model(load_model(parsed.model), parsed.calibration)
     done = export_v1(
-        spec.artifacts["onnx"],
-        calibration,
+        source.onnx,
+        source.calibration,
         parsed.out,
         chip=parsed.target,
         scheme=v1_calibrate.Scheme(parsed.bits, parsed.granularity, parsed.method),
-        name=spec.name,
-        preprocess=spec.preprocess,
+        name=source.name,
+        preprocess=source.preprocess,
         table=parsed.table,
     )
     print("\n".join(done.log))
@@ -288,9 +293,10 @@ def _read_log(name: str) -> bytes:
 
 
 def _quantise(parsed: argparse.Namespace) -> int:
-    result = espdl_quantise.quantise(
-        load_model(parsed.model), get_target(parsed.target), parsed.out, parsed.calibration, parsed.data
-    )
+    runtime = Espdl()
+    variant = runtime.variant(get_target(parsed.target))
+    source = float_model(load_model(parsed.model), parsed.data)
+    result = espdl_quantise.quantise(runtime, source, variant, parsed.out, parsed.calibration)
     for method, loss in result.losses.items():
         agreement = "" if loss.agreement is None else f"agreement {loss.agreement:.2%}, "
         print(f"{method:<11}{agreement}mean |difference| {loss.mean_abs:.4g}, max {loss.max_abs:.4g}")

@@ -40,6 +40,11 @@ def require_installed(module: str, extra: str) -> None:
         raise _missing(module, extra, f"No module named '{module}'")
 
 
+def available(extra: str) -> bool:
+    """Whether all modules of an extra are installed; "" needs none."""
+    return all(importlib.util.find_spec(module) is not None for module in EXTRAS.get(extra, ()))
+
+
 def install_command(extra: str) -> str:
     """The shell line that installs `extra`; in a checkout it installs the checkout."""
     # esp-ppq does not list torch, and an unpinned torch brings gigabytes of CUDA: torch goes first.

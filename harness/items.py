@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from harness.errors import ModelError, UsageError
+from harness import __version__
+from harness.errors import DataError, ModelError, OutputError, UsageError
+from harness.extras import available
 from harness.model.spec import ModelSpec
-from harness.runtimes import get_runtime
-from harness.runtimes.base import Artifact
+from harness.runtimes import RUNTIMES, get_runtime
+from harness.runtimes.base import Artifact, FloatModel, Runtime
 from harness.targets import Target
 
 
@@ -24,17 +31,87 @@ class Item:
     @property
     def key(self) -> str:
         """As `records.ItemRecord.key`: unique within a run, `-portable` goes without saying."""
-        parts = [self.target.id, self.model.name, self.runtime]
+        parts = [self.target.id, self.model.name, self.runtime.replace(":", "-")]
         return "-".join(parts if self.kernels == "portable" else [*parts, self.kernels])
 
 
-def load_artifact(model: ModelSpec, runtime: str, target: Target | None = None) -> Artifact:
+@dataclass(frozen=True)
+class Workshop:
+    """Where artifacts are made that a model does not bring, and from which calibration set.
+
+    `calibration` stands in for the model's own. Made once: a file is named by what went into it.
+    """
+
+    directory: Path
+    calibration: Path | None = None
+
+
+EVERY = "all"
+"""As a runtime's name: every one that takes the model; as its scheme: each it can be quantised to."""
+
+
+def check_names(asked: Sequence[str]) -> None:
+    """Raises UsageError for the first of --runtime's names that is none."""
+    for name in asked:
+        family, _, scheme = name.partition(":")
+        if family != EVERY:
+            get_runtime(family if scheme == EVERY else name)
+        elif scheme not in ("", EVERY):
+            raise UsageError(f"--runtime {name}: all takes no scheme but all", "e.g. all:all, or espdl:int16")
+
+
+def runtimes_for(model: ModelSpec, asked: Sequence[str], workshop: Workshop) -> list[str]:
+    """What a model runs in: the runtimes asked for, `all` and `espdl:all` spelt out.
+
+    `all` are those that the model has an artifact for, or that can make one with what is installed.
+    Raises ModelError when that is none.
+    """
+    names = []
+    for name in asked:
+        family, _, scheme = name.partition(":")
+        families = _taking(model, workshop) if family == EVERY else [family]
+        for one in families:
+            schemes = [scheme]
+            if scheme == EVERY:
+                schemes = list(RUNTIMES[one].schemes) if _makes(model, RUNTIMES[one](), workshop) else [""]
+            names += [get_runtime(f"{one}:{each}").name for each in schemes]
+    if not names:
+        raise ModelError(
+            f"{model.name}: no runtime takes {_had(model)}",
+            "Float models need a calibration set to be quantised: --calibration FILE.npz",
+        )
+    return list(dict.fromkeys(names))
+
+
+def _taking(model: ModelSpec, workshop: Workshop) -> list[str]:
+    """The runtimes that the model has an artifact for or that can make one."""
+    return [
+        name
+        for name, runtime in RUNTIMES.items()
+        if any(key.startswith(runtime.artifact_kind) for key in model.artifacts)
+        or _makes(model, runtime(), workshop)
+    ]
+
+
+def _makes(model: ModelSpec, runtime: Runtime, workshop: Workshop) -> bool:
+    """Whether a runtime can make its artifacts of this model, here."""
+    calibrated = workshop.calibration or model.calibration
+    able = runtime.quantises and available(runtime.extra)
+    return able and "onnx" in model.artifacts and calibrated is not None
+
+
+def load_artifact(
+    model: ModelSpec, runtime: str, target: Target | None = None, workshop: Workshop | None = None
+) -> Artifact:
     """A model's artifact for a runtime on a chip; not every runtime needs to know which.
+
+    Made from the model's float .onnx file in `workshop` when the model brings none.
 
     Raises:
         UsageError: no chip given where the runtime's files differ by chip.
         ModelError: the model has none of the kind this runtime takes, or it does not load.
         UnsupportedError: it holds what the runtime does not support, or the runtime not the chip.
+        MissingError: the extra that makes artifacts is not installed.
     """
     owner = get_runtime(runtime)
     if target is None and owner.by_chip:
@@ -42,16 +119,75 @@ def load_artifact(model: ModelSpec, runtime: str, target: Target | None = None) 
             f"runtime {runtime} has a file for each kind of chip", "Name one, e.g. --target esp32s3"
         )
     variant = owner.variant(target) if target else ""
-    kind = owner.artifact_kind
-    if variant and f"{kind}_{variant}" in model.artifacts:
-        path = model.artifacts[f"{kind}_{variant}"]
-    elif kind in model.artifacts:
-        path = model.artifacts[kind]
-    else:
-        had = ", ".join(f".{key}".replace("_", " for ") for key in model.artifacts)
-        chip = f" for {target.id}" if target and variant else ""
+    path = _brought(model, owner, variant)
+    if path is None:
+        if workshop is None or not owner.quantises or "onnx" not in model.artifacts:
+            chip = f" for {target.id}" if target and variant else ""
+            raise ModelError(
+                f"{model.name}: runtime {runtime} takes a .{owner.artifact_kind} file{chip}, "
+                f"this model has {_had(model)}",
+                owner.conversion_hint,
+            )
+        path = _make(model, owner, variant, workshop)
+    artifact = owner.load(path, variant)
+    if owner.scheme not in (artifact.scheme, owner.schemes[0]):
         raise ModelError(
-            f"{model.name}: runtime {runtime} takes a .{kind} file{chip}, this model has {had}",
-            owner.conversion_hint,
+            f"{path} is {artifact.scheme}; runtime {runtime} takes {owner.scheme}",
+            f"Run it as --runtime {artifact.runtime.partition(':')[0]}:{artifact.scheme}",
         )
-    return dataclasses.replace(owner.load(path, variant), name=model.name)
+    return dataclasses.replace(artifact, name=model.name)
+
+
+def _brought(model: ModelSpec, owner: Runtime, variant: str) -> Path | None:
+    """The file that the model has for a runtime and kind of chip."""
+    kind = owner.artifact_kind
+    # A single file says itself how it is quantised.
+    if owner.scheme != owner.schemes[0] and model.directory is not None:
+        kind = f"{kind}_{owner.scheme}"
+    return model.artifacts.get(f"{kind}_{variant}") or model.artifacts.get(kind)
+
+
+def _make(model: ModelSpec, owner: Runtime, variant: str, workshop: Workshop) -> Path:
+    source = float_model(model, workshop.calibration)
+    recipe = hashlib.sha256(f"{__version__} {owner.name} {variant} {source.preprocess}".encode())
+    for file in (source.onnx, source.calibration):
+        try:
+            recipe.update(hashlib.sha256(file.read_bytes()).digest())
+        except OSError as error:
+            raise DataError(f"cannot read {file}: {error.strerror}", "Check the path") from None
+    parts = [model.name, owner.name.replace(":", "-"), variant, recipe.hexdigest()[:12]]
+    path = workshop.directory / f"{'-'.join(filter(None, parts))}.{owner.artifact_kind}"
+    if path.is_file():
+        return path
+    try:
+        workshop.directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=workshop.directory, prefix=".making-") as work:
+            made = Path(work) / path.name
+            owner.quantise(source, variant, made)
+            os.replace(made, path)
+    except OSError as error:
+        raise OutputError(f"{path}: not writable: {error.strerror}") from None
+    return path
+
+
+def float_model(model: ModelSpec, calibration: Path | None = None) -> FloatModel:
+    """What an artifact can be made from; `calibration` instead of the model's own.
+
+    Raises:
+        ModelError: the model has no float .onnx file, or no calibration set.
+    """
+    if "onnx" not in model.artifacts:
+        raise ModelError(
+            f"{model.name}: expected a float .onnx file, this model has {_had(model)}",
+            "Export it to ONNX with batch 1",
+        )
+    chosen = calibration or model.calibration
+    if chosen is None:
+        raise ModelError(
+            f"{model.name} has no calibration set", "Give some 200 typical inputs: --calibration FILE.npz"
+        )
+    return FloatModel(model.name, model.artifacts["onnx"], chosen, model.preprocess)
+
+
+def _had(model: ModelSpec) -> str:
+    return ", ".join(f".{key}".replace("_", " for ", 1) for key in model.artifacts)

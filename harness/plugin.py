@@ -23,7 +23,7 @@ from harness.boards.base import Board
 from harness.deployment import Deployment, Result
 from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation
-from harness.items import Item
+from harness.items import EVERY, Item
 from harness.model.spec import ModelSpec
 from harness.progress import ProgressLine
 from harness.report import render_table
@@ -134,14 +134,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for mark in metafunc.definition.iter_markers("parametrize")
         for name in (mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0])
     }
-    values = {
-        "target": [target.id for target in bench.targets],
-        "model": [spec.name for spec in bench.models],
-        "runtime": bench.settings.runtimes,
-    }
-    for name, choices in values.items():
-        if name in metafunc.fixturenames and name not in marked:
-            metafunc.parametrize(name, choices, indirect=True)
+    open_names = set(metafunc.fixturenames) - marked
+    if "target" in open_names:
+        metafunc.parametrize("target", [target.id for target in bench.targets], indirect=True)
+    if {"model", "runtime"} <= open_names:
+        # Together: not every model comes in a form that every runtime takes.
+        metafunc.parametrize(("model", "runtime"), bench.model_runtimes(), indirect=True)
+    elif "model" in open_names:
+        metafunc.parametrize("model", [spec.name for spec in bench.models], indirect=True)
+    elif "runtime" in open_names and (
+        named := [name for name in bench.settings.runtimes if EVERY not in name]
+    ):
+        metafunc.parametrize("runtime", named, indirect=True)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -175,12 +179,6 @@ def bench(request: pytest.FixtureRequest) -> Bench:
 
 
 @pytest.fixture
-def runtime(request: pytest.FixtureRequest, bench: Bench) -> str:
-    """What executes the network; --runtime."""
-    return str(getattr(request, "param", bench.settings.runtimes[0]))
-
-
-@pytest.fixture
 def kernels(request: pytest.FixtureRequest, bench: Bench) -> str:
     """Whose code does the arithmetic; --kernels."""
     return str(getattr(request, "param", bench.settings.kernels))
@@ -190,6 +188,12 @@ def kernels(request: pytest.FixtureRequest, bench: Bench) -> str:
 def model(request: pytest.FixtureRequest, bench: Bench) -> ModelSpec:
     """The model with its data, preprocessing and thresholds; --model."""
     return bench.model(getattr(request, "param", None) or bench.models[0].name)
+
+
+@pytest.fixture
+def runtime(request: pytest.FixtureRequest, bench: Bench, model: ModelSpec) -> str:
+    """What executes the network; --runtime."""
+    return str(getattr(request, "param", None) or bench.runtimes(model)[0])
 
 
 @pytest.fixture
@@ -268,11 +272,9 @@ def deploy(request: pytest.FixtureRequest, bench: Bench, target: str) -> Iterato
     with bench.deployments(ProgressLine("flashing", _ReporterWriter(request.config), "bytes")) as start:
 
         def one(model: str, runtime: str | None = None, kernels: str | None = None) -> Deployment:
+            spec = bench.model(model)
             item = bench.item(
-                target,
-                bench.model(model),
-                runtime or bench.settings.runtimes[0],
-                kernels or bench.settings.kernels,
+                target, spec, runtime or bench.runtimes(spec)[0], kernels or bench.settings.kernels
             )
             request.node.stash.setdefault(_ITEMS, []).append(item)
             return start(item)
@@ -318,6 +320,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("harness")
     terminalreporter.write(text.getvalue())
     terminalreporter.write_line(f"report: {bench.reports['report.html']}")
+    for warning in bench.warnings:
+        terminalreporter.write_line(f"harness: {warning}", yellow=True)
 
 
 class _ReporterWriter:

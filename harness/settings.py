@@ -47,7 +47,20 @@ OPTIONS = (
         "models, comma-separated: names from the zoo, directories with a model.toml, or model files",
     ),
     Option("data", "", "FILE", ".npz with x (and y, the labels) instead of each model's own test set"),
-    Option("runtime", "tflm", "LIST", "runtimes, comma-separated: tflm, espdl"),
+    Option(
+        "calibration",
+        "",
+        "FILE",
+        ".npz with x: typical inputs, from which a float .onnx model is quantised; default: the model's own, "
+        "else --data",
+    ),
+    Option(
+        "runtime",
+        "all",
+        "LIST",
+        "runtimes, comma-separated, e.g. tflm,espdl:int16; all: every one that takes the model; "
+        "all:all: those in each quantisation, compared",
+    ),
     Option(
         "kernels",
         "portable",
@@ -98,6 +111,7 @@ class Settings:
     runtimes: tuple[str, ...]
     kernels: str
     data: Path | None
+    calibration: Path | None
     reference: str
     samples: int | None
     layer_samples: int
@@ -136,13 +150,13 @@ def settings_from(
                 f"{option.flag} takes {', '.join(option.choices)}, not '{texts[option.field]}'",
                 f"e.g. {option.flag} {option.default}",
             )
-    build_root = os.environ.get("HARNESS_BUILD_ROOT")
     return Settings(
         targets=split_list("--target", target),
         models=split_list("--model", texts["model"]),
         runtimes=split_list("--runtime", texts["runtime"]),
         kernels=texts["kernels"],
         data=Path(texts["data"]) if texts["data"] else None,
+        calibration=Path(texts["calibration"]) if texts["calibration"] else None,
         reference=texts["reference"],
         samples=None if texts["samples"] == "all" else _integer("--samples", texts["samples"], 1),
         layer_samples=_integer("--layer-samples", texts["layer_samples"], 0),
@@ -157,8 +171,13 @@ def settings_from(
         infer_timeout_s=_seconds("--infer-timeout", texts["infer_timeout"]),
         seed=_integer("--seed", texts["seed"], 0),
         report_dir=Path(texts["report_dir"]) if texts["report_dir"] else None,
-        build_root=Path(build_root) if build_root else root / "build",
+        build_root=build_root_under(root),
     )
+
+
+def build_root_under(root: Path) -> Path:
+    """Where what can be made again goes: `root`/build, or $HARNESS_BUILD_ROOT."""
+    return Path(os.environ.get("HARNESS_BUILD_ROOT") or root / "build")
 
 
 def split_list(flag: str, text: str) -> tuple[str, ...]:

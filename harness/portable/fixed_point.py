@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
+INT64_MAX = (1 << 63) - 1
 
 
 def round_half_away(x: float) -> int:

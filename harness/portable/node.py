@@ -110,6 +110,14 @@ class Node:
             self.malformed(f"zero point {tensor.info.zero_point} of '{tensor.info.name}' is outside int8")
         return tensor
 
+    def activation(self, tensor: Tensor) -> Tensor:
+        """`tensor` if it is int8 as above, or int16, which has no zero point."""
+        if tensor.info.dtype != "int16":
+            return self.int8_activation(tensor)
+        if len(tensor.scales) != 1 or tensor.info.zero_point:
+            self.malformed(f"int16 tensor '{tensor.info.name}' has other than one scale, or a zero point")
+        return tensor
+
     def constant(self, tensor: Tensor) -> NDArray[np.generic]:
         """The values of `tensor`, which must be stored in the file."""
         if tensor.data is None:

@@ -43,18 +43,23 @@ def check_operators(graph: Graph, operators: Operators = OPERATORS) -> None:
             )
 
 
-def make_plan(graph: Graph, operators: Operators = OPERATORS) -> Plan:
+def make_plan(
+    graph: Graph,
+    operators: Operators = OPERATORS,
+    activations: tuple[str, ...] = ("int8", "uint8", "float32"),
+) -> Plan:
     """Resolves every operator and places every activation.
 
     Args:
         operators: the planning functions of the graph's dialect, TFLite's by default.
+        activations: the types that computed tensors of that dialect may have.
 
     Raises:
         UnsupportedError: an operator, or a form of one, that has no kernel here.
         ModelError: shapes, types or options that contradict each other.
     """
     check_operators(graph, operators)
-    _check_order(graph)
+    _check_order(graph, activations)
     steps = tuple(operators[operator.op](Node(graph, operator)) for operator in graph.operators)
     roots = _alias_roots(steps)
     owners = sorted({roots.get(tensor, tensor) for tensor in _activations(graph)})
@@ -70,11 +75,12 @@ def _activations(graph: Graph) -> set[int]:
     return {*graph.inputs, *(tensor for operator in graph.operators for tensor in operator.outputs)}
 
 
-def _check_order(graph: Graph) -> None:
+def _check_order(graph: Graph, activations: tuple[str, ...]) -> None:
     """Every tensor must be written once, before it is read."""
     ready = set(graph.inputs)
     for tensor in graph.inputs:
-        _check_activation(graph.tensors[tensor], tensor in graph.inputs[: graph.inputs.index(tensor)])
+        again = tensor in graph.inputs[: graph.inputs.index(tensor)]
+        _check_activation(graph.tensors[tensor], again, activations)
     for operator in graph.operators:
         node = Node(graph, operator)
         for index in operator.inputs:
@@ -83,7 +89,7 @@ def _check_order(graph: Graph) -> None:
         for index in operator.outputs:
             if index in ready:
                 node.malformed(f"writes tensor '{graph.tensors[index].info.name}' a second time")
-            _check_activation(graph.tensors[index], graph.tensors[index].data is not None)
+            _check_activation(graph.tensors[index], graph.tensors[index].data is not None, activations)
             ready.add(index)
     for index in graph.outputs:
         if index not in ready:
@@ -92,14 +98,14 @@ def _check_order(graph: Graph) -> None:
             )
 
 
-def _check_activation(tensor: Tensor, conflict: bool) -> None:
+def _check_activation(tensor: Tensor, conflict: bool, activations: tuple[str, ...]) -> None:
     if conflict:
         raise UnsupportedError(f"tensor '{tensor.info.name}' is an activation and something else as well")
     if len(tensor.info.shape) > MAX_RANK:
         raise UnsupportedError(
             f"tensor '{tensor.info.name}' has {len(tensor.info.shape)} dimensions; {MAX_RANK} at most"
         )
-    if tensor.info.dtype not in ("int8", "uint8", "float32"):
+    if tensor.info.dtype not in activations:
         raise UnsupportedError(
             f"activation '{tensor.info.name}' is {tensor.info.dtype}; the portable kernels take int8",
             "Convert with full-integer int8 quantisation",

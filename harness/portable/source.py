@@ -15,7 +15,12 @@ from harness.portable.plan import Plan
 from harness.portable.step import Alias, Step
 from harness.tensors import TensorInfo
 
-DTYPES = {"int8": "ENGINE_INT8", "uint8": "ENGINE_UINT8", "float32": "ENGINE_FLOAT32"}
+DTYPES = {
+    "int8": "ENGINE_INT8",
+    "uint8": "ENGINE_UINT8",
+    "int16": "ENGINE_INT16",
+    "float32": "ENGINE_FLOAT32",
+}
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,17 @@ def model_source(plan: Plan, identity: Identity) -> str:
         *[f'#include "{header}"' for header in sorted({"model_weights.h", *headers(plan)})],
         "",
         "/* Layers stay functions of their own: merged into one, they run out of registers",
-        " * (rv32imc: 40 % more instructions), and a profiler could not tell them apart. */",
+        " * (rv32imc: 40 % more instructions), and a profiler could not tell them apart. And not",
+        " * cloned: gcc 12 -O2 took all that a clone of the softmax stores for dead, its call too. */",
+        "#ifdef __clang__",
         "#define NOINLINE __attribute__((noinline))",
+        "#else",
+        "#define NOINLINE __attribute__((noinline, noclone))",
+        "#endif",
         "",
         "static union {",
         f"    int8_t bytes[{arena_bytes(plan)}];",
+        f"    int16_t halves[{arena_bytes(plan) // 2}];",
         f"    uint32_t words[{arena_bytes(plan) // 4}];",
         "} arena __attribute__((aligned(16)));",
         "",
@@ -153,6 +164,8 @@ def _at(plan: Plan, tensor: Tensor) -> str:
     offset = plan.offsets[tensor.index]
     if tensor.info.dtype == "float32":
         return f"&arena.words[{offset // 4}]"
+    if tensor.info.dtype == "int16":
+        return f"&arena.halves[{offset // 2}]"
     return f"{'(uint8_t *)' if tensor.info.dtype == 'uint8' else ''}&arena.bytes[{offset}]"
 
 

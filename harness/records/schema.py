@@ -117,6 +117,7 @@ class ItemRecord:
     `outcome` is passed, failed (a measurement is wrong) or error (the run broke;
     `error` says why and everything not reached is None). `notes` say in a sentence each what a
     reader must know to read the figures: which board and why, what data, why no float reference.
+    `scheme` is the artifact's quantisation, e.g. int8.
     """
 
     target: str
@@ -124,6 +125,7 @@ class ItemRecord:
     runtime: str
     kernels: str
     outcome: str
+    scheme: str | None = None
     fidelity: str | None = None
     board: str | None = None
     error: str | None = None
@@ -143,7 +145,7 @@ class ItemRecord:
     @property
     def key(self) -> str:
         """Unique within a run; `-portable` goes without saying."""
-        parts = [self.target, self.model, self.runtime]
+        parts = [self.target, self.model, self.runtime.replace(":", "-")]
         return "-".join(parts if self.kernels == "portable" else [*parts, self.kernels])
 
 

@@ -176,6 +176,7 @@ def flat_figures(item: ItemRecord) -> dict[str, Figure]:
         "target": item.target,
         "model": item.model,
         "runtime": item.runtime,
+        "scheme": item.scheme,
         "kernels": item.kernels,
         "board": item.board,
         "fidelity": item.fidelity,

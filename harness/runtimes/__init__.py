@@ -7,15 +7,19 @@ from harness.runtimes.base import Runtime
 from harness.runtimes.espdl import Espdl
 from harness.runtimes.tflm import Tflm
 
-RUNTIMES: dict[str, type[Runtime]] = {"espdl": Espdl, "tflm": Tflm}
+RUNTIMES: dict[str, type[Runtime]] = {"tflm": Tflm, "espdl": Espdl}
 
 
 def get_runtime(name: str) -> Runtime:
-    """The runtime called `name`.
+    """The runtime called `name`: `espdl`, or `espdl:int16` for one of its other quantisation schemes.
 
     Raises:
         UsageError: there is none; the message lists them.
     """
-    if name not in RUNTIMES:
-        raise UsageError(f"unknown runtime '{name}'", f"Known: {', '.join(RUNTIMES)}")
-    return RUNTIMES[name]()
+    family, _, scheme = name.partition(":")
+    if family not in RUNTIMES:
+        raise UsageError(f"unknown runtime '{family}'", f"Known: {', '.join(RUNTIMES)}")
+    runtime = RUNTIMES[family]
+    if scheme and scheme not in runtime.schemes:
+        raise UsageError(f"runtime {family} has no scheme '{scheme}'", f"Known: {', '.join(runtime.schemes)}")
+    return runtime(scheme)

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import ModelError
+from harness.model.preprocess import Preprocess
 from harness.targets import Target
 from harness.tensors import Layer, TensorInfo
 
@@ -21,11 +23,25 @@ Array = NDArray[np.generic]
 
 
 @dataclass(frozen=True)
+class FloatModel:
+    """What a runtime can make its artifact from: a float .onnx file and typical inputs.
+
+    `calibration` is a file as for --data; `preprocess` makes real values of its pixels.
+    """
+
+    name: str
+    onnx: Path
+    calibration: Path
+    preprocess: Preprocess | None = None
+
+
+@dataclass(frozen=True)
 class Artifact:
     """What a runtime executes: the file's bytes and the facts every consumer needs.
 
     `digest` is the SHA-256 of `data`, lower-case hex; the firmware carries it and
-    the device is asked for it before any inference.
+    the device is asked for it before any inference. `scheme` is how it is quantised, one of the
+    runtime's `schemes`.
     """
 
     runtime: str
@@ -36,6 +52,7 @@ class Artifact:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     layers: tuple[Layer, ...]
+    scheme: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +87,11 @@ class Runtime(ABC):
     `artifact_kind` is the file it takes: its suffix, and its key in model.toml's [artifacts], or
     the key's beginning (`espdl_esp32s3`) where files differ by chip (`by_chip`). `conversion_hint` tells the
     user how to make one from another kind.
+
+    `schemes` are the quantisations it runs; one other than the first is asked for as `espdl:int16`, which
+    is then the runtime's `name` in records and its key in [artifacts] (`espdl_int16_esp32s3`).
+
+    `quantises`: `quantise` makes an artifact from a float model; `extra` is what must be installed for it.
     """
 
     name: str
@@ -77,6 +99,14 @@ class Runtime(ABC):
     artifact_kind: str
     conversion_hint: str
     by_chip: bool = False
+    schemes: tuple[str, ...] = ("int8",)
+    quantises: bool = False
+    extra: str = ""
+
+    def __init__(self, scheme: str = "") -> None:
+        self.scheme = scheme or self.schemes[0]
+        if self.scheme != self.schemes[0]:
+            self.name = f"{self.name}:{self.scheme}"
 
     def variant(self, target: Target) -> str:  # noqa: ARG002 - most runtimes have one
         """The kind of artifact for a chip; "" where all chips take the same file.
@@ -87,6 +117,18 @@ class Runtime(ABC):
             UnsupportedError: the runtime does not run on this chip.
         """
         return ""
+
+    def quantise(self, model: FloatModel, variant: str, path: Path) -> None:  # noqa: ARG002
+        """Writes the artifact of a float model for the chips of `variant`, quantised as `scheme` says.
+
+        The same model and inputs give the same bytes.
+
+        Raises:
+            ModelError, DataError: the float model or its calibration set does not fit.
+            UnsupportedError: an operator that this runtime does not have.
+            MissingError: `extra` is not installed.
+        """
+        raise ModelError(f"{model.name}: runtime {self.name} makes no artifacts", self.conversion_hint)
 
     @abstractmethod
     def load(self, path: Path, variant: str = "") -> Artifact:

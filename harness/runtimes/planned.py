@@ -46,8 +46,8 @@ class PlannedRuntime(Runtime):
             raise UsageError(f"artifact of runtime '{artifact.runtime}' given to {self.name}")
         return artifact
 
-    def facts(self, path: Path, data: bytes, graph: Graph, plan: Plan) -> dict[str, Any]:
-        """The fields of `PlannedArtifact`, for the file at `path`."""
+    def facts(self, path: Path, data: bytes, graph: Graph, plan: Plan, scheme: str) -> dict[str, Any]:
+        """The fields of `PlannedArtifact`, for the file at `path`, quantised as `scheme`."""
         return {
             "runtime": self.name,
             "name": path.parent.name if path.stem == "model" else path.stem,
@@ -59,6 +59,7 @@ class PlannedRuntime(Runtime):
             "layers": tuple(
                 Layer(step.index, step.op, step.writes[0].info, step.macs) for step in plan.steps
             ),
+            "scheme": scheme,
             "graph": graph,
             "plan": plan,
         }

@@ -29,6 +29,7 @@ def test_without_labgrids_plugin_items_run(tmp_path: Path) -> None:
     (tmp_path / "test_one.py").write_text("def test_one(result):\n    assert result.failures == ()\n")
     run = run_pytest(
         tmp_path / "r", "-p", "no:labgrid", "--target", "esp32c3", "--model", "mnist_mlp",
+        "--runtime", "tflm",
         "--samples", "3", cwd=tmp_path,
     )  # fmt: skip
     assert run.code == 0, run.output

@@ -31,7 +31,7 @@ def refused(
         (["gone.tflite"], "gone.tflite: no such file"),
         (["mnist_mlp", "--target", "esp32z9"], "unknown target 'esp32z9'. Known targets: esp32, esp32s2"),
         (["mnist_mlp", "--target", ","], "--target expects a comma-separated list, got ','"),
-        (["mnist_mlp", "--runtime", "nope"], "unknown runtime 'nope'. Known: espdl, tflm"),
+        (["mnist_mlp", "--runtime", "nope"], "unknown runtime 'nope'. Known: tflm, espdl"),
         (["mnist_mlp", "--samples", "0"], "--samples expects a whole number of at least 1, got '0'"),
         (["mnist_mlp", "--infer-timeout", "-1"], "--infer-timeout expects seconds above 0, got '-1'"),
         (["mnist_mlp", "--board", "silicon"], "--board silicon needs the port of an attached board"),
@@ -68,7 +68,6 @@ def test_two_models_of_one_name_are_refused(
         ("empty.tflite", b"", "not a .tflite file: 0 bytes"),
         ("text.tflite", b"hello world, hello world", "not a .tflite file"),
         ("cut.tflite", MODEL.read_bytes()[:3000], "is truncated: 3000 bytes, expected at least"),
-        ("float.onnx", b"", "runtime tflm takes a .tflite file, this model has .onnx. Convert it"),
     ],
 )
 def test_unfit_model_files_break_their_item(
@@ -83,6 +82,18 @@ def test_unfit_model_files_break_their_item(
     code, output = refused(capsys, tmp_path, monkeypatch, tmp_path / name)
     assert code == 3
     assert expected in output
+
+
+def test_a_float_model_alone_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "float.onnx").write_bytes(b"")
+    code, output = refused(capsys, tmp_path, monkeypatch, tmp_path / "float.onnx")
+    assert code == 2
+    assert "float: no runtime takes .onnx. Float models need a calibration set" in output
+    code, output = refused(capsys, tmp_path, monkeypatch, tmp_path / "float.onnx", "--runtime", "tflm")
+    assert code == 3
+    assert "runtime tflm takes a .tflite file, this model has .onnx. Convert it" in output
 
 
 @pytest.mark.parametrize(

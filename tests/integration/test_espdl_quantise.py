@@ -149,7 +149,7 @@ def test_the_onnx_file_is_left_as_it_was(tmp_path: Path) -> None:
     [
         (["mnist_mlp", "--target", "esp32h2"], "ESP-DL does not support esp32h2"),
         (["mnist_mlp", "--target", "esp32"], "expected a name that ends in .espdl"),
-        (["open.onnx", "--target", "esp32"], "expected a fixed one with batch 1"),
+        (["open.onnx", "--target", "esp32", "--data", "data.npz"], "expected a fixed one with batch 1"),
         (["net.onnx", "--target", "esp32"], "net has no calibration set"),
         (["net.onnx", "--target", "esp32", "--data", "odd.npz"], "odd.npz"),
         (["net.onnx", "--target", "esp32", "--data", "empty.npz"], "empty.npz"),

@@ -250,4 +250,7 @@ def test_a_directory_in_use_and_an_unknown_chip(model: Path, calibration: Path, 
 
 def test_the_command_asks_for_calibration_data(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export-v1", str(model), "--target", "esp32", "--bits", "16", "--out", "unused"]) == 2
-    assert "no calibration data. Give my.onnx --calibration my.npz" in capsys.readouterr().err
+    assert (
+        "has no calibration set. Give some 200 typical inputs: --calibration FILE.npz"
+        in capsys.readouterr().err
+    )

@@ -41,7 +41,8 @@ def unseen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_both_targets_pass_and_every_report_is_written(tmp_path: Path) -> None:
     run = run_pytest(
-        tmp_path / "r", "--target", "esp32s3,esp32c3", "--model", "mnist_mlp", "--samples", "60",
+        tmp_path / "r", "--target", "esp32s3,esp32c3", "--model", "mnist_mlp", "--runtime", "tflm",
+        "--samples", "60",
         "--junitxml", tmp_path / "pytest.xml",
     )  # fmt: skip
     assert run.code == 0, run.output
@@ -105,7 +106,8 @@ def test_a_failed_build_fails_its_items_and_no_others(tmp_path: Path) -> None:
         assert found
         (tools / program).symlink_to(found)
     run = run_pytest(
-        tmp_path / "r", "--target", "esp32s3,esp32c3", "--model", "mnist_mlp", "--samples", "3",
+        tmp_path / "r", "--target", "esp32s3,esp32c3", "--model", "mnist_mlp",
+        "--runtime", "tflm", "--samples", "3",
         environment={"PATH": str(tools), "HARNESS_BUILD_ROOT": str(tmp_path / "build")},
     )  # fmt: skip
     assert run.code == 1, run.output
@@ -139,6 +141,7 @@ def test_a_fault_in_the_generated_code_is_found_and_its_layer_named(tmp_path: Pa
     shutil.copy(CHECKOUT / "tests" / "hil" / "test_models.py", tmp_path / "test_models.py")
     run = run_pytest(
         tmp_path / "r", "-p", "no:cacheprovider", "--target", "esp32c3", "--model", "mnist_mlp",
+        "--runtime", "tflm",
         "--samples", "50", tmp_path / "test_models.py", cwd=tmp_path,
     )  # fmt: skip
     assert run.code == 1, run.output
@@ -220,6 +223,7 @@ def test_keras_reference_agrees_with_onnx(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow", reason="needs the extra [keras]")
     run = run_harness(
         tmp_path / "r", "mnist_mlp", "--target", "esp32c3", "--board", "host", "--reference", "keras",
+        "--runtime", "tflm",
         "--samples", "20",
     )  # fmt: skip
     assert run.code == 0, run.output

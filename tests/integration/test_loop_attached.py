@@ -34,7 +34,7 @@ def attached(elf: Path) -> Iterator[Terminal]:
 
 def test_an_attached_board_runs_what_it_has(attached: Terminal, tmp_path: Path) -> None:
     run = run_pytest(
-        tmp_path / "r", "--target", "esp32c3", "--model", "mnist_mlp", "--samples", "20",
+        tmp_path / "r", "--target", "esp32c3", "--model", "mnist_mlp", "--runtime", "tflm", "--samples", "20",
         "--port", attached.path, "--baud", "921600",
     )  # fmt: skip
     assert run.code == 0, run.output

@@ -44,4 +44,9 @@ static inline int32_t clamp(int32_t x, int32_t low, int32_t high) {
     return x < low ? low : x > high ? high : x;
 }
 
+/* A sum of 64 bits to limits of 32. */
+static inline int32_t clamp_wide(int64_t x, int32_t low, int32_t high) {
+    return x < low ? low : x > high ? high : (int32_t)x;
+}
+
 #endif

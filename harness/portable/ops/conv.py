@@ -33,7 +33,7 @@ class Convolution(Step):
 
     @property
     def headers(self) -> tuple[str, ...]:
-        return ("dot.h", *self.sums.headers, "window.h")
+        return (*self.sums.headers, "window.h")
 
     def constants(self) -> list[Constant]:
         return self.sums.constants()
@@ -115,10 +115,10 @@ class Conv2D(Convolution):
             head = [loop("group", "GROUPS"), loop("c", "(group + 1) * GROUP_C", "group * GROUP_C")]
         contiguous = self.width.dilation == 1 and not grouped
         return [
-            f"const int8_t *filter = {self.prefix}_weights;",
+            f"const {self.sums.weight_type} *filter = {self.prefix}_weights;",
             "",
             *head,
-            f"int32_t sum = {self.prefix}_bias[c];",
+            f"{self.sums.sum_type} sum = {self.prefix}_bias[c];",
             "",
             self.rows,
             self.row,
@@ -132,11 +132,9 @@ class Conv2D(Convolution):
 
     @property
     def _dot(self) -> str:
-        return (
-            "dot_offset(sum, pixels, INPUT_OFFSET, taps"
-            if self.sums.input_offset
-            else "dot(sum, pixels, taps"
-        )
+        if self.sums.input_offset:
+            return "dot_offset(sum, pixels, INPUT_OFFSET, taps"
+        return f"{self.sums.dot}(sum, pixels, taps"
 
     def _whole_row(self) -> list[str]:
         """All columns and channels of a filter row lie side by side, in the image as well."""
@@ -146,8 +144,8 @@ class Conv2D(Convolution):
             column, pixels = "(fy * FILTER_W + columns.first)", "(row + columns.first)"
             count = "(columns.end - columns.first)"
         return [
-            f"const int8_t *const pixels = input + {pixels} * IN_C;",
-            f"const int8_t *const taps = filter + {column} * FILTER_C;",
+            f"const {self.sums.data_type} *const pixels = input + {pixels} * IN_C;",
+            f"const {self.sums.weight_type} *const taps = filter + {column} * FILTER_C;",
             "",
             f"sum = {self._dot}, {count} * FILTER_C);",
         ]
@@ -159,8 +157,8 @@ class Conv2D(Convolution):
         return [
             "",
             columns,
-            f"const int8_t *const pixels = input + (row + {column}) * IN_C{group};",
-            "const int8_t *const taps = filter + (fy * FILTER_W + fx) * FILTER_C;",
+            f"const {self.sums.data_type} *const pixels = input + (row + {column}) * IN_C{group};",
+            f"const {self.sums.weight_type} *const taps = filter + (fy * FILTER_W + fx) * FILTER_C;",
             "",
             f"sum = {self._dot}, FILTER_C);",
             END,
@@ -175,6 +173,7 @@ class DepthwiseConv2D(Convolution):
 
     def channels(self) -> list[str]:
         many = self.multiplier > 1
+        channel = "in_c" if many else "c"
         heads = [
             loop("in_c", "IN_C"),
             loop("c", f"(in_c + 1) * {self.multiplier}", f"in_c * {self.multiplier}"),
@@ -187,18 +186,20 @@ class DepthwiseConv2D(Convolution):
             pixel = f"(row{first})" if first else "row"
         tap = f"(fy * FILTER_W{first})" if first else "fy * FILTER_W"
         count = "FILTER_W" if self.inside else "columns.end - columns.first"
-        offset = "INPUT_OFFSET" if self.sums.input_offset else "0"
+        offset = "INPUT_OFFSET, " if self.sums.input_offset else "0, "
+        # int16 has no zero point.
+        offset = offset if self.sums.data == "int8" else ""
         return [
             "",
             *(heads if many else [loop("c", "OUT_C")]),
-            f"int32_t sum = {self.prefix}_bias[c];",
+            f"{self.sums.sum_type} sum = {self.prefix}_bias[c];",
             "",
             self.rows,
             self.row,
-            f"const int8_t *const pixels = input + {pixel} * IN_C + {'in_c' if many else 'c'};",
-            f"const int8_t *const taps = {self.prefix}_weights + {tap} * OUT_C + c;",
+            f"const {self.sums.data_type} *const pixels = input + {pixel} * IN_C + {channel};",
+            f"const {self.sums.weight_type} *const taps = {self.prefix}_weights + {tap} * OUT_C + c;",
             "",
-            f"sum = dot_strided(sum, pixels, {step}IN_C, {offset}, taps, OUT_C, {count});",
+            f"sum = {self.sums.dot}_strided(sum, pixels, {step}IN_C, {offset}taps, OUT_C, {count});",
             END,
             *self.sums.store(self.prefix),
             END,

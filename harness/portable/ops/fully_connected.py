@@ -19,7 +19,7 @@ class FullyConnected(Step):
 
     @property
     def headers(self) -> tuple[str, ...]:
-        return ("dot.h", *self.sums.headers)
+        return self.sums.headers
 
     def constants(self) -> list[Constant]:
         return self.sums.constants()
@@ -32,10 +32,10 @@ class FullyConnected(Step):
         return [
             *enum({"INPUTS": self.inputs, "OUTPUTS": self.outputs}, *self.sums.named()),
             *([loop("batch", self.batches)] if batched else []),
-            f"const int8_t *weights = {self.prefix}_weights;",
+            f"const {self.sums.weight_type} *weights = {self.prefix}_weights;",
             "",
             loop("c", "OUTPUTS"),
-            f"int32_t sum = dot({self.prefix}_bias[c], input, weights, INPUTS);",
+            f"{self.sums.sum_type} sum = {self.sums.dot}({self.prefix}_bias[c], input, weights, INPUTS);",
             "",
             *self.sums.store(self.prefix),
             "weights += INPUTS;",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.portable.c_text import END, enum, loop
+from harness.portable.c_text import C_TYPES, END, enum, loop
 from harness.portable.graph import Tensor
 from harness.portable.node import Node
 from harness.portable.ops.strides import Nest, contiguous, merge, product
@@ -36,25 +36,45 @@ class Copy(Step):
     def headers(self) -> tuple[str, ...]:
         return ()
 
+    def _filled(self) -> list[str]:
+        """The whole output set to `fill`."""
+        elements = self.writes[0].info.elements
+        if self.writes[0].info.dtype == "int8":
+            return [f"memset(output, {self.fill}, {elements});"]
+        return [loop("i", elements), f"output[i] = {self.fill};", END]
+
     def body(self) -> list[str]:
-        fill = [] if self.fill is None else [f"memset(output, {self.fill}, {self.writes[0].info.elements});"]
+        fill = self._filled() if self.fill is not None else []
         nest = self.nest
+        size = element_size(self.writes[0])
         moving, strided = ("input", "output") if self.scatter else ("output", "input")
         if nest.extents and nest.strides[0][-1] == 1:
             run, place = nest.extents[-1], nest.index(0, self.base, -1)
             place = strided if place == "0" else f"{strided} + {place}"
             target, source = (place, moving) if self.scatter else (moving, place)
             step = [f"{moving} += {run};"] if len(nest.extents) > 1 else []
-            return [*fill, *nest.head(0, -1), f"memcpy({target}, {source}, {run});", *step, *nest.tail(0, -1)]
+            return [
+                *fill,
+                *nest.head(0, -1),
+                f"memcpy({target}, {source}, {run}{size});",
+                *step,
+                *nest.tail(0, -1),
+            ]
         element = f"{strided}[{nest.index(0, self.base)}]"
         move = f"{element} = *{moving}++;" if self.scatter else f"*{moving}++ = {element};"
         return [*fill, *nest.head(), move, *nest.tail()]
 
 
+def element_size(tensor: Tensor) -> str:
+    """What a number of elements is multiplied by to give bytes, in C; nothing for one byte."""
+    return "" if tensor.info.dtype == "int8" else f" * sizeof({C_TYPES[tensor.info.dtype]})"
+
+
 def _moved(node: Node, source: Tensor, target: Tensor) -> None:
-    """The checks every operator here needs: int8 in, int8 out, and a computed input."""
-    node.int8_activation(source)
-    node.int8_activation(target)
+    """The checks every operator here needs: one type of integers, and a computed input."""
+    node.activation(source)
+    node.activation(target)
+    node.require(source.info.dtype == target.info.dtype, "input and output of different types")
     node.require(source.data is None, f"its input '{source.info.name}' is a constant")
 
 
@@ -147,7 +167,7 @@ def plan_pad(node: Node) -> Step:
         node.malformed(f"{source.info.shape} padded by {amounts} is not {target.info.shape}")
     fill = target.info.zero_point
     if node.has_input(2):
-        value = node.int8_activation(node.input(2))
+        value = node.activation(node.input(2))
         node.require_same_scale(value, target)
         if value.info.elements != 1:
             node.malformed("its padding value is not one number")
@@ -205,7 +225,7 @@ class Interleave(Step):
 
     def body(self) -> list[str]:
         lines = [
-            f"const int8_t *{name} = {self.prefix}_{name};"
+            f"const {C_TYPES[part.info.dtype]} *{name} = {self.prefix}_{name};"
             for name, part in zip(self._names, self.parts, strict=True)
             if part.data is not None
         ]
@@ -215,7 +235,7 @@ class Interleave(Step):
             part = f"{name} + i * {run}" if self.rounds > 1 else name
             place = f"{whole} + {offset}" if offset else whole
             target, source = (place, part) if self.gathers else (part, place)
-            lines.append(f"memcpy({target}, {source}, {run});")
+            lines.append(f"memcpy({target}, {source}, {run}{element_size(self.parts[0])});")
             offset += run
         return lines + ([f"{whole} += {offset};", END] if self.rounds > 1 else [])
 
@@ -228,10 +248,11 @@ def plan_concatenation(node: Node) -> Step:
 def concatenation(node: Node) -> Step:
     """All inputs, of the output's scale, side by side along `axis`."""
     node.check_counts(range(1, MAX_CONCATENATION_INPUTS + 1))
-    target = node.int8_activation(node.output())
-    parts = tuple(node.int8_activation(node.input(i)) for i in range(len(node.operator.inputs)))
+    target = node.activation(node.output())
+    parts = tuple(node.activation(node.input(i)) for i in range(len(node.operator.inputs)))
     for part in parts:
         node.require_same_scale(part, target)
+        node.require(part.info.dtype == target.info.dtype, "input and output of different types")
     axis = _check_parts(node, parts, target, node.integer("axis", -6, 5))
     return Interleave(
         index=node.operator.index,
@@ -311,10 +332,12 @@ class ResizeNearest(Step):
             ),
             *([batch] if self.batches > 1 else []),
             loop("y", "OUT_H"),
-            f"const int8_t *const row = input + {self.prefix}_rows[y] * IN_W * CHANNELS;",
+            f"const {C_TYPES[self.reads[0].info.dtype]} *const row = "
+            f"input + {self.prefix}_rows[y] * IN_W * CHANNELS;",
             "",
             loop("x", "OUT_W"),
-            f"memcpy(output, row + {self.prefix}_columns[x] * CHANNELS, CHANNELS);",
+            f"memcpy(output, row + {self.prefix}_columns[x] * CHANNELS, "
+            f"CHANNELS{element_size(self.reads[0])});",
             "output += CHANNELS;",
             END,
             END,

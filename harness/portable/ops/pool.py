@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.portable.c_text import END, enum, loop
+from harness.portable.c_text import C_TYPES, END, enum, loop
 from harness.portable.graph import Tensor
 from harness.portable.node import Node
 from harness.portable.ops.window import Axis, plan_axes
@@ -86,12 +86,17 @@ class Pool(Step):
             *values,
             END,
             END,
-            f"*output++ = (int8_t)clamp({result}, LOW, HIGH);",
+            f"*output++ = ({self.data_type})clamp({result}, LOW, HIGH);",
             END,
             END,
             END,
             *([END] if self.batches > 1 else []),
         ]
+
+    @property
+    def data_type(self) -> str:
+        """The C type of the elements."""
+        return C_TYPES[self.writes[0].info.dtype]
 
     def count(self) -> list[str]:
         """Declarations needed once per window."""
@@ -106,7 +111,7 @@ class Pool(Step):
 class MaxPool(Pool):
     def window(self) -> tuple[str, list[str], str]:
         values = [f"const int32_t value = {VALUE};", "", "highest = value > highest ? value : highest;"]
-        return "int32_t highest = INT8_MIN;", values, "highest"
+        return f"int32_t highest = {self.data_type[:-2].upper()}_MIN;", values, "highest"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.portable.fixed_point import INT32_MAX
+from harness.portable.fixed_point import INT32_MAX, INT64_MAX
 from harness.portable.graph import Tensor
 from harness.portable.node import Node
 from harness.portable.ops.conv import Conv2D, DepthwiseConv2D
@@ -42,19 +42,20 @@ class ShiftedSums(Sums):
 
     @property
     def headers(self) -> tuple[str, ...]:
-        return ("power_of_two.h",)
+        return (*super().headers, "power_of_two.h")
 
     def scaling(self) -> list[Constant]:
         return [Constant("shift", np.array(self.shifts, np.uint8))] if len(self.shifts) > 1 else []
 
     def store(self, prefix: str) -> list[str]:
         shift = f"{prefix}_shift[c]" if len(self.shifts) > 1 else str(self.shifts[0])
-        scaled = f"{'shift_half_even' if self.half_even else 'shift_half_up'}(sum, {shift})"
+        wide = "_wide" if self.wide else ""
+        scaled = f"{'shift_half_even' if self.half_even else 'shift_half_up'}{wide}(sum, {shift})"
         if self.shifts == (0,):
             scaled = "sum"
         elif self.shifts[0] < 0:
             scaled = f"sum * {1 << -self.shifts[0]}"
-        return [f"*output++ = (int8_t)clamp({scaled}, LOW, HIGH);"]
+        return [f"*output++ = ({self.data_type})clamp{wide}({scaled}, LOW, HIGH);"]
 
 
 def _exponents(tensor: Tensor) -> list[int]:
@@ -64,8 +65,10 @@ def _exponents(tensor: Tensor) -> list[int]:
 
 def _plan_sums(node: Node, weights: NDArray[np.generic]) -> ShiftedSums:
     """`weights` as (output channel, everything that is summed); bias has their sums' exponent."""
-    source, target = node.int8_activation(node.input(0)), node.int8_activation(node.output())
+    source, target = node.activation(node.input(0)), node.activation(node.output())
     node.require(source.data is None, f"its input '{source.info.name}' is a constant")
+    node.require(source.info.dtype == target.info.dtype, "input and output of different types")
+    limits = np.iinfo(source.info.dtype)
     channels = len(weights)
     by_channel = _exponents(node.input(1))
     if len(by_channel) not in (1, channels):
@@ -74,7 +77,7 @@ def _plan_sums(node: Node, weights: NDArray[np.generic]) -> ShiftedSums:
     bias = np.zeros(channels, np.int64)
     if node.has_input(2):
         tensor = node.input(2)
-        node.require_dtype(tensor, "int32")
+        node.require_dtype(tensor, "int32", "int64")
         bias = node.constant(tensor).reshape(-1).astype(np.int64)
         if len(bias) != channels:
             node.malformed(f"has {len(bias)} biases for {channels} channels")
@@ -85,19 +88,26 @@ def _plan_sums(node: Node, weights: NDArray[np.generic]) -> ShiftedSums:
         shifts = tuple(_exponents(target)[0] - exponent for exponent in sums)
         node.require(min(shifts) >= 0, f"channels scaled up, by 2^{-min(shifts)}")
     node.require(max(shifts) <= MAX_SHIFT, f"sums scaled down by 2^{max(shifts)}")
-    bound = int((np.abs(bias) + 128 * np.abs(weights.astype(np.int64)).sum(axis=1)).max())
-    largest = (bound << max(0, -min(shifts))) + (1 << max(0, max(shifts) - 1))
-    node.require(largest <= INT32_MAX, f"its sums can reach {largest}, which does not fit 32 bits")
+    bound = int((np.abs(bias) - limits.min * np.abs(weights.astype(np.int64)).sum(axis=1)).max())
+    bound = (bound << max(0, -min(shifts))) + (1 << max(0, max(shifts) - 1))
+    width, largest = (32, INT32_MAX) if source.info.dtype == "int8" else (64, INT64_MAX)
+    node.require(bound <= largest, f"its sums can reach {bound}, which does not fit {width} bits")
     return ShiftedSums(
-        weights=np.ascontiguousarray(weights).astype(np.int8).reshape(-1),
-        bias=bias.astype(np.int32),
+        weights=np.ascontiguousarray(weights).reshape(-1),
+        bias=bias.astype(np.int32 if bound <= INT32_MAX else np.int64),
         input_offset=0,
-        low=0 if node.flag("relu") else -128,
-        high=127,
+        low=0 if node.flag("relu") else int(limits.min),
+        high=int(limits.max),
+        data=source.info.dtype,
         bound=bound,
         shifts=shifts,
         half_even=node.flag("half_even"),
     )
+
+
+def _check_weights(node: Node, source: Tensor, weights: Tensor) -> None:
+    """int8 weights go with int8 and int16 data, int16 weights with int16 data."""
+    node.require_dtype(weights, *(("int8",) if source.info.dtype == "int8" else ("int8", "int16")))
 
 
 def _pair(node: Node, name: str) -> tuple[int, int]:
@@ -123,7 +133,7 @@ def _axes(node: Node, taps: tuple[int, int]) -> tuple[Axis, Axis]:
 def plan_conv(node: Node) -> Step:
     node.check_counts(range(2, 4))
     source, weights, target = node.input(0), node.input(1), node.output()
-    node.require_dtype(weights, "int8")
+    _check_weights(node, source, weights)
     values = node.constant(weights)
     out_channels, filter_height, filter_width, filter_channels = weights.info.shape
     in_channels = source.info.shape[3]
@@ -135,7 +145,7 @@ def plan_conv(node: Node) -> Step:
     convolution: Callable[..., Step] = functools.partial(Conv2D, groups=groups)
     if filter_channels == 1 and groups > 1:
         # The depthwise kernel reads its filter tap by tap, all channels of one side by side.
-        by_tap = np.ascontiguousarray(values.reshape(out_channels, -1).T).astype(np.int8).reshape(-1)
+        by_tap = np.ascontiguousarray(values.reshape(out_channels, -1).T).reshape(-1)
         sums = dataclasses.replace(sums, weights=by_tap)
         convolution = functools.partial(DepthwiseConv2D, multiplier=out_channels // groups)
     return convolution(
@@ -156,7 +166,7 @@ def plan_conv(node: Node) -> Step:
 def plan_gemm(node: Node) -> Step:
     node.check_counts(range(2, 4))
     source, weights, target = node.input(0), node.input(1), node.output()
-    node.require_dtype(weights, "int8")
+    _check_weights(node, source, weights)
     outputs = weights.info.shape[0]
     values = node.constant(weights).reshape(outputs, -1)
     inputs = values.shape[1]
@@ -191,8 +201,8 @@ def plan_max_pool(node: Node) -> Step:
         channels=source.info.shape[3],
         height=height,
         width=width,
-        low=-128,
-        high=127,
+        low=int(np.iinfo(source.info.dtype).min),
+        high=int(np.iinfo(source.info.dtype).max),
     )
 
 
@@ -238,7 +248,8 @@ def plan_alias(node: Node) -> Step:
 
 
 def _same_scale(node: Node) -> tuple[Tensor, Tensor]:
-    source, target = node.int8_activation(node.input(0)), node.int8_activation(node.output())
+    source, target = node.activation(node.input(0)), node.activation(node.output())
+    node.require(source.info.dtype == target.info.dtype, "input and output of different types")
     node.require(source.data is None, f"its input '{source.info.name}' is a constant")
     node.require_same_scale(source, target)
     return source, target

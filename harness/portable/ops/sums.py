@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.portable.c_text import C_TYPES
 from harness.portable.fixed_point import INT32_MAX, quantise_multiplier
 from harness.portable.graph import Tensor
 from harness.portable.node import Node
@@ -22,21 +23,48 @@ from harness.portable.step import Constant
 class Sums(ABC):
     """Per output channel: weights, and what the sum starts from; how it is scaled is the subclass's.
 
-    `input_offset` is what the kernel must add to each input (0 when folded into `bias`);
-    `bound` is the largest magnitude any partial sum can have.
+    `data` is the type of input and output, int8 or int16; weights are no wider. `input_offset` is what
+    the kernel must add to each input (0 when folded into `bias`); `bound` is the largest magnitude
+    any partial sum can have.
     """
 
-    weights: NDArray[np.int8]
-    bias: NDArray[np.int32]
+    weights: NDArray[np.generic]
+    bias: NDArray[np.generic]
     input_offset: int
     low: int
     high: int
     bound: int
+    data: str = "int8"
+
+    @property
+    def wide(self) -> bool:
+        """Sums need 64 bits."""
+        return self.bound > INT32_MAX
+
+    @property
+    def data_type(self) -> str:
+        """The C type of inputs and outputs."""
+        return C_TYPES[self.data]
+
+    @property
+    def weight_type(self) -> str:
+        return C_TYPES[self.weights.dtype.name]
+
+    @property
+    def sum_type(self) -> str:
+        return "int64_t" if self.wide else "int32_t"
+
+    @property
+    def dot(self) -> str:
+        """The dot product of these types: `dot` in dot.h, the others in dot16.h."""
+        if self.data == "int8":
+            return "dot"
+        return f"dot16x{8 * self.weights.dtype.itemsize}{'_wide' if self.wide else ''}"
 
     @property
     def headers(self) -> tuple[str, ...]:
-        """Headers of firmware/runtimes/portable that `store` uses."""
-        return ("fixed_point.h",)
+        """Headers of firmware/runtimes/portable that the inner loop and `store` use."""
+        return ("dot.h" if self.data == "int8" else "dot16.h", "fixed_point.h")
 
     def constants(self) -> list[Constant]:
         return [Constant("weights", self.weights), Constant("bias", self.bias), *self.scaling()]

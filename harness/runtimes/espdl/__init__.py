@@ -15,7 +15,7 @@ import numpy as np
 from harness.errors import DataError, ModelError, UnsupportedError
 from harness.portable.ops.power_of_two import ESPDL_OPERATORS
 from harness.portable.plan import make_plan
-from harness.runtimes.base import Array, Artifact, Oracle
+from harness.runtimes.base import Array, Artifact, FloatModel, Oracle
 from harness.runtimes.espdl.oracle import EspdlOracle
 from harness.runtimes.espdl.reader import Contents, read
 from harness.runtimes.espdl.variants import VARIANTS, variant_of
@@ -37,22 +37,29 @@ class Espdl(PlannedRuntime):
     name = "espdl"
     artifact_kind = "espdl"
     by_chip = True
+    quantises = True
+    extra = "espdl"
     conversion_hint = "Make one of the .onnx file: harness quantise MODEL --target CHIP --out FILE"
 
     def variant(self, target: Target) -> str:
         return variant_of(target.id)
 
+    def quantise(self, model: FloatModel, variant: str, path: Path) -> None:
+        from harness.runtimes.espdl.quantise import BEST, quantise
+
+        quantise(self, model, variant, path, BEST)
+
     def load(self, path: Path, variant: str = "") -> EspdlArtifact:
         data = read_file(path)
         try:
             contents = read(data, VARIANTS[variant or "c"])
-            plan = make_plan(contents.graph, ESPDL_OPERATORS)
+            plan = make_plan(contents.graph, ESPDL_OPERATORS, ("int8", "int16", "float32"))
             _check_test_values(contents)
         except (ModelError, UnsupportedError) as error:
             raise type(error)(f"{path}: {error.message}", error.remedy) from error
         graph = contents.graph
         return EspdlArtifact(
-            **self.facts(path, data, graph, plan),
+            **self.facts(path, data, graph, plan, "int8"),
             test_inputs=contents.test_inputs,
             test_outputs=contents.test_outputs,
         )

@@ -22,10 +22,9 @@ from harness.extras import EXTRAS, require_installed
 from harness.measure.gaps import quantisation_gap
 from harness.model.dataset import load_dataset
 from harness.model.reference import OnnxReference
-from harness.model.spec import ModelSpec
 from harness.records.schema import QuantisationGap
+from harness.runtimes.base import FloatModel
 from harness.runtimes.espdl import Espdl
-from harness.targets import Target
 from harness.tensors import TensorInfo
 
 METHODS = ("minmax", "kl", "percentile")
@@ -44,21 +43,18 @@ class Quantised:
     losses: dict[str, QuantisationGap]
 
 
-def quantise(
-    model: ModelSpec, target: Target, out: Path, method: str = BEST, data: Path | None = None
-) -> Quantised:
-    """Writes `out` (.espdl) for `target`'s kind of chip, and esp-ppq's .json and .info beside it.
+def quantise(runtime: Espdl, model: FloatModel, variant: str, out: Path, method: str = BEST) -> Quantised:
+    """Writes `out` (.espdl) for one kind of chip, and esp-ppq's .json and .info beside it.
 
     Args:
         method: how activation ranges are calibrated: minmax, kl, percentile; or best, which tries all
             and keeps the one that agrees most often with the float model, then the one with the
             smallest mean |difference|.
-        data: calibration inputs (.npz as for --data) instead of the model's own.
 
     Raises:
-        UnsupportedError: ESP-DL does not run on the chip, or esp-ppq made what `runtime espdl` cannot run.
+        UnsupportedError: esp-ppq made what `runtime espdl` cannot run.
         MissingError: torch or esp-ppq is not installed.
-        ModelError, DataError, UsageError: no ONNX file or calibration set, or they do not fit.
+        ModelError, DataError, UsageError: the ONNX file or the calibration set does not fit.
         OutputError: `out` cannot be written.
         HarnessError: esp-ppq failed; carries the tail of its log.
     """
@@ -66,13 +62,11 @@ def quantise(
         raise UsageError(f"unknown calibration '{method}'", f"Known: {', '.join((*METHODS, BEST))}")
     if out.suffix != ".espdl":
         raise UsageError(f"{out}: expected a name that ends in .espdl")
-    runtime = Espdl()
-    variant = runtime.variant(target)
     for module in EXTRAS["espdl"]:
         require_installed(module, "espdl")
-    source = _onnx(model)
+    source = model.onnx
     network = OnnxReference(source)  # refuses what is no ONNX file
-    inputs = _calibration(model, source, data)
+    inputs = _calibration(model)
     reference = network.run([inputs])
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -99,24 +93,11 @@ def quantise(
     return Quantised(out, best, losses)
 
 
-def _onnx(model: ModelSpec) -> Path:
-    if "onnx" not in model.artifacts:
-        raise ModelError(
-            f"{model.name}: expected a float .onnx file, this model has {', '.join(model.artifacts)}",
-            "Export it to ONNX with batch 1",
-        )
-    return model.artifacts["onnx"]
-
-
-def _calibration(model: ModelSpec, source: Path, data: Path | None) -> NDArray[np.float32]:
+def _calibration(model: FloatModel) -> NDArray[np.float32]:
     """Real inputs, (N, *shape of the ONNX input)."""
-    tensor = _input(source)
-    path = data or model.calibration
-    if path is None:
-        raise DataError(f"{model.name} has no calibration set", "Give one: --data FILE.npz with x")
-    dataset = load_dataset(path, tensor, model.preprocess)
+    dataset = load_dataset(model.calibration, _input(model.onnx), model.preprocess)
     if dataset.samples == 0:
-        raise DataError(f"{path}: the calibration set is empty", "Give some 200 typical inputs")
+        raise DataError(f"{model.calibration}: the calibration set is empty", "Give some 200 typical inputs")
     return dataset.real()[0]
 
 

@@ -31,7 +31,7 @@ class Tflm(PlannedRuntime):
             plan = make_plan(graph)
         except (ModelError, UnsupportedError) as error:
             raise type(error)(f"{path}: {error.message}", error.remedy) from error
-        return PlannedArtifact(**self.facts(path, data, graph, plan))
+        return PlannedArtifact(**self.facts(path, data, graph, plan, "int8"))
 
     def oracle(self, artifact: Artifact) -> Oracle:
         own = self.own(artifact)
