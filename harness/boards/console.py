@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 # ESP-IDF's panic handler, its asserts and watchdogs, our own bare-metal firmware (PANIC), and below
 # the ROM's words after a reset.
@@ -41,24 +40,22 @@ _REMEDIES = (
 )
 
 
-@dataclass
 class ConsoleWatch:
     """Fed with the device's text as it comes; `fault` gives each fault once.
 
     `alive` is told of every valid frame: the firmware ran, so resets are counted anew.
     """
 
-    decode: Decode | None = None
-    _partial: bytes = b""
-    _panic: list[str] = field(default_factory=list)
-    _panic_name: str = ""
-    _panic_over: bool = False
-    _last_text_s: float = 0.0
-    _resets: list[str] = field(default_factory=list)
-    _blank: bool = False
-    _download: bool = False
-    _running: bool = False
-    _reset_fault: str = ""
+    def __init__(self, decode: Decode | None = None) -> None:
+        self._decode = decode
+        self._partial = b""
+        self._last_text_s = 0.0
+        self._panic: list[str] = []
+        self._panic_name = ""
+        self._panic_over = False
+        self._resets: list[str] = []
+        self._reset_fault = ""
+        self._running = self._blank = self._download = False
 
     def text(self, data: bytes) -> None:
         """Takes text in any pieces."""
@@ -115,7 +112,7 @@ class ConsoleWatch:
         if any(_CORE_DUMP.search(line) for line in lines):
             remedy.append("A core dump was made: idf.py coredump-info reads it")
         addresses = [line for line in lines if _ADDRESSES.search(line)]
-        decoded = self.decode(addresses) if self.decode and addresses else []
+        decoded = self._decode(addresses) if self._decode and addresses else []
         if decoded:
             remedy.append("\n  ".join(["Backtrace:", *decoded]))
         return name, ". ".join(remedy)

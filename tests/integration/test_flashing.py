@@ -78,7 +78,8 @@ def test_blank_chip_then_another_model(tmp_path: Path) -> None:
         }
         run = run_pytest(
             tmp_path / "r", "--target", target, "--model", "mnist_mlp,himax_cnn", "--samples", "20",
-            "--reference", "none", f"--port={board.path}", cwd=project, environment=environment,
+            "--runtime", "tflm", "--reference", "none", f"--port={board.path}",
+            cwd=project, environment=environment,
         )  # fmt: skip
         written = board.flash.written_bytes
     assert run.code == 0, run.output
