@@ -21,11 +21,21 @@ ATTACHED = ("serial", "silicon")
 
 
 def check_choice(kind: str, attachment: Attachment) -> None:
-    """Raises UsageError for a kind of board and a port that do not go together, or what is no MAC."""
+    """Opens and asks nothing.
+
+    Raises:
+        UsageError: a kind of board and a port that do not go together, what is no MAC, or an
+            attached board asked for where there is none.
+    """
     if attachment.mac:
         normal_mac(attachment.mac)
     if kind not in KINDS:
         raise UsageError(f"expected --board to be one of {', '.join(KINDS)}, got {kind!r}")
+    if kind in ATTACHED and not attachment.named and not usb_ports():
+        raise UsageError(
+            f"--board {kind} needs an attached board, and no USB port here may be one",
+            "Attach one, or name it: --port /dev/ttyUSB0",
+        )
     if kind not in ("auto", *ATTACHED) and attachment.named:
         given = attachment.port or attachment.mac or attachment.location
         raise UsageError(

@@ -199,7 +199,7 @@ def test_auto_takes_a_board_then_the_chips_emulator_then_the_instruction_set(
     with pytest.raises(UsageError, match="--board esp_qemu boots a flash image, and this firmware"):
         choose_board(c3, riscv, kind="esp_qemu")
     for kind in ("silicon", "serial"):
-        with pytest.raises(PortError, match="no esp32c3 is attached"):
+        with pytest.raises(UsageError, match="needs an attached board"):
             choose_board(c3, both, kind=kind)
 
 
