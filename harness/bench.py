@@ -14,21 +14,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.boards import check_choice, choose_board, is_attached
+from harness.boards import check_choice, check_targets, choose_board, is_attached
 from harness.boards.backtrace import decoder
 from harness.boards.base import Board
-from harness.boards.console import ConsoleWatch
+from harness.boards.console_watch import ConsoleWatch
 from harness.boards.serial_port import SerialBoard
-from harness.deployment import Deployment, Result
+from harness.deployment import Deployment, LinkedDeployment, Result
+from harness.dialects import get_dialect
 from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation, expect
 from harness.flashing import install
-from harness.items import Item, Workshop, check_names, load_artifact, runtimes_for
+from harness.items import EVERY, Item, Workshop, check_names, load_artifact, runtimes_for
 from harness.link.client import Link
 from harness.link.wirelog import WireLog
 from harness.model.dataset import Dataset, load_dataset, random_dataset
 from harness.model.reference import Reference, open_reference
 from harness.model.spec import ModelSpec, load_model, zoo
+from harness.printed_deployment import PrintedDeployment
 from harness.progress import Progress
 from harness.provenance import host_facts, item_facts
 from harness.records.directory import RunDirectory
@@ -72,7 +74,9 @@ class Bench:
     def __init__(self, settings: Settings, *, reports_root: Path, command: str) -> None:
         self.settings = settings
         self.targets = tuple(get_target(name) for name in settings.targets)
-        check_choice(settings.board, settings.attachment)
+        self._dialect = get_dialect(settings.dialect) if settings.dialect else None
+        check_choice(settings.board, settings.attachment, settings.dialect)
+        check_targets(self.targets, settings.dialect)
         names = [name for given in settings.models for name in (zoo() if given == "zoo" else [given])]
         self._models = {name: load_model(name) for name in dict.fromkeys(names)}
         self.models = tuple(self._models.values())
@@ -116,8 +120,14 @@ class Bench:
         return Item(get_target(target), model, runtime, kernels)
 
     def runtimes(self, model: ModelSpec) -> tuple[str, ...]:
-        """What a model runs in: the runtimes named, or every one that takes it."""
-        return tuple(runtimes_for(model, self.settings.runtimes, self._workshop(model)))
+        """What a model runs in: the runtimes named, or every one that takes it.
+
+        A board that prints has one firmware, and integers are what firmware of TFLM prints.
+        """
+        asked = self.settings.runtimes
+        if self._dialect and asked == (EVERY,):
+            asked = ("tflm",)
+        return tuple(runtimes_for(model, asked, self._workshop(model)))
 
     def model_runtimes(self) -> list[tuple[str, str]]:
         """Names of each model with each of its runtimes."""
@@ -179,6 +189,7 @@ class Bench:
         if self._attached:
             return None
         platform = "host" if self.settings.board == "host" else item.target.isa_platform
+        assert platform is not None, "refused by check_targets"
         state.image = build(project, item.target, platform, build_root=self.settings.build_root / "images")
         return state.image
 
@@ -212,27 +223,24 @@ class Bench:
             if isinstance(board, SerialBoard) and image is not None and image.flash is not None:
                 state.notes.append(install(board, image.flash, logs, report))
             log = undo.enter_context(WireLog(wire=logs / "wire.bin", text=state.log))
-            link = Link(
-                board.open(),
-                log=log,
-                timeout_s=self.settings.infer_timeout_s,
-                baud=self.settings.attachment.baud or 0,
-                board_state=board.state,
-                watch=ConsoleWatch(decoder(image.elf, item.target) if image else None),
-            )
-            undo.callback(link.close)
-            link.connect(HANDSHAKE_S)
-            board.identified(link.identify().values)
-            state.deployment = Deployment(
-                item,
-                artifact,
-                get_runtime(item.runtime).oracle(artifact),
-                self._reference(item.model)[0],
-                image,
-                board,
-                link,
-                self.settings.layer_samples,
-            )
+            oracle, reference = get_runtime(item.runtime).oracle(artifact), self._reference(item.model)[0]
+            about = (item, artifact, oracle, reference, board)
+            port, timeout_s = board.open(), self.settings.infer_timeout_s
+            if self._dialect:
+                state.deployment = PrintedDeployment(*about, port, self._dialect, log, timeout_s)
+            else:
+                link = Link(
+                    port,
+                    log=log,
+                    timeout_s=timeout_s,
+                    baud=self.settings.attachment.baud or 0,
+                    board_state=board.state,
+                    watch=ConsoleWatch(decoder(image.elf, item.target) if image else None),
+                )
+                undo.callback(link.close)
+                link.connect(HANDSHAKE_S)
+                board.identified(link.identify().values)
+                state.deployment = LinkedDeployment(*about, image, link, self.settings.layer_samples)
             undo.pop_all()
         return state.deployment
 
@@ -244,6 +252,7 @@ class Bench:
         if why := self._reference(item.model)[1]:
             state.notes.append(why)
         result = deployment.run(expected, report)
+        state.notes.extend(deployment.notes())
         state.memory = deployment.memory()
         state.failures.extend(result.failures)
         return result

@@ -48,7 +48,7 @@ class Check:
 
 def diagnose() -> Iterator[Check]:
     """What the emulated targets need (required), then what boards of the chips need, then the extras."""
-    platforms = sorted({target.isa_platform for target in TARGETS.values()})
+    platforms = sorted({target.isa_platform for target in TARGETS.values() if target.isa_platform})
     for program in [name for platform in platforms for name in required_programs(platform)]:
         yield Check(program, shutil.which(program), install_line([program]), required=True)
     for platform in platforms:
@@ -58,6 +58,11 @@ def diagnose() -> Iterator[Check]:
     yield _idf()
     yield from _esp_emulators()
     yield from _boards()
+    for target in TARGETS.values():
+        if target.isa_platform is None:
+            yield Check(
+                target.id, "generate only: no emulator, and its SDK is not looked for", "", required=False
+            )
     for extra, modules in EXTRAS.items():
         absent = [module for module in modules if importlib.util.find_spec(module) is None]
         found = None if absent else f"extra, brings {', '.join(modules)}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.boards.console import ConsoleWatch
+from harness.boards.console_watch import ConsoleWatch
 from harness.boards.serial_port import SerialBoard
 from harness.errors import DeviceError, LinkError, SilentError
 from harness.link.client import Link

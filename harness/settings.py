@@ -92,6 +92,12 @@ OPTIONS = (
         "how an attached board is restarted: dtr-rts, usb-jtag, watchdog, none (by its buttons)",
         choices=("dtr-rts", "usb-jtag", "watchdog", "none"),
     ),
+    Option(
+        "dialect",
+        "",
+        "NAME",
+        "the board on --port only prints its scores: read them in this dialect (harness parse --help)",
+    ),
     Option("infer-timeout", "60", "SECONDS", "give a device up when it says nothing for so long in a run"),
     Option("seed", "0", "N", "seed of the random inputs used where there are no data"),
     Option(
@@ -117,6 +123,7 @@ class Settings:
     layer_samples: int
     board: str
     attachment: Attachment
+    dialect: str | None
     infer_timeout_s: float
     seed: int
     report_dir: Path | None
@@ -168,6 +175,7 @@ def settings_from(
             baud=_integer("--baud", baud, 1) if baud else None,
             reset=texts["reset"],
         ),
+        dialect=texts["dialect"] or None,
         infer_timeout_s=_seconds("--infer-timeout", texts["infer_timeout"]),
         seed=_integer("--seed", texts["seed"], 0),
         report_dir=Path(texts["report_dir"]) if texts["report_dir"] else None,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from esp_idf_panic_decoder import PcAddressDecoder
 
-from harness.boards.console import Decode
+from harness.boards.console_watch import Decode
 from harness.targets import Target
 
 # ESP-IDF's own programs first; Debian's read the same ELF files.

@@ -5,6 +5,8 @@ Nothing falls back: who asks for silicon gets silicon or an error.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.boards.base import UNKNOWN_FIDELITY, Board
 from harness.boards.detect import Attachment, find_port, normal_mac, usb_ports
 from harness.boards.esp_emulators import EspEmuBoard, EspQemuBoard, find_esp_qemu, find_espemu
@@ -20,11 +22,11 @@ KINDS = ("auto", "qemu", "host", "serial", "silicon", "esp_qemu", "espemu")
 ATTACHED = ("serial", "silicon")
 
 
-def check_choice(kind: str, attachment: Attachment) -> None:
+def check_choice(kind: str, attachment: Attachment, dialect: str | None = None) -> None:
     """Opens and asks nothing.
 
     Raises:
-        UsageError: a kind of board and a port that do not go together, what is no MAC, or an
+        UsageError: a kind of board, a port and a dialect that do not go together, what is no MAC, or an
             attached board asked for where there is none.
     """
     if attachment.mac:
@@ -41,11 +43,31 @@ def check_choice(kind: str, attachment: Attachment) -> None:
         raise UsageError(
             f"--board {kind} does not use a port, but one was given: {given}", "Drop one of them"
         )
+    if dialect and not attachment.named:
+        raise UsageError(
+            "--dialect reads an attached board, but no --port was given", "Add --port /dev/ttyUSB0"
+        )
+    if dialect and kind == "silicon":
+        raise UsageError(
+            "--board silicon with --dialect: firmware that only prints cannot say what it runs on",
+            "Drop --board silicon",
+        )
 
 
 def is_attached(kind: str, attachment: Attachment) -> bool:
     """Whether the choice can only be an attached board, whatever is built."""
     return kind in ATTACHED or (kind == "auto" and attachment.named)
+
+
+def check_targets(targets: Sequence[Target], dialect: str | None) -> None:
+    """Raises UsageError for chips whose firmware is only generated, unless an attached board prints."""
+    for target in targets:
+        if target.isa_platform is None and dialect is None:
+            raise UsageError(
+                f"{target.id}: generate only: nothing here builds for it or runs its instruction set",
+                f"Write its firmware with: harness generate MODEL --target {target.id} --out DIR; "
+                "where a board runs that, add --port PORT --dialect himax",
+            )
 
 
 def choose_board(

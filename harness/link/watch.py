@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Watch(Protocol):
-    """Fed by the link; `harness.boards.console` is the one for ESP chips."""
+    """Fed by the link; `harness.boards.console_watch` is the one for ESP chips."""
 
     def text(self, data: bytes) -> None:
         """Device text, in any pieces."""

@@ -8,7 +8,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from harness.boards.backtrace import decoder
-from harness.boards.console import ConsoleWatch
+from harness.boards.console_watch import ConsoleWatch
 from harness.boards.qemu import QemuBoard
 from harness.boards.serial_port import SerialBoard
 from harness.errors import DeviceError

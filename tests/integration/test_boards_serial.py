@@ -16,7 +16,7 @@ import serial
 import serial.rfc2217
 
 from harness.boards.base import Port
-from harness.boards.console import ConsoleWatch
+from harness.boards.console_watch import ConsoleWatch
 from harness.boards.port_faults import port_holders
 from harness.boards.qemu import QemuBoard
 from harness.boards.serial_port import SerialBoard
