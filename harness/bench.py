@@ -39,7 +39,7 @@ from harness.records.schema import ItemRecord, Memory, RunRecord, Sample
 from harness.report import write_reports
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
-from harness.settings import RANDOM_SAMPLES, Settings
+from harness.settings import ALL_SAMPLES, RANDOM_SAMPLES, Settings
 from harness.targets import get_target
 from harness.toolchains.bare_metal import build
 from harness.toolchains.base import Image
@@ -163,7 +163,7 @@ class Bench:
         if key not in self._expectations:
             dataset = self._dataset(item.model, artifact)
             self._datasets[item.model.name, item.runtime] = dataset
-            whole = self.settings.data is None and self.settings.samples is None
+            whole = self.settings.data is None and self._samples(item.model) == ALL_SAMPLES
             self._expectations[key] = dataclasses.replace(
                 expect(
                     artifact,
@@ -249,6 +249,8 @@ class Bench:
         item = deployment.item
         state = self._state(item)
         state.notes.append(f"data: {expected.samples} samples, {_shown(expected.data_source)}")
+        if self.settings.samples is None and expected.samples == item.model.bench_samples:
+            state.notes.append("its model.toml stops at so many; --samples all takes the whole test set")
         if why := self._reference(item.model)[1]:
             state.notes.append(why)
         result = deployment.run(expected, report)
@@ -368,6 +370,12 @@ class Bench:
                 self._references[model.name] = open_reference(model, self.settings.reference)
         return self._references[model.name]
 
+    def _samples(self, model: ModelSpec) -> int:
+        """At most so many samples of the data; a model's own number is about its own data."""
+        if self.settings.samples is not None:
+            return self.settings.samples
+        return ALL_SAMPLES if self.settings.data else model.bench_samples or ALL_SAMPLES
+
     def _workshop(self, model: ModelSpec) -> Workshop:
         """A model without a calibration set is calibrated on the data it is tested with."""
         own = None if model.calibration else self.settings.data
@@ -383,13 +391,13 @@ class Bench:
     def _dataset(self, model: ModelSpec, artifact: Artifact) -> Dataset:
         source = self.settings.data or model.test
         if source is None:
-            samples = self.settings.samples or RANDOM_SAMPLES
+            samples = RANDOM_SAMPLES if self._samples(model) == ALL_SAMPLES else self._samples(model)
             return random_dataset(artifact.inputs, samples, self.settings.seed)
         elements = artifact.outputs[0].elements
         dataset = load_dataset(
             source, artifact.inputs, model.preprocess, classes=elements if elements > 1 else None
         )
-        return dataset.take(self.settings.samples) if self.settings.samples else dataset
+        return dataset.take(self._samples(model))
 
     def _record(self, state: _State) -> ItemRecord:
         item, deployment = state.item, state.deployment

@@ -13,6 +13,7 @@ from pathlib import Path
 from harness import __version__
 from harness.errors import DataError, ModelError, OutputError, UsageError
 from harness.extras import available
+from harness.model.keras_onnx import float_onnx
 from harness.model.spec import ModelSpec
 from harness.runtimes import RUNTIMES, get_runtime
 from harness.runtimes.base import Artifact, FloatModel, Runtime
@@ -89,6 +90,7 @@ def _taking(model: ModelSpec, workshop: Workshop) -> list[str]:
         name
         for name, runtime in RUNTIMES.items()
         if any(key.startswith(runtime.artifact_kind) for key in model.artifacts)
+        or any(map(runtime().accepts, model.artifacts.values()))
         or _makes(model, runtime(), workshop)
     ]
 
@@ -97,7 +99,7 @@ def _makes(model: ModelSpec, runtime: Runtime, workshop: Workshop) -> bool:
     """Whether a runtime can make its artifacts of this model, here."""
     calibrated = workshop.calibration or model.calibration
     able = runtime.quantises and available(runtime.extra)
-    return able and "onnx" in model.artifacts and calibrated is not None
+    return able and model.has_float and calibrated is not None
 
 
 def load_artifact(
@@ -121,7 +123,7 @@ def load_artifact(
     variant = owner.variant(target) if target else ""
     path = _brought(model, owner, variant)
     if path is None:
-        if workshop is None or not owner.quantises or "onnx" not in model.artifacts:
+        if workshop is None or not owner.quantises or not model.has_float:
             chip = f" for {target.id}" if target and variant else ""
             raise ModelError(
                 f"{model.name}: runtime {runtime} takes a .{owner.artifact_kind} file{chip}, "
@@ -144,7 +146,8 @@ def _brought(model: ModelSpec, owner: Runtime, variant: str) -> Path | None:
     # A single file says itself how it is quantised.
     if owner.scheme != owner.schemes[0] and model.directory is not None:
         kind = f"{kind}_{owner.scheme}"
-    return model.artifacts.get(f"{kind}_{variant}") or model.artifacts.get(kind)
+    accepted = (path for path in model.artifacts.values() if owner.accepts(path))
+    return model.artifacts.get(f"{kind}_{variant}") or model.artifacts.get(kind) or next(accepted, None)
 
 
 def _make(model: ModelSpec, owner: Runtime, variant: str, workshop: Workshop) -> Path:
@@ -176,9 +179,10 @@ def float_model(model: ModelSpec, calibration: Path | None = None) -> FloatModel
     Raises:
         ModelError: the model has no float .onnx file, or no calibration set.
     """
-    if "onnx" not in model.artifacts:
+    onnx = float_onnx(model)
+    if onnx is None:
         raise ModelError(
-            f"{model.name}: expected a float .onnx file, this model has {_had(model)}",
+            f"{model.name}: expected a float .onnx, .keras or .h5 file, this model has {_had(model)}",
             "Export it to ONNX with batch 1",
         )
     chosen = calibration or model.calibration
@@ -186,7 +190,7 @@ def float_model(model: ModelSpec, calibration: Path | None = None) -> FloatModel
         raise ModelError(
             f"{model.name} has no calibration set", "Give some 200 typical inputs: --calibration FILE.npz"
         )
-    return FloatModel(model.name, model.artifacts["onnx"], chosen, model.preprocess)
+    return FloatModel(model.name, onnx, chosen, model.preprocess)
 
 
 def _had(model: ModelSpec) -> str:

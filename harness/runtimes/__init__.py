@@ -6,8 +6,9 @@ from harness.errors import UsageError
 from harness.runtimes.base import Runtime
 from harness.runtimes.espdl import Espdl
 from harness.runtimes.tflm import Tflm
+from harness.runtimes.tvm import Tvm
 
-RUNTIMES: dict[str, type[Runtime]] = {"tflm": Tflm, "espdl": Espdl}
+RUNTIMES: dict[str, type[Runtime]] = {"tflm": Tflm, "espdl": Espdl, "tvm": Tvm}
 
 
 def get_runtime(name: str) -> Runtime:

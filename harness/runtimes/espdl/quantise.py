@@ -1,4 +1,4 @@
-"""Float ONNX to int8 .espdl with esp-ppq (extra `espdl`), in a process of its own.
+"""A float model, ONNX or Keras, to int8 .espdl with esp-ppq (extra `espdl`), in a process of its own.
 
 The file is read back and run by our own oracle before it is put in place; a run of the bench never
 needs this.
@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from harness.errors import DataError, HarnessError, ModelError, OutputError, UnsupportedError, UsageError
 from harness.extras import EXTRAS, require_installed
 from harness.measure.gaps import quantisation_gap
-from harness.model.dataset import load_dataset
-from harness.model.reference import OnnxReference, fit_layout
+from harness.model.reference import OnnxReference, fit_layout, load_inputs
 from harness.records.schema import QuantisationGap
 from harness.runtimes.base import FloatModel
 from harness.runtimes.espdl import Espdl, EspdlArtifact
@@ -109,10 +108,7 @@ def _load(runtime: Espdl, file: Path, variant: str, source: Path) -> EspdlArtifa
 
 def _calibration(model: FloatModel, tensor: TensorInfo) -> NDArray[np.float32]:
     """Real inputs, (N, *shape of the ONNX input)."""
-    dataset = load_dataset(model.calibration, tensor, model.preprocess)
-    if dataset.samples == 0:
-        raise DataError(f"{model.calibration}: the calibration set is empty", "Give some 200 typical inputs")
-    inputs = dataset.real()[0]
+    inputs = load_inputs(model.calibration, tensor, model.preprocess)
     largest = float(np.abs(inputs).max())
     if not 1 / MAX_MAGNITUDE <= largest <= MAX_MAGNITUDE:
         raise DataError(
