@@ -89,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--port", metavar="PORT", help="serial device, rfc2217:// or socket:// of an attached board"
     )
+    run.add_argument("--port-mac", metavar="MAC", help="the attached board whose chip has this address")
+    run.add_argument(
+        "--port-location", metavar="USB", help="the attached board at this USB place, such as 1-2.3"
+    )
     run.add_argument("--baud", metavar="N", help="baud rate of --port")
     for option in OPTIONS:
         run.add_argument(
@@ -272,13 +276,25 @@ def _run(parsed: argparse.Namespace) -> int:
             return str(parsed.models)
         return str(getattr(parsed, option.field))
 
-    settings = settings_from(value, target=parsed.target, port=parsed.port, baud=parsed.baud, root=Path.cwd())
+    settings = settings_from(
+        value,
+        target=parsed.target,
+        port=parsed.port,
+        baud=parsed.baud,
+        root=Path.cwd(),
+        port_mac=parsed.port_mac,
+        port_location=parsed.port_location,
+    )
     console = Console()
     writer = ConsoleWriter(sys.stderr)
     command = shlex.join(["harness", *sys.argv[1:]])
     bench = Bench(settings, reports_root=Path("reports"), command=command, say=writer.line)
     for item in bench.items():
-        record = bench.run_item(item, ProgressLine(item.key, writer))
+        record = bench.run_item(
+            item,
+            ProgressLine(item.key, writer),
+            ProgressLine(f"{item.key} flashing", writer, "bytes"),
+        )
         writer.line(f"{item.key}: {record.outcome}")
     run = bench.finish()
     render_table(run, console)
