@@ -10,19 +10,17 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from harness.bench import Bench
-from harness.deployment import LinkedDeployment
 from harness.divergence import locate
-from harness.errors import DataError, UnsupportedError, UsageError
 from harness.expectation import Expectation
 from harness.items import Item
 from harness.layers_in_float import float_layers, render
+from harness.one_sample import add_arguments, bench_of, device, expectation
 from harness.report.divergence import lines
 from harness.report.terminal import plain
 from harness.reproducer import load_reproducer, replay
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact
-from harness.settings import Settings, build_root_under, settings_from
+from harness.settings import build_root_under
 from harness.targets import get_target
 
 DEVICE, FLOAT = "device,oracle", "oracle,float"
@@ -40,80 +38,31 @@ def add_command(commands: Parsers) -> None:
         epilog="harness diff-layers my.tflite --target esp32c3 --data my.npz --sample 7",
     )
     parser.add_argument("model", help="zoo name, directory with a model.toml, model file, or divergence.npz")
-    parser.add_argument("--target", metavar="NAME", help="chip; of a divergence.npz the default is its own")
-    parser.add_argument("--runtime", default="all", metavar="NAME", help="default: the first that takes it")
-    parser.add_argument("--sample", type=int, default=0, metavar="N", help="counted from 0 (default: 0)")
+    add_arguments(parser)
     parser.add_argument(
         "--between",
         default=DEVICE,
         choices=(DEVICE, FLOAT),
         help="oracle,float: what quantisation cost, layer by layer; needs no board",
     )
-    parser.add_argument("--data", default="", metavar="FILE", help=".npz with x; default: the model's own")
-    parser.add_argument("--calibration", default="", metavar="FILE.npz", help="as for run")
-    parser.add_argument("--port", metavar="PORT", help="of an attached board that runs the model's firmware")
-    parser.add_argument("--baud", metavar="N", help="baud rate of --port")
     parser.set_defaults(run=_command)
 
 
 def _command(parsed: argparse.Namespace) -> int:
     if parsed.model.endswith(".npz"):
         return _replay(parsed)
-    if parsed.target is None:
-        raise UsageError("diff-layers needs the chip", "Add --target NAME, e.g. --target esp32c3")
-    if parsed.sample < 0:
-        raise UsageError(f"--sample expects a number of at least 0, got '{parsed.sample}'")
-    settings = _settings(parsed)
-    # The bench wants a place for its logs; there is no report.
-    bench = Bench(settings, reports_root=settings.build_root, command="harness diff-layers")
-    try:
+    with bench_of(parsed, "diff-layers") as bench:
         item = bench.items()[0]
-        artifact = bench.artifact(item)
-        expected = bench.expectation(item, artifact)
-        if parsed.sample >= expected.samples:
-            raise DataError(
-                f"--sample {parsed.sample}: the data have {expected.samples} samples, counted from 0"
-            )
+        expected = expectation(bench, item, parsed.sample)
         print(f"{item.model.name}, runtime {item.runtime}, sample {parsed.sample}")
         if parsed.between == FLOAT:
-            return _float(item, artifact, expected, parsed.sample)
-        return _device(bench, item, artifact, expected, parsed.sample)
-    finally:
-        bench.finish()
-
-
-def _settings(parsed: argparse.Namespace) -> Settings:
-    """Those of a run of one item up to the sample asked for; its layers are asked of the oracle later."""
-    root = Path.cwd()
-    given = {
-        "model": parsed.model,
-        "runtime": parsed.runtime,
-        "data": parsed.data,
-        "calibration": parsed.calibration,
-        "reference": "none",
-        "samples": str(parsed.sample + 1),
-        "layer_samples": "0",
-        "report_dir": str(build_root_under(root) / "diff-layers"),
-    }
-    return settings_from(
-        lambda option: given.get(option.field, option.default),
-        target=parsed.target,
-        port=parsed.port,
-        baud=parsed.baud,
-        root=root,
-    )
-
-
-def _device(bench: Bench, item: Item, artifact: Artifact, expected: Expectation, sample: int) -> int:
-    image = bench.image(item, bench.project(item, artifact))
-    board = bench.board(item, image)
-    with bench.deploy(item, artifact, image, board) as deployment:
-        if not isinstance(deployment, LinkedDeployment):
-            raise UnsupportedError(f"{board.info.name}: its firmware only prints and gives no layers")
-        print(f"device: {board.info.name}, fidelity {deployment.fidelity}")
-        found = locate(deployment, expected, sample, bench.directory.path / "items" / item.key)
+            return _float(item, bench.artifact(item), expected, parsed.sample)
+        with device(bench, item, parsed.elf) as deployment:
+            print(f"device: {deployment.board.info.name}, fidelity {deployment.fidelity}")
+            found = locate(deployment, expected, parsed.sample, bench.directory.path / "items" / item.key)
+            layers = len(deployment.artifact.layers)
     if found is None:
-        print(f"All {len(artifact.layers)} layers are equal: 0 LSB")
+        print(f"All {layers} layers are equal: 0 LSB")
         return 0
     for name, text in lines(found):
         print(f"{name:<18} {plain(text)}")

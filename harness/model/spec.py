@@ -24,6 +24,7 @@
     tflite = "model.tflite"
     espdl_c = "model.c.espdl"       esp32, s2, c2, c3, c5, c6; also espdl_esp32s3, espdl_esp32p4, or
                                     espdl for a file whose chips are not said
+    espdl_int16_c = "model.int16.c.espdl"    for --runtime espdl:int16; also espdl_w8a16_c, ...
 
     [bench]                         optional
     samples = 20                    for a heavy network: so many test samples make a run by default
@@ -53,8 +54,20 @@ from harness.model import digests
 from harness.model.measurements import Scoped, read_measurements
 from harness.model.preprocess import KINDS, Preprocess
 
-ARTIFACT_KINDS = ("espdl", "espdl_c", "espdl_esp32p4", "espdl_esp32s3", "keras", "onnx", "tflite")
-SUFFIXES = {".espdl": "espdl", ".h5": "keras", ".keras": "keras", ".onnx": "onnx", ".tflite": "tflite"}
+ESPDL_KINDS = tuple(
+    f"espdl{scheme}{chips}"
+    for scheme in ("", "_int16", "_w8a16")
+    for chips in ("", "_c", "_esp32p4", "_esp32s3")
+)
+ARTIFACT_KINDS = (*ESPDL_KINDS, "espdlv1", "keras", "onnx", "tflite")
+SUFFIXES = {
+    ".espdl": "espdl",
+    ".espdlv1": "espdlv1",
+    ".h5": "keras",
+    ".keras": "keras",
+    ".onnx": "onnx",
+    ".tflite": "tflite",
+}
 
 
 @dataclass(frozen=True)
@@ -91,7 +104,8 @@ def zoo() -> list[str]:
 
 
 def load_model(name_or_path: str | Path) -> ModelSpec:
-    """Finds a model by zoo name, by a directory with model.toml, or by one artifact file.
+    """Finds a model by zoo name, by a directory with model.toml or an ESP-DL v1 project, or by one
+    artifact file.
 
     Raises:
         UsageError: no such model.
@@ -104,6 +118,8 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     if path.name == "model.toml" and path.is_file():
         return read_spec(path.parent)
     if path.is_dir():
+        if not (path / "model.toml").is_file() and any(path.rglob("*_coefficient.cpp")):
+            return ModelSpec(name=path.resolve().name, artifacts={"espdlv1": path.resolve()})
         return read_spec(path)
     suffix = path.suffix.lower()
     if path.is_file():
@@ -196,7 +212,8 @@ class _Reader:
         dataset = self._table(values, "dataset", required=set(), optional={"test", "calibration"})
         artifacts = self._table(values, "artifacts", required=set(), optional=set(ARTIFACT_KINDS))
         if not artifacts:
-            raise self._error("artifacts", f"at least one of {', '.join(ARTIFACT_KINDS)}", "none")
+            kinds = ", ".join(sorted(set(SUFFIXES.values())))
+            raise self._error("artifacts", f"at least one of {kinds}", "none")
         expect = self._table(values, "expect", required=set(), optional={"reference_top1_min"})
         bench = self._table(values, "bench", required=set(), optional={"samples"})
         return ModelSpec(
