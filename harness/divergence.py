@@ -186,7 +186,6 @@ def _keep(
     artifact, item = deployment.artifact, deployment.item
     Reproducer(
         model=artifact.data,
-        suffix=artifact.path.suffix,
         name=artifact.name,
         runtime=item.runtime,
         target=item.target.id,

@@ -36,7 +36,6 @@ class Reproducer:
     """`model` are the artifact's bytes; `inputs` the activations that layer `layer` reads, in its order."""
 
     model: bytes
-    suffix: str
     name: str
     runtime: str
     target: str
@@ -50,7 +49,7 @@ class Reproducer:
         """Writes the .npz, whole or not at all. Raises OutputError."""
         about = {
             "format": FORMAT,
-            **{key: getattr(self, key) for key in ("suffix", "name", "runtime", "target", "layer", "sample")},
+            **{key: getattr(self, key) for key in ("name", "runtime", "target", "layer", "sample")},
         }
         arrays: dict[str, Any] = {f"input_{index}": values for index, values in enumerate(self.inputs)}
         temporary = path.with_name(f".{path.name}.part")
@@ -115,7 +114,7 @@ def replay(case: Reproducer, build_root: Path, target_id: str | None = None) -> 
     target, runtime = get_target(target_id or case.target), get_runtime(case.runtime)
     assert isinstance(runtime, PlannedRuntime), "every runtime has a plan"
     with tempfile.TemporaryDirectory(prefix="harness-replay-") as work:
-        file = Path(work) / f"{case.name}{case.suffix}"
+        file = Path(work) / f"{case.name}.{runtime.artifact_kind}"
         file.write_bytes(case.model)
         artifact = runtime.load(file, runtime.variant(target))
         if not 0 <= case.layer < len(artifact.layers):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from harness.link.messages import Hello
 from harness.model.dataset import dataset_from
 from harness.portable.ops.fully_connected import FullyConnected
 from harness.records.schema import ItemRecord
-from harness.reproducer import load_reproducer, replay
+from harness.reproducer import Reproducer, load_reproducer, replay
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact
 from harness.runtimes.planned import PlannedArtifact
@@ -44,8 +45,8 @@ def naming(artifact: Artifact, runtime: str, first_bytes: list[int]) -> Expectat
     """Random inputs with these first bytes."""
     generator = np.random.default_rng(3)
     (info,) = artifact.inputs
-    images = generator.integers(-128, 128, (len(first_bytes), *info.shape), dtype=np.int8)
-    images.reshape(len(first_bytes), -1)[:, 0] = np.array(first_bytes, np.uint8).view(np.int8)
+    images = generator.integers(-128, 128, (len(first_bytes), *info.shape)).astype(info.dtype)
+    images.reshape(len(first_bytes), -1)[:, 0] = np.array(first_bytes).astype(info.dtype)
     dataset = dataset_from(images, None, artifact.inputs, None)
     return expect(artifact, get_runtime(runtime).oracle(artifact), dataset, None, 0)
 
@@ -175,6 +176,28 @@ def test_a_fault_of_a_kernel_comes_again_when_its_layer_runs_alone(
     done = list(replay(case, tmp_path / "build"))
     assert [one.fidelity for one in done] == ["host", "isa"]
     assert all(one.gap.mismatching_elements == 1 and one.as_device for one in done)
+
+
+@pytest.mark.parametrize("runtime", ["tflm", "espdl", "espdl-v1", "tvm"])
+def test_a_layer_of_every_runtime_runs_alone(runtime: str, tmp_path: Path) -> None:
+    """The second layer of a network, on what the oracle's first one gives: 0 LSB natively and in QEMU."""
+    if runtime == "tvm" and importlib.util.find_spec("tvm") is None:
+        pytest.skip("pip install -e '.[tvm]'")
+    bench = bench_for(tmp_path, "mnist_mlp", "esp32s3", runtime)
+    (item,) = bench.items()
+    artifact = bench.artifact(item)
+    assert isinstance(artifact, PlannedArtifact)
+    step = artifact.plan.steps[1]
+    expected = naming(artifact, runtime, [SOUND])
+    layers = get_runtime(runtime).oracle(artifact).run_layers([tensor[0] for tensor in expected.inputs])
+    assert [tensor.index for tensor in step.reads] == [artifact.plan.steps[0].writes[0].index]
+    case = Reproducer(
+        artifact.data, artifact.name, runtime, "esp32s3", 1, 0, (layers[0],), layers[1], layers[1]
+    )
+    case.save(tmp_path / "one.npz")
+    done = list(replay(load_reproducer(tmp_path / "one.npz"), tmp_path / "build"))
+    bench.finish()
+    assert [(one.fidelity, one.gap.mismatching_elements) for one in done] == [("host", 0), ("isa", 0)]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"not an archive"])
