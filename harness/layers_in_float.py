@@ -45,7 +45,8 @@ def float_layers(
     path = model.artifacts.get("onnx")
     if path is None:
         raise ModelError(
-            f"{model.name} has no .onnx file to compare with", "Add it to model.toml's [artifacts]"
+            f"{model.name} has no .onnx file to compare with",
+            "Give a model.toml that names one in [artifacts]",
         )
     real = [
         info.dequantise(tensor[sample : sample + 1])

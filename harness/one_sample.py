@@ -48,6 +48,8 @@ def bench_of(parsed: argparse.Namespace, command: str) -> Iterator[Bench]:
     """
     if parsed.target is None and (parsed.port or parsed.elf):
         raise UsageError("--port and --elf need the chip", "Add --target NAME")
+    if parsed.sample < 0:
+        raise UsageError(f"--sample expects a number of at least 0, got '{parsed.sample}'")
     settings = _settings(parsed, command)
     bench = Bench(settings, reports_root=settings.build_root, command=f"harness {command}")
     try:
@@ -64,7 +66,7 @@ def _settings(parsed: argparse.Namespace, command: str) -> Settings:
         "data": parsed.data,
         "calibration": parsed.calibration,
         "reference": "none",
-        "samples": str(max(parsed.sample, 0) + 1),
+        "samples": str(parsed.sample + 1),
         "layer_samples": "0",
         "board": "auto" if parsed.target else "host",
         "report_dir": str(build_root_under(root) / command),
@@ -88,7 +90,7 @@ def expectation(bench: Bench, item: Item, sample: int) -> Expectation:
     if bench.settings.board == "host" and get_runtime(item.runtime).by_chip:
         raise UsageError(f"runtime {item.runtime} has a file for each kind of chip", "Add --target NAME")
     expected = bench.expectation(item, bench.artifact(item))
-    if not 0 <= sample < expected.samples:
+    if sample >= expected.samples:
         raise DataError(f"--sample {sample}: the data have {expected.samples} samples, counted from 0")
     return expected
 

@@ -13,7 +13,13 @@ SHOWN = 24
 def title(found: Divergence) -> str:
     """ "layer 2 CONV_2D (conv2d_1/Relu), 1x11x11x16 int8, in sample 3"."""
     shape = "x".join(map(str, found.shape)) or "scalar"
-    return f"layer {found.index} {found.op} ({found.name}), {shape} {found.dtype}, in sample {found.sample}"
+    tensor = f"{short(found.name)}), {shape} {found.dtype}"
+    return f"layer {found.index} {found.op} ({tensor}, in sample {found.sample}"
+
+
+def short(name: str) -> str:
+    """Converters join the names of all they fused with semicolons."""
+    return name.split(";")[0]
 
 
 def lines(found: Divergence) -> Iterator[tuple[str, str]]:
@@ -49,7 +55,7 @@ def bin_label(part: LsbBin) -> str:
 def region(part: InputRegion) -> str:
     """The region and its first values."""
     if not part.elements:
-        return f"{part.name} {part.region}: no tap gives it"
+        return f"{short(part.name)} {part.region}: no tap gives it"
     values = " ".join(f"{value:g}" for value in part.values[:SHOWN])
     more = f" … of {grouped(part.elements)}" if part.elements > min(SHOWN, len(part.values)) else ""
-    return f"{part.name} {part.region} = {values}{more}"
+    return f"{short(part.name)} {part.region} = {values}{more}"
