@@ -19,7 +19,7 @@ from harness.boards.backtrace import decoder
 from harness.boards.base import Board
 from harness.boards.console_watch import ConsoleWatch
 from harness.boards.serial_port import SerialBoard
-from harness.deployment import Deployment, LinkedDeployment, Result
+from harness.deployment import Deployment, LinkedDeployment
 from harness.dialects import get_dialect
 from harness.divergence import locate, suspects
 from harness.errors import HarnessError, UsageError
@@ -38,6 +38,7 @@ from harness.records.directory import RunDirectory
 from harness.records.journal import Journal
 from harness.records.schema import Divergence, ItemRecord, Measurement, Memory, RunRecord, Sample
 from harness.report import write_reports
+from harness.result import Result
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
 from harness.settings import ALL_SAMPLES, RANDOM_SAMPLES, Settings

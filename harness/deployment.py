@@ -1,7 +1,7 @@
 """One model on one board: send inputs, collect answers, compare them with what is right.
 
-The only place where the device's answers meet the oracle's and the float model's, whether they come
-over the link or, of other people's firmware, from its console. It starts nothing and reports nothing.
+Here the device's answers meet the oracle's and the float model's, whether they come over the link or, of
+other people's firmware, from its console; `result` compares them. It starts nothing and reports nothing.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.boards.base import Board
 from harness.errors import IdentityError, LinkError
@@ -23,21 +21,14 @@ from harness.link.client import Link
 from harness.link.codec import Capability
 from harness.link.messages import Identity, InferenceReply
 from harness.measure import gaps
-from harness.measure.counts import count_statistics
-from harness.measure.gates import FAIL
 from harness.model.dataset import dataset_from
 from harness.model.reference import Reference
 from harness.progress import Progress
 from harness.records.schema import (
-    Accuracy,
-    CountStatistics,
     LayerRecord,
-    Measurement,
     Memory,
-    QuantisationGap,
-    RuntimeGap,
-    Sample,
 )
+from harness.result import Answer, Result, compare
 from harness.runtimes.base import Array, Artifact, Oracle
 from harness.runtimes.planned import PlannedArtifact
 from harness.toolchains.base import Image
@@ -50,64 +41,6 @@ COUNT_UNITS = {
 }
 """What a device's counter may be called, by its fidelity. Anything else is not reported at all:
 an emulator's cycles are its host's clock."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came back, compared.
-
-    `outputs` are the device's integers, one array (N, *shape) per output tensor; `scores`
-    its first output as real values, (N, elements). The gaps cover the first output's scores
-    (quantisation) and all outputs (runtime).
-    """
-
-    outputs: tuple[Array, ...]
-    scores: NDArray[np.float32]
-    runtime_gap: RuntimeGap
-    quantisation_gap: QuantisationGap | None
-    accuracy: Accuracy
-    counts: CountStatistics | None
-    latency: CountStatistics | None
-    layers: tuple[LayerRecord, ...]
-    samples: tuple[Sample, ...]
-    data_digest: str
-    reference_top1_min: float | None
-    measurements: tuple[Measurement, ...] = ()
-
-    @property
-    def failures(self) -> tuple[str, ...]:
-        """One line per measurement that is out of its range; empty when all are in."""
-        return tuple(self._failures())
-
-    def _failures(self) -> Sequence[str]:
-        found = []
-        gap = self.runtime_gap
-        if gap.mismatching_elements:
-            found.append(
-                f"runtime gap: {gap.mismatching_elements} of {gap.elements} output elements differ from "
-                f"the oracle, by up to {gap.max_lsb} LSB, in {gap.mismatching_samples} of {gap.samples} "
-                "samples; expected 0"
-            )
-        if gap.mismatching_layers:
-            found.append(f"runtime gap: layers differ from the oracle: {', '.join(gap.mismatching_layers)}")
-        top1, least = self.accuracy.reference, self.reference_top1_min
-        if top1 is not None and least is not None and top1 < least:
-            found.append(f"float model: top-1 is {top1:.4f}, model.toml expects at least {least}")
-        found += [
-            f"{one.name}: {one.reason}; declared: {one.limits}"
-            for one in self.measurements
-            if one.verdict == FAIL
-        ]
-        return found
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came with one inference beside its outputs; None is not known, or means nothing."""
-
-    count: int | None = None
-    time_us: int | None = None
-    retries: int = 0
 
 
 class Deployment(ABC):
@@ -356,81 +289,3 @@ class LinkedDeployment(Deployment):
 
     def _count_unit(self) -> str | None:
         return COUNT_UNITS.get((self.identity.counter, self.identity.fidelity))
-
-
-def compare(
-    artifact: Artifact,
-    expected: Expectation,
-    outputs: Sequence[Array],
-    answers: Sequence[Answer],
-    layers: tuple[LayerRecord, ...] = (),
-    unit: str | None = None,
-    before: Sequence[Answer] = (),
-) -> Result:
-    """A result from the device's integers, one array (N, *shape) per output tensor, and what came with
-    them; `unit` is that of the counts, `before` what came with the inferences ahead, the cold start first.
-    """
-    total = expected.samples
-    counts = [answer.count for answer in answers]
-    tensor = artifact.outputs[0]
-    device = tensor.dequantise(outputs[0]).reshape(total, -1)
-    oracle = tensor.dequantise(expected.outputs[0]).reshape(total, -1)
-    reference = expected.reference
-    distances = [
-        gaps.distance_lsb(mine, theirs).reshape(total, -1)
-        for mine, theirs in zip(outputs, expected.outputs, strict=True)
-    ]
-    distance = np.concatenate(distances, axis=1)
-    several = device.shape[1] > 1
-    classes = [gaps.classes(device), gaps.classes(oracle)]
-    reference_class = gaps.classes(reference) if reference is not None else None
-    samples = tuple(
-        Sample(
-            index=index,
-            label=int(expected.labels[index]) if expected.labels is not None else None,
-            device_class=int(classes[0][index]) if several else None,
-            oracle_class=int(classes[1][index]) if several else None,
-            reference_class=int(reference_class[index]) if several and reference_class is not None else None,
-            max_lsb=int(distance[index].max()),
-            mismatching_elements=int(np.count_nonzero(distance[index])),
-            count=counts[index],
-            time_us=answers[index].time_us,
-            retries=answers[index].retries,
-            device_scores=_floats(device[index]),
-            oracle_scores=_floats(oracle[index]),
-            reference_scores=_floats(reference[index]) if reference is not None else None,
-        )
-        for index in range(total)
-    )
-    return Result(
-        outputs=tuple(outputs),
-        scores=device,
-        runtime_gap=gaps.runtime_gap(
-            distance,
-            layer_samples=len(expected.layers) if layers else 0,
-            layers=len(layers),
-            mismatching_layers=tuple(
-                f"{layer.index} {layer.op}" for layer in layers if layer.mismatching_elements
-            ),
-        ),
-        quantisation_gap=gaps.quantisation_gap(oracle, reference, expected.reference_name)
-        if reference is not None
-        else None,
-        accuracy=gaps.accuracy(expected.labels, device, oracle, reference),
-        counts=count_statistics(counts, unit, *_apart(before, "count")) if unit else None,
-        latency=count_statistics([answer.time_us for answer in answers], "us", *_apart(before, "time_us")),
-        layers=layers,
-        samples=samples,
-        data_digest=expected.data_digest,
-        reference_top1_min=expected.reference_top1_min,
-    )
-
-
-def _apart(before: Sequence[Answer], figure: str) -> tuple[int | None, list[int]]:
-    """The cold start's figure and those of the inferences after it."""
-    figures: list[int | None] = [getattr(answer, figure) for answer in before]
-    return (figures[0] if figures else None), [value for value in figures[1:] if value is not None]
-
-
-def _floats(scores: NDArray[np.float32]) -> tuple[float, ...]:
-    return tuple(float(score) for score in scores)

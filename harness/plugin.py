@@ -20,7 +20,7 @@ from rich.console import Console
 
 from harness.bench import Bench
 from harness.boards.base import Board
-from harness.deployment import Deployment, Result
+from harness.deployment import Deployment
 from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation
 from harness.items import EVERY, Item
@@ -28,6 +28,7 @@ from harness.model.spec import ModelSpec
 from harness.progress import ProgressLine
 from harness.report import render_table
 from harness.report.figures import flat_figures
+from harness.result import Result
 from harness.runtimes.base import Artifact, Project
 from harness.settings import OPTIONS, Option, settings_from
 from harness.targets import get_target

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.boards.base import Board, Port
-from harness.deployment import Answer, Deployment, Result, compare
+from harness.deployment import Deployment
 from harness.dialects import Dialect, parse_log, whole_inferences
 from harness.dialects.compare import check_inferences
 from harness.dialects.console import Console, Images
@@ -23,6 +23,7 @@ from harness.items import Item
 from harness.link.wirelog import WireLog
 from harness.model.reference import Reference
 from harness.progress import Progress
+from harness.result import Answer, Result, compare
 from harness.runtimes.base import Artifact, Oracle
 
 

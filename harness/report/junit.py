@@ -56,7 +56,9 @@ def _testcase(suite: ET.Element, item: ItemRecord) -> None:
         },
     )
     figures = {name: str(value) for name, value in flat_figures(item).items() if value is not None}
-    _properties(case, figures | {f"provenance_{name}": value for name, value in item.provenance.items()})
+    verdicts = {f"measurement_{one.name}": one.verdict for one in item.measurements}
+    provenance = {f"provenance_{name}": value for name, value in item.provenance.items()}
+    _properties(case, figures | verdicts | provenance)
     if item.outcome == "failed":
         reason = item.failures[0] if item.failures else "failed"
         failure = ET.SubElement(case, "failure", {"message": legal_xml(reason), "type": "measurement"})

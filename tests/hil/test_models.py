@@ -1,6 +1,6 @@
 """What `pytest --target CHIP` runs: one item per target, model and runtime."""
 
-from harness.deployment import Result
+from harness.result import Result
 
 
 def test_model(result: Result) -> None:
