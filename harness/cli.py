@@ -27,6 +27,7 @@ from harness.doctor import diagnose
 from harness.errors import DataError, HarnessError, UsageError
 from harness.history.commands import add_commands as add_history_commands
 from harness.items import Workshop, float_model, load_artifact
+from harness.link_test import add_command as add_link_test_command
 from harness.model.dataset import first_sample
 from harness.model.image_folder import Form
 from harness.model.import_folder import CALIBRATION_IMAGES, import_folder, parse_size
@@ -129,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     generate.set_defaults(run=_generate)
 
     add_debug_command(commands)
+    add_link_test_command(commands)
 
     export = commands.add_parser(
         "export-v1",

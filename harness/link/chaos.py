@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -132,7 +133,7 @@ class ChaosPort:
         self._port.set_baud(baud)
 
     def _take(self, until_s: float) -> bytes:
-        """The next bytes that may be seen by `until_s`; a stall that lasts longer goes on in the next call."""
+        """The next bytes that may be seen by `until_s`; a longer stall goes on in the next call."""
         while self._arrived:
             now_s = time.monotonic()
             if self._stalled_until_s > now_s:
@@ -190,7 +191,9 @@ class _Direction:
         return [*parts, bytes(passing)] if passing else parts
 
     def _gap(self) -> int:
-        return int(math.log(1.0 - self._random.random()) / self._chance)
+        # Geometric. Rates near zero make a gap no integer holds, and none at all one without end.
+        gap = math.log(1.0 - self._random.random()) / self._chance if self._chance else math.inf
+        return int(min(gap, sys.maxsize))
 
     def _event(self, fault: str) -> _Part:
         return _Restart() if fault == "reset" else _Stall(self._random.random() * self._delay_ms / 1000)

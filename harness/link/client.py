@@ -176,6 +176,13 @@ class Link:
         """The same bytes, by way of the device: at most `hello.max_payload` of them."""
         return self._pipeline.call(Kind.ECHO, data, "ECHO")
 
+    def echoes(self, payloads: Iterable[bytes]) -> list[bytes]:
+        """As `echo`, for many: as many at a time as the window takes; answers in order."""
+        replies = self._pipeline.exchange((Kind.ECHO, data, "ECHO") for data in payloads)
+        for reply in replies:
+            expect_ok(reply, "ECHO")
+        return [reply.payload for reply in replies]
+
     def reset(self, timeout_s: float = 10.0) -> Hello:
         """Restarts the device through the protocol and finds it again."""
         self._require(Capability.RESET, "restarting on request")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -67,11 +68,18 @@ def test_each_fault_does_what_it_says_at_its_rate() -> None:
 def test_a_seed_means_the_same_faults_however_the_bytes_are_cut(cuts: list[int], seed: int) -> None:
     chaos = Chaos(drop=0.01, flip=0.01, dup=0.01, garbage=0.01, reset=0.01, seed=seed)
     edges = [0, *(min(sum(cuts[:n]), len(SENT)) for n in range(1, len(cuts) + 1)), len(SENT)]
-    pieces = [SENT[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [SENT[start:end] for start, end in pairwise(edges)]
     whole, faults = written(chaos, [SENT])
     parts, counts = written(chaos, pieces)
     assert (parts.written, parts.restarts, counts) == (whole.written, whole.restarts, faults)
     assert written(Chaos(drop=0.01, seed=seed + 1), [SENT])[0].written != whole.written
+
+
+@pytest.mark.parametrize("rate", [0.0, 5e-324])
+def test_a_wire_without_faults_changes_nothing(rate: float) -> None:
+    tape, faults = written(Chaos(drop=rate), [SENT])
+    assert tape.written == SENT
+    assert not any(faults.values())
 
 
 def test_what_is_read_is_spoilt_too_and_a_late_byte_keeps_its_place() -> None:
