@@ -189,6 +189,29 @@ def test_a_device_that_restarts_at_every_inference_is_given_up() -> None:
     assert "| Guru Meditation Error" in str(caught.value)
 
 
+@pytest.mark.parametrize("ready", [True, False], ids=["READY seen", "READY lost"])
+def test_a_device_that_comes_back_as_another_is_not_scored(ready: bool) -> None:
+    class TwoSlots(PythonDevice):
+        def _send(self, kind: int, sequence: int, status: int, payload: bytes) -> None:
+            if kind != 0x70 or ready:
+                super()._send(kind, sequence, status, payload)
+
+    def crash(number: int, payload: bytes) -> bytes:
+        if number == 5 and device.boots == 1:
+            device.artifact = "ee" * 32
+            raise Restart
+        return payload
+
+    device = TwoSlots(on_infer=crash)
+    link = connected(device)
+    stream = link.infer_stream(demo_inputs(20))
+    given = 0
+    with pytest.raises(IdentityError, match=r"restarted as another: model demo \(artifact e{16}"):
+        for _ in stream:
+            given += 1
+    assert given == (4 if ready else 20)
+
+
 def test_an_abandoned_stream_does_not_disturb_what_follows() -> None:
     device = PythonDevice(rx_window=512)
     link = connected(device)
