@@ -28,14 +28,18 @@ class PlannedArtifact(Artifact):
 
 
 class PlannedRuntime(Runtime):
-    """A runtime whose only kernels are the portable ones made from a plan."""
+    """A runtime whose portable kernels are made from a plan."""
 
-    kernels = ("portable",)
+    kernels: tuple[str, ...] = ("portable",)
 
     def generate(self, artifact: Artifact, kernels: str, directory: Path) -> Project:
         if kernels not in self.kernels:
             raise UsageError(
                 f"runtime {self.name} has no kernels '{kernels}'", f"Use one of: {', '.join(self.kernels)}"
+            )
+        if kernels != "portable":
+            raise UsageError(
+                f"kernels {kernels} come with ESP-IDF only", "Give a chip: --platform esp_idf --target CHIP"
             )
         own = self.own(artifact)
         return write_project(own.plan, Identity(self.name, own.name, own.digest), directory)

@@ -10,7 +10,7 @@ void board_identify(void);
 /* Espressif's emulators start with blank eFuses: no factory MAC. A chip always has one. */
 bool board_is_emulated(void);
 
-/* "internal" or "psram": where the engine's arena was taken; "" before, or when the engine does so itself. */
-const char *board_arena(void);
+/* For IDENTIFY: where the engine's arena is, "internal" or "psram". */
+void board_set_arena(const char *where);
 
 #endif

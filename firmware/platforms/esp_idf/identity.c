@@ -35,6 +35,7 @@
 static char lines[LINES][LINE_BYTES];
 static uint16_t count;
 static bool blank_mac;
+static const char *arena;
 
 __attribute__((format(printf, 1, 2))) static void add(const char *format, ...) {
     va_list values;
@@ -69,12 +70,16 @@ bool board_is_emulated(void) {
     return blank_mac;
 }
 
+void board_set_arena(const char *where) {
+    arena = where;
+}
+
 const char *platform_identity_line(uint16_t index) {
-    static char arena[LINE_BYTES];
+    static char line[LINE_BYTES];
     if (index < count)
         return lines[index];
-    if (index > count || board_arena()[0] == '\0')
+    if (index > count || arena == NULL)
         return NULL;
-    snprintf(arena, sizeof arena, "arena=%s", board_arena());
-    return arena;
+    snprintf(line, sizeof line, "arena=%s", arena);
+    return line;
 }

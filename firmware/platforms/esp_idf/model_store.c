@@ -12,12 +12,6 @@
 /* Left for drivers and libraries that allocate later. */
 #define INTERNAL_RESERVE 16384u
 
-static const char *arena = "";
-
-const char *board_arena(void) {
-    return arena;
-}
-
 #if CONFIG_HARNESS_MODEL_IN_APP
 
 /* model_in_app.S */
@@ -68,12 +62,11 @@ uint8_t *model_ram_take(model_ram kind, size_t *bytes) {
     uint8_t *ram = heap_caps_aligned_alloc(ALIGNMENT, size, caps);
     if (ram == NULL)
         return NULL;
-    arena = kind == MODEL_RAM_INTERNAL ? "internal" : "psram";
+    board_set_arena(kind == MODEL_RAM_INTERNAL ? "internal" : "psram");
     *bytes = size;
     return ram;
 }
 
 void model_ram_give_back(uint8_t *ram) {
     heap_caps_free(ram);
-    arena = "";
 }

@@ -5,6 +5,8 @@
 #include "driver/usb_serial_jtag_vfs.h"
 
 #define TX_BYTES 4096u
+/* A host that does not read for so long is gone; what it missed it will ask for again. */
+#define PATIENCE pdMS_TO_TICKS(1000)
 
 void serial_open(void) {
     usb_serial_jtag_driver_config_t buffers = {.tx_buffer_size = TX_BYTES, .rx_buffer_size = SERIAL_RX_BYTES};
@@ -20,16 +22,16 @@ size_t serial_read(uint8_t *data, size_t size, TickType_t ticks) {
 void serial_write(const uint8_t *data, size_t size) {
     while (size > 0) {
         size_t piece = size < TX_BYTES / 2u ? size : TX_BYTES / 2u;
-        int sent = usb_serial_jtag_write_bytes(data, piece, portMAX_DELAY);
+        int sent = usb_serial_jtag_write_bytes(data, piece, PATIENCE);
         if (sent <= 0)
-            return; /* the host is gone; it will ask again */
+            return;
         data += sent;
         size -= (size_t)sent;
     }
 }
 
 void serial_drain(void) {
-    usb_serial_jtag_wait_tx_done(portMAX_DELAY);
+    usb_serial_jtag_wait_tx_done(PATIENCE);
 }
 
 bool serial_can_make(uint32_t baud) {

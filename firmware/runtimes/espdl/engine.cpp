@@ -16,14 +16,15 @@
 #ifndef ENGINE_KERNELS
 #error "ENGINE_KERNELS must say whose kernels are linked in, as a string"
 #endif
-#ifndef ESPDL_INTERNAL_BYTES
-#error "ESPDL_INTERNAL_BYTES must say how much internal RAM activations may take before PSRAM is used"
-#endif
-#ifndef ESPDL_RUNTIME_MODE
-#error "ESPDL_RUNTIME_MODE must be a dl::runtime_mode_t: one core or two"
+#if !defined ESPDL_INTERNAL_BYTES || !defined ESPDL_COPY_PARAMETERS || !defined ESPDL_DUAL_CORE
+#error                                                                                                       \
+    "ESPDL_INTERNAL_BYTES, ESPDL_COPY_PARAMETERS and ESPDL_DUAL_CORE must be set, as Kconfig.projbuild explains"
 #endif
 
 namespace {
+
+constexpr dl::runtime_mode_t kMode =
+    ESPDL_DUAL_CORE ? dl::RUNTIME_MODE_MULTI_CORE : dl::RUNTIME_MODE_SINGLE_CORE;
 
 dl::Model *model;
 std::vector<dl::TensorBase *> inputs, outputs, layers;
@@ -80,7 +81,8 @@ const char *engine_init(void) {
     if (failure != nullptr)
         return failure;
     const char *artifact = reinterpret_cast<const char *>(description_image()->artifact);
-    model = new dl::Model(artifact, fbs::MODEL_LOCATION_IN_FLASH_RODATA, ESPDL_INTERNAL_BYTES);
+    model = new dl::Model(artifact, fbs::MODEL_LOCATION_IN_FLASH_RODATA, ESPDL_INTERNAL_BYTES,
+                          dl::MEMORY_MANAGER_GREEDY, nullptr, ESPDL_COPY_PARAMETERS);
     if (model->get_fbs_model() == nullptr)
         return "ESP-DL cannot read the .espdl file";
     if ((failure = FindTensors()) != nullptr || (failure = CheckOrder()) != nullptr)
@@ -103,11 +105,11 @@ const void *engine_layer_data(uint16_t index) {
 const char *engine_invoke(uint16_t count, engine_observer observer, void *context) {
     int all = static_cast<int>(layers.size());
     if (count == all && observer == nullptr) {
-        model->run(ESPDL_RUNTIME_MODE);
+        model->run(kMode);
         return nullptr;
     }
     for (uint16_t i = 0; i < count; i++) {
-        model->run(all, i, ESPDL_RUNTIME_MODE); /* the i-th of as many stages as modules */
+        model->run(all, i, kMode); /* the i-th of as many stages as modules */
         if (observer != nullptr)
             observer(context, i);
     }

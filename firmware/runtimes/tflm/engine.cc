@@ -53,11 +53,6 @@ const tflite::SubGraph *Graph() {
     return engine.model->subgraphs()->Get(0);
 }
 
-/* Where a tensor lies now; the memory plan is fixed once tensors are allocated. */
-void *TensorData(int32_t index) {
-    return engine.interpreter->GetTensor(index)->data.raw;
-}
-
 /* The interpreter with its arena in one kind of RAM. False when that does not hold the network. */
 bool StartIn(model_ram kind, const Kernels &kernels) {
     uint16_t layers = description_image()->layers;
@@ -115,21 +110,22 @@ const char *engine_init(void) {
 }
 
 void *engine_input_data(uint16_t index) {
-    return TensorData(Graph()->inputs()->Get(index));
+    return engine.interpreter->input(index)->data.raw;
 }
 
 const void *engine_output_data(uint16_t index) {
-    return TensorData(Graph()->outputs()->Get(index));
+    return engine.interpreter->output(index)->data.raw;
 }
 
 const void *engine_layer_data(uint16_t index) {
-    return TensorData(Graph()->operators()->Get(index)->outputs()->Get(0));
+    return engine.resolver->Output(index);
 }
 
 const char *engine_invoke(uint16_t layers, engine_observer observer, void *context) {
     engine.resolver->Begin(layers, observer, context);
     TfLiteStatus status = engine.interpreter->Invoke();
-    bool ended = status == kTfLiteOk || (status == kTfLiteAbort && engine.resolver->LayersRun() == layers);
+    bool ended =
+        status == kTfLiteOk || (status == tflite::kTfLiteAbort && engine.resolver->LayersRun() == layers);
     return ended ? nullptr : "TFLM: an operator failed";
 }
 

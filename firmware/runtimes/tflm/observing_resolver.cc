@@ -1,8 +1,11 @@
 #include "observing_resolver.h"
 
+#include "tensorflow/lite/micro/kernels/kernel_util.h"
+#include "tensorflow/lite/micro/micro_context.h"
+
 /* A kernel is a C function without a place for `this`; one network runs at a time. */
 static struct {
-    const ObservedOperator *operators;
+    ObservedOperator *operators;
     uint16_t next;
     uint16_t end;
     engine_observer observer;
@@ -34,6 +37,7 @@ const TFLMRegistration *ObservingResolver::Observe(const TFLMRegistration *kerne
     own.registration = *kernel;
     own.registration.invoke = Invoke;
     own.invoke = kernel->invoke;
+    own.output = nullptr;
     return &own.registration;
 }
 
@@ -45,13 +49,19 @@ uint16_t ObservingResolver::LayersRun() const {
     return run.next;
 }
 
+const void *ObservingResolver::Output(uint16_t layer) const {
+    return operators_[layer].output;
+}
+
 TfLiteStatus ObservingResolver::Invoke(TfLiteContext *context, TfLiteNode *node) {
     /* What follows the last layer asked for. TFLM takes this as an end without a complaint. */
     if (run.next == run.end)
-        return kTfLiteAbort;
-    TfLiteStatus status = run.operators[run.next].invoke(context, node);
+        return tflite::kTfLiteAbort;
+    ObservedOperator &own = run.operators[run.next];
+    TfLiteStatus status = own.invoke(context, node);
     if (status != kTfLiteOk)
         return status;
+    own.output = tflite::micro::GetEvalOutput(context, node, 0)->data.raw;
     uint16_t layer = run.next++;
     if (run.observer != nullptr)
         run.observer(run.context, layer);

@@ -5,7 +5,7 @@
  * preserving all tensors for a look afterwards would cost the sum of all layers.
  * Here each operator gets a registration of its own whose invoke is a
  * trampoline: when the kernel comes back, the layer's output is whole, wherever
- * the memory plan put it, and the run goes on or ends. 32 bytes per layer.
+ * the memory plan put it, and the run goes on or ends. 36 bytes per layer.
  */
 #ifndef OBSERVING_RESOLVER_H
 #define OBSERVING_RESOLVER_H
@@ -14,10 +14,11 @@
 
 #include "tensorflow/lite/micro/micro_op_resolver.h"
 
-/* One operator of the model. */
+/* One operator of the model. `output`: where its first output lay when it last ran. */
 struct ObservedOperator {
     TFLMRegistration registration;
     TfLiteStatus (*invoke)(TfLiteContext *context, TfLiteNode *node);
+    const void *output;
 };
 
 class ObservingResolver : public tflite::MicroOpResolver {
@@ -34,6 +35,8 @@ class ObservingResolver : public tflite::MicroOpResolver {
     void Begin(uint16_t layers, engine_observer observer, void *context);
     /* How many have run since. */
     uint16_t LayersRun() const;
+    /* For a layer that has run. */
+    const void *Output(uint16_t layer) const;
 
   private:
     const TFLMRegistration *Observe(const TFLMRegistration *kernel) const;

@@ -35,6 +35,7 @@ class EspdlArtifact(PlannedArtifact):
 
 class Espdl(PlannedRuntime):
     name = "espdl"
+    kernels = ("portable", "vendor")
     artifact_kind = "espdl"
     by_chip = True
     quantises = True

@@ -1,0 +1,80 @@
+"""The vendors' engines: which components and sources run a runtime's artifacts under ESP-IDF.
+
+One row per runtime. The sources are ours, in firmware/runtimes; the libraries come from
+Espressif's component registry when the project is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from harness.errors import UsageError
+from harness.portable.ops import OPERATORS
+from harness.runtimes.base import Artifact
+
+IDF_VERSIONS = ">=5.4,<6.1"
+"""From the first with all the driver calls of firmware/platforms/esp_idf to the last whose headers were read."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """`folder` below firmware/runtimes; `components` with the versions they may have; `kernels` to
+    the sdkconfig lines that choose them; `definitions`: macros of the engine, as CMake writes them;
+    `generated`: the sources made for a model (None: for every model of the runtime).
+    """
+
+    folder: str
+    components: Mapping[str, str]
+    kernels: Mapping[str, tuple[str, ...]]
+    definitions: tuple[str, ...] = ()
+    generated: Callable[[Artifact | None], dict[str, str]] = field(default=lambda _: {})
+
+
+def tflm_operators(artifact: Artifact | None) -> dict[str, str]:
+    """operators.inc: the kernels to link in, by the names of MicroMutableOpResolver's methods.
+
+    Those of one model, or without it all that the harness supports.
+    """
+    names = {layer.op for layer in artifact.layers} if artifact else set(OPERATORS)
+    methods = sorted("PadV2" if name == "PADV2" else name.title().replace("_", "") for name in names)
+    return {"operators.inc": "".join(f"OPERATOR({method})\n" for method in methods)}
+
+
+ENGINES = {
+    "tflm": Engine(
+        folder="tflm",
+        components={"espressif/esp-tflite-micro": ">=1.4.0,<1.5", "espressif/esp-nn": ">=1.2.3,<1.3"},
+        # NN_SKIP_NUDGE would round differently from TFLM's reference.
+        kernels={
+            "vendor": ("NN_OPTIMIZED=y", "NN_SKIP_NUDGE=n"),
+            "vendor-ansi": ("NN_ANSI_C=y",),
+        },
+        generated=tflm_operators,
+    ),
+    "espdl": Engine(
+        folder="espdl",
+        # Running one module at a time, dl::Model::run(stage_num, ...), came with 3.3.6.
+        components={"espressif/esp-dl": ">=3.3.6,<3.4"},
+        kernels={"vendor": ()},
+        definitions=(
+            "ESPDL_INTERNAL_BYTES=${CONFIG_HARNESS_ESPDL_INTERNAL_BYTES}",
+            "ESPDL_COPY_PARAMETERS=$<BOOL:${CONFIG_HARNESS_ESPDL_COPY_PARAMETERS}>",
+            "ESPDL_DUAL_CORE=$<BOOL:${CONFIG_HARNESS_ESPDL_DUAL_CORE}>",
+        ),
+    ),
+}
+
+
+def get_engine(runtime: str, kernels: str) -> Engine:
+    """The engine of a runtime (its scheme does not matter) with these kernels.
+
+    Raises:
+        UsageError: the runtime has no such kernels of a vendor's.
+    """
+    family, _, _ = runtime.partition(":")
+    engine = ENGINES.get(family)
+    if engine is None or kernels not in engine.kernels:
+        known = ", ".join(("portable", *(engine.kernels if engine else ())))
+        raise UsageError(f"runtime {runtime} has no kernels '{kernels}'", f"Use one of: {known}")
+    return engine
