@@ -14,22 +14,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.boards import check_choice, choose_board
+from harness.boards import check_choice, check_targets, choose_board
 from harness.boards.base import Board
-from harness.deployment import Deployment, Result
+from harness.deployment import Deployment, LinkedDeployment, Result
+from harness.dialects import get_dialect
 from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation, expect
-from harness.items import Item, Workshop, load_artifact, runtimes_for
+from harness.items import EVERY, Item, Workshop, check_names, load_artifact, runtimes_for
 from harness.link.client import Link
 from harness.link.wirelog import WireLog
 from harness.model.dataset import Dataset, load_dataset, random_dataset
 from harness.model.reference import Reference, open_reference
 from harness.model.spec import ModelSpec, load_model, zoo
+from harness.printed_deployment import PrintedDeployment
 from harness.progress import Progress
 from harness.provenance import host_facts, item_facts
 from harness.records.directory import RunDirectory
 from harness.records.journal import Journal
-from harness.records.schema import ItemRecord, Memory, RunRecord
+from harness.records.schema import ItemRecord, Memory, RunRecord, Sample
 from harness.report import write_reports
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
@@ -68,15 +70,18 @@ class Bench:
     def __init__(self, settings: Settings, *, reports_root: Path, command: str) -> None:
         self.settings = settings
         self.targets = tuple(get_target(name) for name in settings.targets)
-        check_choice(settings.board, settings.port)
+        self._dialect = get_dialect(settings.dialect) if settings.dialect else None
+        check_choice(settings.board, settings.port, settings.dialect)
+        check_targets(self.targets, settings.dialect)
         names = [name for given in settings.models for name in (zoo() if given == "zoo" else [given])]
         self._models = {name: load_model(name) for name in dict.fromkeys(names)}
         self.models = tuple(self._models.values())
         _check_names(self._models)
-        for name in settings.runtimes:
-            get_runtime(name)
+        check_names(settings.runtimes)
         self.model_runtimes()
         self.directory = RunDirectory.create(reports_root, settings.report_dir)
+        self._reports_root = reports_root
+        self.warnings: list[str] = []
         self.reports: dict[str, Path] = {}
         self._command = command
         self._clock = time.monotonic()
@@ -111,8 +116,14 @@ class Bench:
         return Item(get_target(target), model, runtime, kernels)
 
     def runtimes(self, model: ModelSpec) -> tuple[str, ...]:
-        """What a model runs in: the runtimes named, or every one that takes it."""
-        return self.settings.runtimes or tuple(runtimes_for(model, self._workshop(model)))
+        """What a model runs in: the runtimes named, or every one that takes it.
+
+        A board that prints has one firmware, and integers are what firmware of TFLM prints.
+        """
+        asked = self.settings.runtimes
+        if self._dialect and asked == (EVERY,):
+            asked = ("tflm",)
+        return tuple(runtimes_for(model, asked, self._workshop(model)))
 
     def model_runtimes(self) -> list[tuple[str, str]]:
         """Names of each model with each of its runtimes."""
@@ -174,6 +185,7 @@ class Bench:
         if self._attached:
             return None
         platform = "host" if self.settings.board == "host" else item.target.isa_platform
+        assert platform is not None, "refused by check_targets"
         state.image = build(project, item.target, platform, build_root=self.settings.build_root / "images")
         return state.image
 
@@ -195,26 +207,18 @@ class Bench:
         with contextlib.ExitStack() as undo:
             undo.callback(board.close)
             log = undo.enter_context(WireLog(wire=logs / "wire.bin", text=state.log))
-            link = Link(
-                board.open(),
-                log=log,
-                timeout_s=self.settings.infer_timeout_s,
-                baud=self.settings.baud or 0,
-                board_state=board.state,
-            )
-            undo.callback(link.close)
-            link.connect(HANDSHAKE_S)
-            board.identified(link.identify().values)
-            state.deployment = Deployment(
-                item,
-                artifact,
-                get_runtime(item.runtime).oracle(artifact),
-                self._reference(item.model)[0],
-                image,
-                board,
-                link,
-                self.settings.layer_samples,
-            )
+            oracle, reference = get_runtime(item.runtime).oracle(artifact), self._reference(item.model)[0]
+            about = (item, artifact, oracle, reference, board)
+            port, timeout_s = board.open(), self.settings.infer_timeout_s
+            if self._dialect:
+                state.deployment = PrintedDeployment(*about, port, self._dialect, log, timeout_s)
+            else:
+                baud = self.settings.baud or 0
+                link = Link(port, log=log, timeout_s=timeout_s, baud=baud, board_state=board.state)
+                undo.callback(link.close)
+                link.connect(HANDSHAKE_S)
+                board.identified(link.identify().values)
+                state.deployment = LinkedDeployment(*about, image, link, self.settings.layer_samples)
             undo.pop_all()
         return state.deployment
 
@@ -226,6 +230,7 @@ class Bench:
         if why := self._reference(item.model)[1]:
             state.notes.append(why)
         result = deployment.run(expected, report)
+        state.notes.extend(deployment.notes())
         state.memory = deployment.memory()
         state.failures.extend(result.failures)
         return result
@@ -302,7 +307,18 @@ class Bench:
                 and dataset.pixels is not None
             }
             self.reports = write_reports(run, samples, self.directory.path, images)
+            self._remember(run, samples)
         return run
+
+    def _remember(self, run: RunRecord, samples: dict[str, tuple[Sample, ...]]) -> None:
+        """Into the history; a history that is out of order costs no run its report."""
+        from harness.history.store import History, default_url  # a third of a second, at the end only
+
+        try:
+            with History(default_url(self._reports_root)) as history:
+                history.add(run, samples)
+        except HarnessError as error:
+            self.warnings.append(f"not in the history: {error}")
 
     @property
     def _attached(self) -> bool:

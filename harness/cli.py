@@ -17,11 +17,14 @@ from rich.console import Console
 
 from harness import __version__
 from harness.bench import Bench
-from harness.dialects import DIALECTS, parse_log
+from harness.boards.serial_port import SerialBoard
+from harness.dialects import DIALECTS, get_dialect, parse_log, whole_inferences
 from harness.dialects.compare import compare
+from harness.dialects.console import capture
 from harness.dialects.output import parsed_csv, parsed_json, render
 from harness.doctor import diagnose
 from harness.errors import DataError, HarnessError, UsageError
+from harness.history.commands import add_commands as add_history_commands
 from harness.items import Workshop, float_model, load_artifact
 from harness.model.spec import load_model, zoo
 from harness.model.train import train
@@ -35,8 +38,9 @@ from harness.runtimes.espdl_v1 import calibrate as v1_calibrate
 from harness.runtimes.espdl_v1.export import export_v1
 from harness.runtimes.espdl_v1.layout import CHIPS as V1_CHIPS
 from harness.runtimes.espdl_v1.lint import lint_v1
+from harness.runtimes.tflm import himax
 from harness.settings import OPTIONS, Option, build_root_under, settings_from
-from harness.targets import TARGETS, get_target
+from harness.targets import TARGETS, Target, get_target
 from harness.toolchains.by_hand import write_tree
 
 USAGE_ERROR = 2
@@ -158,14 +162,18 @@ def _parser() -> argparse.ArgumentParser:
         help="read what other firmware prints: scores, latencies, profiles",
         description="Reads the console log of firmware that was not made here. Dialects: "
         + "; ".join(f"{dialect.name} ({dialect.summary})" for dialect in DIALECTS.values()),
-        epilog="harness parse monitor.log --format csv",
+        epilog="harness parse monitor.log --format csv; harness parse --port /dev/ttyUSB0 --seconds 20",
     )
-    parse.add_argument("log", metavar="LOG", help="captured console output; - for standard input")
+    parse.add_argument("log", nargs="?", metavar="LOG", help="captured console output; - for standard input")
+    parse.add_argument("--port", metavar="PORT", help="read an attached board instead of a LOG")
+    parse.add_argument("--baud", type=int, metavar="N", help="of --port (default: 115200)")
+    parse.add_argument("--seconds", type=float, default=10.0, metavar="N", help="how long (default: 10)")
     parse.add_argument("--dialect", metavar="NAME", help="default: the one that fits")
     parse.add_argument("--model", metavar="MODEL", help="compare the scores with this int8 model (tflm)")
     parse.add_argument(
         "--data", type=Path, metavar="FILE", help="its inputs, one per inference, in the log's order"
     )
+    parse.add_argument("--inferences", type=int, metavar="N", help="only the first N whole ones")
     parse.add_argument("--format", default="table", choices=("table", "json", "csv"))
     parse.set_defaults(run=_parse)
 
@@ -181,6 +189,8 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser("list", help="the zoo, the targets and the runtimes")
     listing.set_defaults(run=_list)
+
+    add_history_commands(commands)
 
     doctor = commands.add_parser("doctor", help="what is installed, what is missing and how to get it")
     doctor.set_defaults(run=_doctor)
@@ -203,12 +213,16 @@ def _run(parsed: argparse.Namespace) -> int:
     run = bench.finish()
     render_table(run, console)
     print(f"Report: {os.path.relpath(bench.reports['report.html'])}")
+    for warning in bench.warnings:
+        print(f"harness: {warning}", file=sys.stderr)
     outcomes = {record.outcome for record in run.items}
     return ITEM_BROKE if "error" in outcomes else int("failed" in outcomes)
 
 
 def _generate(parsed: argparse.Namespace) -> int:
     target = get_target(parsed.target) if parsed.target else None
+    if target and target.isa_platform is None:
+        return _generate_himax(parsed, target)
     workshop = Workshop(build_root_under(Path.cwd()) / "artifacts", parsed.calibration)
     artifact = load_artifact(load_model(parsed.model), parsed.runtime, target, workshop)
     directory = parsed.out / "model" if target else parsed.out
@@ -216,9 +230,19 @@ def _generate(parsed: argparse.Namespace) -> int:
     print(f"{directory}: {len(artifact.layers)} layers, arena {project.arena_bytes} bytes")
     for source in project.sources:
         print(f"  {os.path.relpath(source, directory)}")
-    if target:
+    if target and target.isa_platform:
         write_tree(project, target, target.isa_platform, parsed.out)
         print(f"Build it with: make -C {parsed.out}")
+    return 0
+
+
+def _generate_himax(parsed: argparse.Namespace, target: Target) -> int:
+    if parsed.runtime != "tflm":
+        raise UsageError(f"{target.id} takes runtime tflm, not {parsed.runtime}", "Use --runtime tflm")
+    done = himax.generate(load_model(parsed.model), target, parsed.out)
+    print(f"{done.directory}: operators {', '.join(done.operators)}")
+    print("\n".join([f"  {name}" for name in done.files] + list(done.changes) + done.memory.lines()))
+    print(f"Generated, not built: the SDK cannot be had here. How to go on: {done.directory / 'README.md'}")
     return 0
 
 
@@ -247,7 +271,13 @@ def _lint_v1(parsed: argparse.Namespace) -> int:
 def _parse(parsed: argparse.Namespace) -> int:
     if parsed.data and not parsed.model:
         raise UsageError("--data without --model: there is nothing to compare with", "Add --model")
-    found = parse_log(_read_log(parsed.log), parsed.dialect)
+    if (parsed.log is None) == (parsed.port is None):
+        raise UsageError("expected a LOG or --port, one of the two", "e.g. harness parse --port /dev/ttyUSB0")
+    if parsed.dialect:
+        get_dialect(parsed.dialect)
+    found = parse_log(_read_console(parsed) if parsed.port else _read_log(parsed.log), parsed.dialect)
+    if parsed.port or parsed.inferences:
+        found = whole_inferences(found, parsed.inferences)
     comparison = None
     if parsed.model:
         model = load_model(parsed.model)
@@ -262,6 +292,13 @@ def _parse(parsed: argparse.Namespace) -> int:
     gap = comparison.runtime_gap if comparison else None
     wrong = gap is not None and not gap.exact
     return int(wrong or any(verdict.passed is not True for verdict in found.verdicts))
+
+
+def _read_console(parsed: argparse.Namespace) -> bytes:
+    if not 0 < parsed.seconds < 1e6:
+        raise UsageError(f"--seconds expects a number above 0, got {parsed.seconds:g}")
+    with SerialBoard("unknown", parsed.port, parsed.baud) as port:
+        return capture(port, parsed.seconds)
 
 
 def _read_log(name: str) -> bytes:
@@ -294,7 +331,8 @@ def _list(parsed: argparse.Namespace) -> int:  # noqa: ARG001 - every command ta
         print(f"  {name:<14}{load_model(name).description}")
     print("targets")
     for target in TARGETS.values():
-        print(f"  {target.id:<14}{target.core}; without a board: {target.isa_platform}, fidelity isa")
+        emulated = f"without a board: {target.isa_platform}, fidelity isa"
+        print(f"  {target.id:<14}{target.core}; {emulated if target.isa_platform else 'generate only'}")
     print("runtimes")
     for runtime in RUNTIMES.values():
         print(f"  {runtime.name:<14}takes .{runtime.artifact_kind}; kernels {', '.join(runtime.kernels)}")

@@ -1,12 +1,13 @@
 """One model on one board: send inputs, collect answers, compare them with what is right.
 
-The only place where the device's answers meet the oracle's and the float model's. It starts
-nothing and reports nothing.
+The only place where the device's answers meet the oracle's and the float model's, whether they come
+over the link or, of other people's firmware, from its console. It starts nothing and reports nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -90,11 +91,23 @@ class Result:
         return found
 
 
-class Deployment:
+@dataclass(frozen=True)
+class Answer:
+    """What came with one inference beside its outputs; None is not known, or means nothing."""
+
+    count: int | None = None
+    time_us: int | None = None
+    retries: int = 0
+
+
+class Deployment(ABC):
     """A model running on a board. A context manager; made by `Bench.deploy`.
 
-    `result` is the last one; None until something ran.
+    `result` is the last one; None until something ran. `identity` is what the firmware says of
+    itself, None where it says nothing.
     """
+
+    identity: Identity | None = None
 
     def __init__(
         self,
@@ -102,21 +115,16 @@ class Deployment:
         artifact: Artifact,
         oracle: Oracle,
         reference: Reference | None,
-        image: Image | None,
         board: Board,
-        link: Link,
         layer_samples: int,
     ) -> None:
         self.item = item
         self.artifact = artifact
-        self.image = image
         self.board = board
-        self.link = link
         self._oracle = oracle
         self._reference = reference
         self._layer_samples = layer_samples
         self.result: Result | None = None
-        self.identity = self._check_identity()
 
     def __enter__(self) -> Deployment:
         return self
@@ -128,13 +136,12 @@ class Deployment:
 
     def close(self) -> None:
         """Ends the board; safe to call twice."""
-        self.link.close()
         self.board.close()
 
     @property
-    def fidelity(self) -> str:
-        """What this board's numbers mean, by the device's own word."""
-        return self.identity.fidelity
+    def fidelity(self) -> str | None:
+        """What this board's numbers mean, by the device's own word; None when it says nothing."""
+        return self.identity.fidelity if self.identity else None
 
     def infer(self, images: Array | Sequence[Array], labels: Array | None = None) -> Result:
         """Runs the network on every image and compares.
@@ -152,8 +159,47 @@ class Deployment:
         expected = expect(self.artifact, self._oracle, dataset, self._reference, self._layer_samples)
         return self.run(expected)
 
+    @abstractmethod
     def run(self, expected: Expectation, progress: Progress | None = None) -> Result:
         """As `infer`, for data whose right answers are already known."""
+
+    def memory(self) -> Memory | None:
+        """Sizes, as far as they are known."""
+        return None
+
+    def wire_counts(self) -> dict[str, int]:
+        """What happened on the wire so far, as one flat mapping."""
+        return {}
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of the last run, a sentence each."""
+        return ()
+
+
+class LinkedDeployment(Deployment):
+    """On firmware that speaks our protocol: its identity is checked before anything runs."""
+
+    def __init__(
+        self,
+        item: Item,
+        artifact: Artifact,
+        oracle: Oracle,
+        reference: Reference | None,
+        board: Board,
+        image: Image | None,
+        link: Link,
+        layer_samples: int,
+    ) -> None:
+        super().__init__(item, artifact, oracle, reference, board, layer_samples)
+        self.image = image
+        self.link = link
+        self.identity: Identity = self._check_identity()
+
+    def close(self) -> None:
+        self.link.close()
+        super().close()
+
+    def run(self, expected: Expectation, progress: Progress | None = None) -> Result:
         layers = self._check_layers(expected)
         total = expected.samples
         outputs = tuple(np.empty_like(tensor) for tensor in expected.outputs)
@@ -167,7 +213,17 @@ class Deployment:
                 progress(sample + 1, total)
         if len(replies) != total:
             raise LinkError(f"expected {total} answers, got {len(replies)}")
-        self.result = self._result(expected, outputs, replies, layers)
+        unit = self._count_unit()
+        timed = self.fidelity in ("silicon", "host")
+        answers = [
+            Answer(
+                count=reply.count if unit is not None else None,
+                time_us=reply.time_us if timed else None,
+                retries=reply.retries,
+            )
+            for reply in replies
+        ]
+        self.result = compare(self.artifact, expected, outputs, answers, layers, unit)
         return self.result
 
     def memory(self) -> Memory:
@@ -265,71 +321,73 @@ class Deployment:
         )
 
     def _count_unit(self) -> str | None:
-        return COUNT_UNITS.get((self.identity.counter, self.fidelity))
+        return COUNT_UNITS.get((self.identity.counter, self.identity.fidelity))
 
-    def _result(
-        self,
-        expected: Expectation,
-        outputs: tuple[Array, ...],
-        replies: Sequence[InferenceReply],
-        layers: tuple[LayerRecord, ...],
-    ) -> Result:
-        total = expected.samples
-        unit = self._count_unit()
-        counts = [reply.count if unit is not None else None for reply in replies]
-        tensor = self.artifact.outputs[0]
-        device = tensor.dequantise(outputs[0]).reshape(total, -1)
-        oracle = tensor.dequantise(expected.outputs[0]).reshape(total, -1)
-        reference = expected.reference
-        distances = [
-            gaps.distance_lsb(mine, theirs).reshape(total, -1)
-            for mine, theirs in zip(outputs, expected.outputs, strict=True)
-        ]
-        distance = np.concatenate(distances, axis=1)
-        several = device.shape[1] > 1
-        classes = [gaps.classes(device), gaps.classes(oracle)]
-        reference_class = gaps.classes(reference) if reference is not None else None
-        samples = tuple(
-            Sample(
-                index=index,
-                label=int(expected.labels[index]) if expected.labels is not None else None,
-                device_class=int(classes[0][index]) if several else None,
-                oracle_class=int(classes[1][index]) if several else None,
-                reference_class=int(reference_class[index])
-                if several and reference_class is not None
-                else None,
-                max_lsb=int(distance[index].max()),
-                mismatching_elements=int(np.count_nonzero(distance[index])),
-                count=counts[index],
-                time_us=replies[index].time_us if self.fidelity in ("silicon", "host") else None,
-                retries=replies[index].retries,
-                device_scores=_floats(device[index]),
-                oracle_scores=_floats(oracle[index]),
-                reference_scores=_floats(reference[index]) if reference is not None else None,
-            )
-            for index in range(total)
+
+def compare(
+    artifact: Artifact,
+    expected: Expectation,
+    outputs: Sequence[Array],
+    answers: Sequence[Answer],
+    layers: tuple[LayerRecord, ...] = (),
+    unit: str | None = None,
+) -> Result:
+    """A result from the device's integers, one array (N, *shape) per output tensor, and what came with
+    them; `unit` is that of the counts.
+    """
+    total = expected.samples
+    counts = [answer.count for answer in answers]
+    tensor = artifact.outputs[0]
+    device = tensor.dequantise(outputs[0]).reshape(total, -1)
+    oracle = tensor.dequantise(expected.outputs[0]).reshape(total, -1)
+    reference = expected.reference
+    distances = [
+        gaps.distance_lsb(mine, theirs).reshape(total, -1)
+        for mine, theirs in zip(outputs, expected.outputs, strict=True)
+    ]
+    distance = np.concatenate(distances, axis=1)
+    several = device.shape[1] > 1
+    classes = [gaps.classes(device), gaps.classes(oracle)]
+    reference_class = gaps.classes(reference) if reference is not None else None
+    samples = tuple(
+        Sample(
+            index=index,
+            label=int(expected.labels[index]) if expected.labels is not None else None,
+            device_class=int(classes[0][index]) if several else None,
+            oracle_class=int(classes[1][index]) if several else None,
+            reference_class=int(reference_class[index]) if several and reference_class is not None else None,
+            max_lsb=int(distance[index].max()),
+            mismatching_elements=int(np.count_nonzero(distance[index])),
+            count=counts[index],
+            time_us=answers[index].time_us,
+            retries=answers[index].retries,
+            device_scores=_floats(device[index]),
+            oracle_scores=_floats(oracle[index]),
+            reference_scores=_floats(reference[index]) if reference is not None else None,
         )
-        return Result(
-            outputs=outputs,
-            scores=device,
-            runtime_gap=gaps.runtime_gap(
-                distance,
-                layer_samples=len(expected.layers) if layers else 0,
-                layers=len(layers),
-                mismatching_layers=tuple(
-                    f"{layer.index} {layer.op}" for layer in layers if layer.mismatching_elements
-                ),
+        for index in range(total)
+    )
+    return Result(
+        outputs=tuple(outputs),
+        scores=device,
+        runtime_gap=gaps.runtime_gap(
+            distance,
+            layer_samples=len(expected.layers) if layers else 0,
+            layers=len(layers),
+            mismatching_layers=tuple(
+                f"{layer.index} {layer.op}" for layer in layers if layer.mismatching_elements
             ),
-            quantisation_gap=gaps.quantisation_gap(oracle, reference, expected.reference_name)
-            if reference is not None
-            else None,
-            accuracy=gaps.accuracy(expected.labels, device, oracle, reference),
-            counts=count_statistics(counts, unit) if unit else None,
-            layers=layers,
-            samples=samples,
-            data_digest=expected.data_digest,
-            reference_top1_min=expected.reference_top1_min,
-        )
+        ),
+        quantisation_gap=gaps.quantisation_gap(oracle, reference, expected.reference_name)
+        if reference is not None
+        else None,
+        accuracy=gaps.accuracy(expected.labels, device, oracle, reference),
+        counts=count_statistics(counts, unit) if unit else None,
+        layers=layers,
+        samples=samples,
+        data_digest=expected.data_digest,
+        reference_top1_min=expected.reference_top1_min,
+    )
 
 
 def _floats(scores: NDArray[np.float32]) -> tuple[float, ...]:

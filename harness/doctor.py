@@ -25,12 +25,17 @@ class Check:
 
 def diagnose() -> Iterator[Check]:
     """Programs that the emulated targets need (required), then the optional Python extras."""
-    platforms = sorted({target.isa_platform for target in TARGETS.values()})
+    platforms = sorted({target.isa_platform for target in TARGETS.values() if target.isa_platform})
     programs = [name for platform in platforms for name in required_programs(platform)]
     emulators = [platform.replace("qemu_", "qemu-system-") for platform in platforms]
     for program in [*programs, *emulators]:
         yield Check(program, shutil.which(program), install_line([program]), required=True)
     yield Check("gcc", shutil.which("gcc"), install_line(["gcc"]), required=False)
+    for target in TARGETS.values():
+        if target.isa_platform is None:
+            yield Check(
+                target.id, "generate only: no emulator, and its SDK is not looked for", "", required=False
+            )
     for extra, modules in EXTRAS.items():
         absent = [module for module in modules if importlib.util.find_spec(module) is None]
         found = None if absent else f"extra, brings {', '.join(modules)}"

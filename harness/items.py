@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,23 +46,58 @@ class Workshop:
     calibration: Path | None = None
 
 
-def runtimes_for(model: ModelSpec, workshop: Workshop) -> list[str]:
-    """The runtimes a run takes when none are named: those that the model has an artifact for, or that
-    can make one with what is installed. Raises ModelError when that is none.
+EVERY = "all"
+"""As a runtime's name: every one that takes the model; as its scheme: each it can be quantised to."""
+
+
+def check_names(asked: Sequence[str]) -> None:
+    """Raises UsageError for the first of --runtime's names that is none."""
+    for name in asked:
+        family, _, scheme = name.partition(":")
+        if family != EVERY:
+            get_runtime(family if scheme == EVERY else name)
+        elif scheme not in ("", EVERY):
+            raise UsageError(f"--runtime {name}: all takes no scheme but all", "e.g. all:all, or espdl:int16")
+
+
+def runtimes_for(model: ModelSpec, asked: Sequence[str], workshop: Workshop) -> list[str]:
+    """What a model runs in: the runtimes asked for, `all` and `espdl:all` spelt out.
+
+    `all` are those that the model has an artifact for, or that can make one with what is installed.
+    Raises ModelError when that is none.
     """
     names = []
-    for name, kind in RUNTIMES.items():
-        runtime = kind()
-        brought = any(key.startswith(runtime.artifact_kind) for key in model.artifacts)
-        able = runtime.quantises and "onnx" in model.artifacts and available(runtime.extra)
-        if brought or (able and (workshop.calibration or model.calibration)):
-            names.append(name)
+    for name in asked:
+        family, _, scheme = name.partition(":")
+        families = _taking(model, workshop) if family == EVERY else [family]
+        for one in families:
+            schemes = [scheme]
+            if scheme == EVERY:
+                schemes = list(RUNTIMES[one].schemes) if _makes(model, RUNTIMES[one](), workshop) else [""]
+            names += [get_runtime(f"{one}:{each}").name for each in schemes]
     if not names:
         raise ModelError(
             f"{model.name}: no runtime takes {_had(model)}",
             "Float models need a calibration set to be quantised: --calibration FILE.npz",
         )
-    return names
+    return list(dict.fromkeys(names))
+
+
+def _taking(model: ModelSpec, workshop: Workshop) -> list[str]:
+    """The runtimes that the model has an artifact for or that can make one."""
+    return [
+        name
+        for name, runtime in RUNTIMES.items()
+        if any(key.startswith(runtime.artifact_kind) for key in model.artifacts)
+        or _makes(model, runtime(), workshop)
+    ]
+
+
+def _makes(model: ModelSpec, runtime: Runtime, workshop: Workshop) -> bool:
+    """Whether a runtime can make its artifacts of this model, here."""
+    calibrated = workshop.calibration or model.calibration
+    able = runtime.quantises and available(runtime.extra)
+    return able and "onnx" in model.artifacts and calibrated is not None
 
 
 def load_artifact(

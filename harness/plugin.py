@@ -23,7 +23,7 @@ from harness.boards.base import Board
 from harness.deployment import Deployment, Result
 from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation
-from harness.items import Item
+from harness.items import EVERY, Item
 from harness.model.spec import ModelSpec
 from harness.progress import ProgressLine
 from harness.report import render_table
@@ -140,8 +140,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("model", "runtime"), bench.model_runtimes(), indirect=True)
     elif "model" in open_names:
         metafunc.parametrize("model", [spec.name for spec in bench.models], indirect=True)
-    elif "runtime" in open_names and bench.settings.runtimes:
-        metafunc.parametrize("runtime", bench.settings.runtimes, indirect=True)
+    elif "runtime" in open_names and (
+        named := [name for name in bench.settings.runtimes if EVERY not in name]
+    ):
+        metafunc.parametrize("runtime", named, indirect=True)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -310,6 +312,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("harness")
     terminalreporter.write(text.getvalue())
     terminalreporter.write_line(f"report: {bench.reports['report.html']}")
+    for warning in bench.warnings:
+        terminalreporter.write_line(f"harness: {warning}", yellow=True)
 
 
 class _ReporterWriter:

@@ -56,7 +56,8 @@ OPTIONS = (
         "runtime",
         "all",
         "LIST",
-        "runtimes, comma-separated, e.g. tflm,espdl; all: every one that takes the model",
+        "runtimes, comma-separated, e.g. tflm,espdl:int16; all: every one that takes the model; "
+        "all:all: those in each quantisation, compared",
     ),
     Option(
         "kernels",
@@ -82,6 +83,12 @@ OPTIONS = (
         "silicon (never fall back to an emulator)",
         choices=("auto", "serial", "qemu", "host", "silicon"),
     ),
+    Option(
+        "dialect",
+        "",
+        "NAME",
+        "the board on --port only prints its scores: read them in this dialect (harness parse --help)",
+    ),
     Option("infer-timeout", "60", "SECONDS", "give a device up when it says nothing for so long in a run"),
     Option("seed", "0", "N", "seed of the random inputs used where there are no data"),
     Option(
@@ -94,10 +101,7 @@ RANDOM_SAMPLES = 100
 
 @dataclass(frozen=True)
 class Settings:
-    """The choices of one run, parsed and range-checked; names are resolved later, by their owners.
-
-    No `runtimes` means every one that takes the model.
-    """
+    """The choices of one run, parsed and range-checked; names are resolved later, by their owners."""
 
     targets: tuple[str, ...]
     models: tuple[str, ...]
@@ -111,6 +115,7 @@ class Settings:
     board: str
     port: str | None
     baud: int | None
+    dialect: str | None
     infer_timeout_s: float
     seed: int
     report_dir: Path | None
@@ -145,7 +150,7 @@ def settings_from(
     return Settings(
         targets=split_list("--target", target),
         models=split_list("--model", texts["model"]),
-        runtimes=() if texts["runtime"] == "all" else split_list("--runtime", texts["runtime"]),
+        runtimes=split_list("--runtime", texts["runtime"]),
         kernels=texts["kernels"],
         data=Path(texts["data"]) if texts["data"] else None,
         calibration=Path(texts["calibration"]) if texts["calibration"] else None,
@@ -155,6 +160,7 @@ def settings_from(
         board=texts["board"],
         port=port,
         baud=_integer("--baud", baud, 1) if baud else None,
+        dialect=texts["dialect"] or None,
         infer_timeout_s=_seconds("--infer-timeout", texts["infer_timeout"]),
         seed=_integer("--seed", texts["seed"], 0),
         report_dir=Path(texts["report_dir"]) if texts["report_dir"] else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 
 from harness.errors import UsageError
@@ -12,7 +12,9 @@ from harness.errors import UsageError
 @dataclass(frozen=True)
 class Target:
     """One chip. `clock_hz` is its fastest CPU clock, `sram_bytes` its on-chip data RAM,
-    `isa_platform` the firmware platform that runs its instruction set without a board.
+    `isa_platform` the firmware platform that runs its instruction set without a board; None where
+    there is none, so that firmware can only be generated for it. `regions` are the bytes of its
+    SDK's linker regions, where a generator needs them.
     """
 
     id: str
@@ -21,7 +23,8 @@ class Target:
     core: str
     clock_hz: int
     sram_bytes: int
-    isa_platform: str
+    isa_platform: str | None = None
+    regions: dict[str, int] = field(default_factory=dict, hash=False)
 
 
 def _load() -> dict[str, Target]:

@@ -48,10 +48,11 @@ def _run(
     cwd: Path,
     environment: dict[str, str] | None,
 ) -> Run:
+    history = {"HARNESS_HISTORY_URL": f"sqlite:///{reports}-history.sqlite"}
     done = subprocess.run(
         [*command, "--report-dir", str(reports), *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "COLUMNS": "100", **(environment or {})},
+        env={**os.environ, "COLUMNS": "100", **history, **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

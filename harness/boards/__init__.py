@@ -1,5 +1,5 @@
 """Boards: what runs an image and has a UART, and the choice among them."""
 
-from harness.boards.choose import check_choice, choose_board
+from harness.boards.choose import check_choice, check_targets, choose_board
 
-__all__ = ["check_choice", "choose_board"]
+__all__ = ["check_choice", "check_targets", "choose_board"]

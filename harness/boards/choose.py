@@ -5,6 +5,8 @@ Nothing falls back: who asks for silicon gets silicon or an error.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.boards.base import Board
 from harness.boards.host import HostBoard
 from harness.boards.qemu import MACHINES, QemuBoard
@@ -16,8 +18,8 @@ from harness.toolchains.base import Image
 KINDS = ("auto", "qemu", "host", "serial", "silicon")
 
 
-def check_choice(kind: str, port: str | None) -> None:
-    """Raises UsageError for a kind of board and a port that do not go together; opens nothing."""
+def check_choice(kind: str, port: str | None, dialect: str | None = None) -> None:
+    """Raises UsageError for a kind of board, a port and a dialect that do not go together; opens nothing."""
     if kind not in KINDS:
         raise UsageError(f"expected --board to be one of {', '.join(KINDS)}, got {kind!r}")
     if kind in ("serial", "silicon") and not port:
@@ -26,6 +28,27 @@ def check_choice(kind: str, port: str | None) -> None:
         raise UsageError(
             f"--board {kind} does not use a port, but --port {port} was given", "Drop one of them"
         )
+
+    if dialect and not port:
+        raise UsageError(
+            "--dialect reads an attached board, but no --port was given", "Add --port /dev/ttyUSB0"
+        )
+    if dialect and kind == "silicon":
+        raise UsageError(
+            "--board silicon with --dialect: firmware that only prints cannot say what it runs on",
+            "Drop --board silicon",
+        )
+
+
+def check_targets(targets: Sequence[Target], dialect: str | None) -> None:
+    """Raises UsageError for chips whose firmware is only generated, unless an attached board prints."""
+    for target in targets:
+        if target.isa_platform is None and dialect is None:
+            raise UsageError(
+                f"{target.id}: generate only: nothing here builds for it or runs its instruction set",
+                f"Write its firmware with: harness generate MODEL --target {target.id} --out DIR; "
+                "where a board runs that, add --port PORT --dialect himax",
+            )
 
 
 def choose_board(

@@ -32,6 +32,13 @@ DIALECTS: dict[str, Dialect] = {
 }
 
 
+def get_dialect(name: str) -> Dialect:
+    """The dialect called `name`. Raises UsageError that lists the known ones."""
+    if name not in DIALECTS:
+        raise UsageError(f"unknown dialect '{name}'", f"Known: {', '.join(DIALECTS)}")
+    return DIALECTS[name]
+
+
 def parse_log(data: bytes, dialect: str | None = None) -> ParsedLog:
     """Reads a log as `dialect`, or as the one that fits.
 
@@ -39,13 +46,22 @@ def parse_log(data: bytes, dialect: str | None = None) -> ParsedLog:
         UsageError: there is no such dialect.
         DataError: nothing known is in the log, or lines of several dialects.
     """
-    if dialect is not None and dialect not in DIALECTS:
-        raise UsageError(f"unknown dialect '{dialect}'", f"Known: {', '.join(DIALECTS)}")
+    known = get_dialect(dialect) if dialect is not None else None
     log = read_log(data)
-    parsed = _recognise(log) if dialect is None else DIALECTS[dialect].parse(log.lines)
+    parsed = known.parse(log.lines) if known else _recognise(log)
     if parsed.empty:
         raise DataError(f"expected lines of dialect {parsed.dialect}, came none", _known())
     return _with_cut_line(parsed, log)
+
+
+def whole_inferences(parsed: ParsedLog, count: int | None = None) -> ParsedLog:
+    """Without an inference cut off at the beginning or the end, as a console read for a time has them,
+    and only the first `count`. One that is broken between whole ones stays.
+    """
+    kept = list(parsed.inferences)
+    cut = [kept.pop(at) for at in (0, -1) if kept and not kept[at].complete]
+    notes = tuple(Note("an inference that is cut off is left out", found.line) for found in cut)
+    return dataclasses.replace(parsed, inferences=tuple(kept[:count]), notes=(*parsed.notes, *notes))
 
 
 def _recognise(log: Log) -> ParsedLog:

@@ -6,12 +6,13 @@ which image it had, so only whole inferences of the right number of scores are c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from harness.dialects.records import ParsedLog
+from harness.dialects.records import Inference, ParsedLog
 from harness.errors import DataError, UnsupportedError
 from harness.expectation import expect
 from harness.measure.gaps import accuracy, distance_lsb, quantisation_gap, runtime_gap
@@ -48,7 +49,7 @@ def compare(
             not int8 though the scores are.
     """
     output = artifact.outputs[0]
-    unit = _check(parsed, model.name, output.elements)
+    unit = check_inferences(parsed.inferences, model.name, output.elements)
     source = data or model.test
     if source is None:
         raise DataError(f"{model.name}: no test data are known", "Give --data FILE.npz, in the log's order")
@@ -77,11 +78,16 @@ def compare(
     return Comparison(model.name, str(source), count, gap, whole, top1)
 
 
-def _check(parsed: ParsedLog, name: str, elements: int) -> str:
-    """The unit that all the scores have."""
-    if not parsed.inferences:
+def check_inferences(inferences: Sequence[Inference], name: str, elements: int) -> str:
+    """The unit that all the scores have.
+
+    Raises:
+        DataError: there are none, one is not whole, or has another number of scores than `elements`.
+        UnsupportedError: scores that are percents or integers of unknown scale.
+    """
+    if not inferences:
         raise DataError(f"expected scores to compare with {name}, came none")
-    for index, inference in enumerate(parsed.inferences):
+    for index, inference in enumerate(inferences):
         where = f"inference {index}, line {inference.line} of the log"
         if not inference.complete:
             raise DataError(f"{where}: lines are missing", "Capture the log again, or cut this inference out")
@@ -96,4 +102,4 @@ def _check(parsed: ParsedLog, name: str, elements: int) -> str:
             raise DataError(f"{where}: score {outside[0]} is not int8: a line is damaged")
         if not all(s is not None and np.isfinite(s) for s in inference.scores):
             raise DataError(f"{where}: a score is not a finite number")
-    return parsed.inferences[0].score_unit
+    return inferences[0].score_unit

@@ -1,7 +1,8 @@
 """Himax WE-I Plus: the handwriting example, one element a line or all on one, and person_detection.
 
 The scores are the output tensor's int8 values. Source: HimaxWiseEyePlus/himax_tflm aa447ba,
-examples/{handwriting,person_detection}/himax_we1_evb/detection_responder.cc.
+examples/{handwriting,person_detection}/himax_we1_evb/detection_responder.cc. Firmware that
+`harness generate --target himax_we1` made also prints what Invoke() took.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from harness.dialects.log import Line
-from harness.dialects.records import Findings, Inference, Number, ParsedLog
+from harness.dialects.records import Findings, Inference, Latency, Number, ParsedLog
 
 NAME = "himax"
 SUMMARY = "Himax WE1: number, [0]:-128, ..., result:1"
@@ -18,6 +19,7 @@ SUMMARY = "Himax WE1: number, [0]:-128, ..., result:1"
 # Any run of the three pieces: a terminal that drops line ends joins them.
 _PIECES = re.compile(
     r"(?P<start>number ?)?(?P<scores>(?:\[[0-9]{1,4}\]:-?[0-9]{1,3}, ?)*)"
+    r"(?:invoke:(?P<ticks>[0-9]{1,10}) ticks, ?)?"
     r"(?:result:(?P<result>[0-9]{1,4}|unknown))?"
 )
 _SCORE = re.compile(r"\[([0-9]+)\]:(-?[0-9]+),")
@@ -26,7 +28,9 @@ _PERSON = re.compile(r"person score:(-?[0-9]{1,3}) no person score (-?[0-9]{1,3}
 
 def signs(line: Line) -> bool:
     match = _PIECES.fullmatch(line.text)
-    return bool(match and (match["scores"] or match["result"])) or bool(_PERSON.fullmatch(line.text))
+    return bool(match and (match["scores"] or match["ticks"] or match["result"])) or bool(
+        _PERSON.fullmatch(line.text)
+    )
 
 
 class _Reader:
@@ -34,6 +38,7 @@ class _Reader:
         self.found = Findings()
         self.scores: list[Number | None] = []
         self.start = 0
+        self.latency: Latency | None = None
 
     def read(self, line: Line) -> bool:
         """Whether the line is one of this dialect's."""
@@ -50,6 +55,8 @@ class _Reader:
             self.close(None)
         for index, value in _SCORE.findall(match["scores"]):
             self._score(line, int(index), int(value))
+        if match["ticks"]:
+            self.latency = Latency("invoke", int(match["ticks"]), "ticks", line.number)
         if match["result"]:
             self.start = self.start or line.number
             self.close(match["result"])
@@ -66,13 +73,17 @@ class _Reader:
         """Ends the inference that is being read, if there is one; None: its end mark is missing."""
         scores, self.scores = tuple(self.scores), []
         start, self.start = self.start, 0
+        latencies = (self.latency,) if self.latency else ()
+        self.latency = None
         if not scores:
             if result is not None:
                 self.found.note(start, f"result:{result} without scores")
             return
         complete = result is not None and None not in scores
         number = len(self.found.inferences)
-        self.found.inferences.append(Inference(scores, "int8", complete, start, result=result))
+        self.found.inferences.append(
+            Inference(scores, "int8", complete, start, latencies=latencies, result=result)
+        )
         known = [score for score in scores if score is not None]
         self._check_range(known, start)
         if not complete:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from harness.records.schema import ItemRecord, RunRecord, Sample
 from harness.records.serialise import SCHEMA, to_plain
 from harness.report import figures, plots
+from harness.report.comparison import Comparison, comparisons, label
 from harness.report.png import data_uri
 from harness.targets import TARGETS
 
@@ -83,6 +84,25 @@ class ItemView:
     log_tail: str
 
 
+@dataclass(frozen=True)
+class ComparisonRow:
+    anchor: str
+    label: str
+    item: ItemRecord
+    quality: float | None
+    count: float | None
+    unbeaten: bool
+
+
+@dataclass(frozen=True)
+class ComparisonView:
+    """One comparison as the template shows it."""
+
+    comparison: Comparison
+    rows: list[ComparisonRow]
+    plots: list[Markup]
+
+
 def render_html(run: RunRecord, samples: Mapping[str, Sequence[Sample]], images: Mapping[str, Images]) -> str:
     """The whole page. `samples` and `images` go by `ItemRecord.key`; both may lack items."""
     templates = importlib.resources.files("harness.report") / "templates"
@@ -104,6 +124,7 @@ def render_html(run: RunRecord, samples: Mapping[str, Sequence[Sample]], images:
         .render(
             run=run,
             views=views,
+            comparisons=[_compared(one, views) for one in comparisons(run)],
             f=figures,
             tally=figures.tally(run),
             fidelities=sorted({item.fidelity for item in run.items if item.fidelity}),
@@ -164,6 +185,30 @@ def _view(
         sram_bytes=sram_bytes,
         log_tail="\n".join((item.log or "").splitlines()[-LOG_TAIL_LINES:]),
     )
+
+
+def _compared(comparison: Comparison, views: Sequence[ItemView]) -> ComparisonView:
+    anchors = {view.item.key: view.anchor for view in views}
+    rows = [
+        ComparisonRow(
+            anchors[item.key],
+            label(item),
+            item,
+            comparison.quality_of(item),
+            comparison.count_of(item),
+            comparison.unbeaten(item),
+        )
+        for item in comparison.items
+    ]
+    drawn = []
+    for cost, name in ((comparison.count_of, comparison.unit or ""), (comparison.flash_of, "flash, bytes")):
+        choices = [
+            plots.Choice(row.label, known, row.quality, row.unbeaten)
+            for row in rows
+            if row.quality is not None and (known := cost(row.item)) is not None
+        ]
+        drawn.append(plots.trade_off(choices, name, f"{comparison.quality}, %", comparison.reference))
+    return ComparisonView(comparison, rows, [plot for plot in drawn if plot])
 
 
 def _layer_rows(item: ItemRecord, unit: str | None) -> list[LayerRow]:

@@ -1,6 +1,6 @@
 """The report's few plots, drawn here as inline SVG; colours come from the page's style sheet.
 
-No plotting library: three shapes do not warrant one, and the page has to stay one small
+No plotting library: four shapes do not warrant one, and the page has to stay one small
 file that loads nothing.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from harness.report.figures import grouped, small
 
 SIZE = 260
+WIDE = 430
 LEFT, BOTTOM, TOP, RIGHT = 46, 40, 10, 14
 MAX_POINTS = 4000
 HISTOGRAM_BINS = 24
@@ -54,6 +56,89 @@ def scatter(x: Array, y: Array, x_label: str, y_label: str, series: str) -> Mark
     frame = Markup('<path class="axis" d="M{0} {1}V{2}H{3}"/>').format(LEFT, TOP, TOP + extent, LEFT + extent)
     body = Markup("").join([*ticks, frame, Markup('<path class="points {}" d="{}"/>').format(series, points)])
     return _svg(SIZE, TOP + extent + BOTTOM, title, body + _labels(x_label, y_label, extent, extent))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to run a model: what it costs, how good it is (0..1), whether nothing beats it."""
+
+    label: str
+    cost: float
+    quality: float
+    unbeaten: bool
+
+
+def trade_off(choices: Sequence[Choice], x_label: str, y_label: str, reference: float | None) -> Markup:
+    """Quality against cost with the Pareto front as a line; "" for fewer than two choices.
+
+    `reference` is the float model's quality, a dashed line. Labels keep clear of points and of each other.
+    """
+    if len(choices) < 2:
+        return Markup("")
+    qualities = [choice.quality for choice in choices] + ([] if reference is None else [reference])
+    low, high = min(qualities), max(qualities)
+    margin = max((high - low) * 0.15, 0.002)
+    low, high = max(0.0, low - margin), min(1.0, high + margin)
+    most = max(choice.cost for choice in choices) * 1.05
+    width, extent = WIDE - LEFT - RIGHT, SIZE - LEFT - RIGHT
+
+    def place(choice: Choice) -> tuple[float, float]:
+        return LEFT + choice.cost / most * width, TOP + (high - choice.quality) / (high - low) * extent
+
+    parts = [_tick_x(LEFT + value / most * width, TOP + extent, _short(value)) for value in _ticks(0, most)]
+    parts += [
+        _tick_y(LEFT, TOP + (high - value) / (high - low) * extent, f"{value * 100:g}")
+        for value in _ticks(low, high)
+    ]
+    parts.append(
+        Markup('<path class="axis" d="M{0} {1}V{2}H{3}"/>').format(LEFT, TOP, TOP + extent, LEFT + width)
+    )
+    if reference is not None:
+        y = TOP + (high - reference) / (high - low) * extent
+        parts.append(Markup('<path class="reference" d="M{} {:.2f}h{}"/>').format(LEFT, y, width))
+        parts.append(Markup('<text class="quiet" x="{}" y="{:.2f}">float</text>').format(LEFT + 4, y - 3))
+    front = sorted((place(choice) for choice in choices if choice.unbeaten), key=lambda at: (at[0], -at[1]))
+    if len(front) > 1:
+        line = "L".join(f"{x:.2f} {y:.2f}" for x, y in front)
+        parts.append(Markup('<path class="front" d="M{}"/>').format(Markup(line)))
+    parts += _marked(choices, [place(choice) for choice in choices])
+    title = f"{y_label} against {x_label} of {len(choices)} ways to run the model"
+    body = Markup("").join(parts)
+    return _svg(WIDE, TOP + extent + BOTTOM, title, body + _labels(x_label, y_label, width, extent))
+
+
+def _marked(choices: Sequence[Choice], places: Sequence[tuple[float, float]]) -> Iterator[Markup]:
+    """A point for each choice and its label beside it, moved down while something is in the way."""
+    taken = [(x - 5, x + 5, y + 3.5) for x, y in places]
+    for choice, (x, y) in sorted(zip(choices, places, strict=True), key=lambda pair: pair[1]):
+        text_width = 5.6 * len(choice.label)
+        left = x + 7 if x + 7 + text_width < WIDE else x - 7 - text_width
+        text_y, right = y - 6, left + text_width
+        while any(abs(text_y - at) < 10 and left < end and start < right for start, end, at in taken):
+            text_y += 10
+        taken.append((left, right, text_y))
+        yield Markup(
+            '<circle class="{}" cx="{:.2f}" cy="{:.2f}" r="4"><title>{}: {}, {}</title></circle>'
+            '<text class="name" x="{:.2f}" y="{:.2f}">{}</text>'
+        ).format(
+            "device" if choice.unbeaten else "beaten",
+            x,
+            y,
+            choice.label,
+            f"{choice.quality * 100:.2f} %",
+            grouped(choice.cost),
+            left,
+            text_y,
+            choice.label,
+        )
+
+
+def _short(value: float) -> str:
+    """1500000 as "1.5 M"."""
+    for power, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= power:
+            return f"{value / power:g}\u00a0{suffix}"
+    return f"{value:g}"
 
 
 def histogram(counts: Sequence[int], unit: str) -> Markup:

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.records.schema import ItemRecord, RunRecord
+from harness.report.comparison import Comparison, comparisons, label
 from harness.report.figures import (
     DASH,
     ISA_NOTICE,
@@ -61,6 +62,8 @@ def render_table(run: RunRecord, console: Console) -> None:
     else:
         for item in run.items:
             _print_block(console, item)
+    for comparison in comparisons(run):
+        _print_comparison(console, comparison)
     outcome = next(
         (name for name in ("error", "failed") if any(i.outcome == name for i in run.items)), "passed"
     )
@@ -100,6 +103,28 @@ def _print_block(console: Console, item: ItemRecord) -> None:
         _print_indented(console, Text(plain(note), "dim"))
     for name, value in _block_lines(item):
         _print_indented(console, Text(f"{name:<18}{value}"))
+
+
+def _print_comparison(console: Console, comparison: Comparison) -> None:
+    """One aligned line for each way the model ran; a star where no other beats it."""
+    names = [plain(label(item)) for item in comparison.items]
+    width = max(map(len, names)) + 2
+    title = f"{plain(comparison.model)} on {plain(comparison.target)}: {len(names)} ways to run it"
+    _print(console, Text(f"{title}; * no other is as accurate and as cheap", "bold"))
+    for name, item in zip(names, comparison.items, strict=True):
+        gap, memory = item.quantisation_gap, item.memory
+        star = "*" if comparison.unbeaten(item) else " "
+        figures = [
+            f"{comparison.quality} {percent(comparison.quality_of(item)):>9}",
+            f"agreement {percent(gap.agreement if gap else None):>9}",
+            f"max |Δ| {small(gap.max_abs if gap else None):>9}",
+            f"flash {byte_size(memory.flash_bytes if memory else None):>10}",
+            f"arena {byte_size(memory.arena_bytes if memory else None):>9}",
+            f"{grouped(comparison.count_of(item)):>12} {comparison.unit or ''}",
+        ]
+        if comparison.quality == "agreement":
+            del figures[1]
+        _print_indented(console, Text(f"{star} {name:<{width}}{'  '.join(figures)}".rstrip()))
 
 
 def _print_indented(console: Console, line: Text) -> None:

@@ -23,6 +23,7 @@ def test_list_names_models_targets_and_runtimes(capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     for word in ("mnist_mlp", "himax_cnn", "tflm", "fidelity isa", *TARGETS):
         assert word in shown
+    assert "himax_we1     ARC EM9D, 1 core; generate only\n" in shown
 
 
 def test_doctor_is_content_with_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,6 +31,7 @@ def test_doctor_is_content_with_this_machine(capsys: pytest.CaptureFixture[str])
     shown = capsys.readouterr().out
     for program in ("riscv64-unknown-elf-gcc", "xtensa-lx106-elf-gcc", "qemu-system-riscv32"):
         assert f"ok       {program}" in shown
+    assert "himax_we1                 generate only: no emulator, and its SDK is not looked for" in shown
 
 
 def test_doctor_names_the_command_for_each_missing_piece(

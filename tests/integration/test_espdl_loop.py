@@ -58,6 +58,16 @@ def test_a_float_model_without_calibration_set_says_what_is_missing(tmp_path: Pa
     assert "has no calibration set. Give some 200 typical inputs: --calibration FILE.npz" in record["error"]
 
 
+def test_the_zoo_on_this_machine(tmp_path: Path) -> None:
+    """gcc -O2 once left the softmax's call out, on the host alone."""
+    run = run_harness(
+        tmp_path / "r", "himax_cnn,mnist_mlp", "--target", "esp32s3,esp32p4", "--runtime", "espdl",
+        "--board", "host",
+        "--samples", "5",
+    )  # fmt: skip
+    assert run.code == 0, run.output
+
+
 def test_generate_needs_to_know_the_chip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["generate", "himax_cnn", "--runtime", "espdl", "--out", str(tmp_path / "out")]
     assert main(command) == 2

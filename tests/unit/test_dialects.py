@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness.dialects import DIALECTS, parse_log
+from harness.dialects import DIALECTS, parse_log, whole_inferences
 from harness.dialects.log import read_log
 from harness.dialects.records import Inference, Latency, MemoryRow, ParsedLog, ProfileRow, Verdict
 from harness.errors import DataError, HarnessError, UsageError
@@ -304,6 +304,28 @@ def test_tvm_time_and_scores() -> None:
     scores = (0.027838, -0.972162)
     assert found.inferences == (Inference(scores, "real", True, 3, latencies=(us("time", 7243),)),)
     assert found.latencies == (us("time", 7251),)
+
+
+@pytest.mark.parametrize("one_line", [False, True])
+def test_himax_what_invoke_took_is_printed_by_generated_firmware(one_line: bool) -> None:
+    lines = printed.himax(DIGITS)
+    lines.insert(-1, "invoke:1234567 ticks,")
+    log = parsed(["".join(lines)] if one_line else lines)
+    (inference,) = log.inferences
+    assert (inference.scores, inference.complete) == (tuple(DIGITS), True)
+    (latency,) = inference.latencies
+    assert (latency.label, latency.value, latency.unit) == ("invoke", 1234567, "ticks")
+    assert parsed(lines + printed.himax(DIGITS)).inferences[1].latencies == ()
+
+
+def test_whole_inferences_leave_out_what_is_cut_at_the_edges() -> None:
+    lines = [*printed.himax(DIGITS)[4:], *printed.himax(DIGITS) * 2, *printed.himax(DIGITS)[:5]]
+    whole = whole_inferences(parsed(lines))
+    assert [inference.complete for inference in whole.inferences] == [True, True]
+    assert texts(whole).count("an inference that is cut off is left out") == 2
+    assert len(whole_inferences(parsed(lines), 1).inferences) == 1
+    broken = [line for at, line in enumerate(printed.himax(DIGITS) * 3) if at != 16]
+    assert [i.complete for i in whole_inferences(parsed(broken)).inferences] == [True, False, True]
 
 
 def test_himax_on_many_lines_and_on_one() -> None:

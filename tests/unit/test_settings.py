@@ -21,7 +21,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARNESS_BUILD_ROOT", raising=False)
     settings = parse("esp32s3, esp32c3,esp32s3")
     assert settings.targets == ("esp32s3", "esp32c3")
-    assert (settings.models, settings.runtimes, settings.kernels) == (("zoo",), (), "portable")
+    assert (settings.models, settings.runtimes, settings.kernels) == (("zoo",), ("all",), "portable")
     assert (settings.samples, settings.layer_samples, settings.infer_timeout_s) == (None, 10, 60.0)
     assert (settings.data, settings.report_dir, settings.port, settings.baud) == (None, None, None, None)
     assert settings.build_root == Path("/project/build")

@@ -7,17 +7,17 @@ returned.
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import DataError, OutputError, UsageError
+from harness.errors import DataError, UsageError
 from harness.model.dataset import load_dataset
 from harness.model.preprocess import Preprocess
 from harness.model.reference import fit_layout
+from harness.new_directory import check_new, write_new
 from harness.runtimes.espdl_v1 import project
 from harness.runtimes.espdl_v1.calibrate import Scheme, calibrate
 from harness.runtimes.espdl_v1.coefficients import coefficient_header, coefficient_source, identifier
@@ -67,8 +67,7 @@ def export_v1(
     """
     if chip not in CHIPS:
         raise UsageError(f"esp-dl v1 has no target '{chip}'", f"It has: {', '.join(CHIPS)}")
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise OutputError(f"{directory}: expected a new or empty directory", "Give another --out DIR")
+    check_new(directory)
     graph = optimise(read_graph(model))
     network = read_network(graph)
     samples = read_samples(calibration, graph, preprocess)
@@ -86,7 +85,7 @@ def export_v1(
         "model/model_define.hpp": project.model_define(quantised, name),
         "quantization_table.json": json.dumps({k: 2.0**e for k, e in exponents.items()}, indent=1) + "\n",
     }
-    _write(directory, files)
+    write_new(directory, files)
     log = _log(quantised, chip, directory / "model" / stem)
     return Export(directory, name, tuple(files), tuple(log), quantised)
 
@@ -142,19 +141,3 @@ def _log(network: QuantisedNetwork, chip: str, stem: Path) -> list[str]:
     if is_inferred(chip, scheme.bits):
         lines += ["", f"Element order of {chip} int{scheme.bits} is inferred: see docs/espdl_v1.md"]
     return lines
-
-
-def _write(directory: Path, files: dict[str, str]) -> None:
-    """All files into a new directory beside, which then takes the place of `directory`."""
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as scratch:
-            staged = Path(scratch) / "project"
-            for name, text in files.items():
-                (staged / name).parent.mkdir(parents=True, exist_ok=True)
-                (staged / name).write_text(text)
-            staged.replace(directory)
-    except OSError as error:
-        raise OutputError(
-            f"expected to write {directory}; {error.strerror}", "Give another --out DIR"
-        ) from error

@@ -1,0 +1,104 @@
+"""The tables of the history, and how an older database becomes one of this version.
+
+Every figure that is searched or drawn has a column; the whole record stands beside them as JSON, so
+that no version of the schema loses anything.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    inspect,
+    select,
+)
+
+from harness.errors import DataError
+
+VERSION = 1
+
+metadata = MetaData()
+
+schema = Table("schema", metadata, Column("version", Integer, nullable=False))
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("started", String(40), nullable=False),
+    Column("command", Text, nullable=False),
+    Column("commit_id", String(64)),
+    Column("record", Text, nullable=False),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", String(64), ForeignKey("runs.run_id", ondelete="CASCADE"), nullable=False),
+    Column("key", String(200), nullable=False),
+    Column("started", String(40), nullable=False),
+    Column("model", String(100), nullable=False),
+    Column("target", String(40), nullable=False),
+    Column("runtime", String(60), nullable=False),
+    Column("kernels", String(40), nullable=False),
+    Column("scheme", String(40)),
+    Column("fidelity", String(20)),
+    Column("board", String(200)),
+    Column("outcome", String(20), nullable=False),
+    Column("max_lsb", Integer),
+    Column("top1", Float),
+    Column("agreement", Float),
+    Column("count_unit", String(60)),
+    Column("count_median", Float),
+    Column("flash_bytes", Integer),
+    Column("arena_bytes", Integer),
+    Column("counts", LargeBinary),
+    Column("record", Text, nullable=False),
+    Index("items_by_model", "model", "started"),
+    Index("items_by_run", "run_id"),
+)
+
+baselines = Table(
+    "baselines",
+    metadata,
+    Column("key", String(200), primary_key=True),
+    Column("item_id", Integer, ForeignKey("items.id"), nullable=False),
+    Column("set_at", String(40), nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+
+def prepare(connection: Connection) -> None:
+    """Makes the tables, or brings those of an older version up to this one.
+
+    Raises:
+        DataError: the database was written by a later version.
+    """
+    if not inspect(connection).has_table("schema"):
+        metadata.create_all(connection)
+        connection.execute(schema.insert().values(version=VERSION))
+        return
+    found = connection.execute(select(schema.c.version)).scalar_one()
+    if found > VERSION:
+        raise DataError(
+            f"the history has version {found}; this harness reads up to {VERSION}", "Update the harness"
+        )
+    for version in range(found, VERSION):
+        for statement in MIGRATIONS[version]:
+            connection.exec_driver_sql(statement)
+    if found < VERSION:
+        connection.execute(schema.update().values(version=VERSION))
+
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {}
+"""SQL that turns version N into N + 1."""

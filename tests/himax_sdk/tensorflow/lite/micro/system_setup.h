@@ -1,0 +1,10 @@
+/* Stands in for TFLM's. */
+#ifndef STAND_IN_SYSTEM_SETUP_H
+#define STAND_IN_SYSTEM_SETUP_H
+
+namespace tflite {
+inline void InitializeTarget() {
+}
+} // namespace tflite
+
+#endif
