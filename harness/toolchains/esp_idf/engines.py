@@ -13,8 +13,10 @@ from harness.errors import UsageError
 from harness.portable.ops import OPERATORS
 from harness.runtimes.base import Artifact
 
-IDF_VERSIONS = ">=5.4,<6.1"
-"""From the first with all the driver calls of firmware/platforms/esp_idf to the last whose headers were read."""
+IDF_FROM, IDF_BEFORE = (5, 4), (6, 1)
+"""From the first with all the driver calls of firmware/platforms/esp_idf; 6.0 is the last that was read."""
+
+IDF_VERSIONS = ">={}.{},<{}.{}".format(*IDF_FROM, *IDF_BEFORE)
 
 
 @dataclass(frozen=True)

@@ -51,20 +51,34 @@ def write_project(
 
     Raises:
         UsageError: kernels the runtime has not, or a flash the model does not fit.
+        UnsupportedError: ESP-IDF does not know the target.
         OutputError: the directory cannot be written.
     """
     engine = None if kernels == PORTABLE else get_engine(artifact.runtime, kernels)
     image = encode(artifact) if engine else b""
     table = partitions.plan(layout, len(image), artifact.name)
+    texts = {
+        "CMakeLists.txt": cmake.project_lists(),
+        "partitions.csv": partitions.to_csv(table),
+        "sdkconfig.defaults": sdkconfig.defaults(layout, engine.kernels[kernels] if engine else ()),
+        f"sdkconfig.defaults.{target.id}": sdkconfig.chip_defaults(target),
+        "main/idf_component.yml": cmake.component_manifest(
+            {"idf": IDF_VERSIONS, **(engine.components if engine else {})}
+        ),
+    }
+    if engine:
+        linked_in = artifact if layout.model_in_app else None
+        texts |= {f"main/{name}": text for name, text in engine.generated(linked_in).items()}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=directory) as name:
             staging = Path(name)
-            writer = _Writer(staging, artifact, target, kernels, layout)
-            writer.write(engine, table)
+            main = _write_sources(staging, artifact, kernels, engine)
+            for file, text in {**texts, "main/CMakeLists.txt": cmake.main_lists(main)}.items():
+                (staging / file).write_text(text, encoding="utf-8", newline="\n")
             if engine:
                 (staging / MODEL_IMAGE).write_bytes(image)
-            tree = tuple(sorted(str(p.relative_to(staging)) for p in staging.rglob("*") if p.is_file()))
+            tree = _files(staging)
             for file in tree:
                 (directory / file).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(staging / file, directory / file)
@@ -82,65 +96,34 @@ def write_project(
     )
 
 
-class _Writer:
-    """Writes the files of one project into `root`."""
+def _write_sources(root: Path, artifact: Artifact, kernels: str, engine: Engine | None) -> cmake.Main:
+    """Firmware and engine, or the model's own C, below `root`; makes root/main."""
+    folders = ["core", "platforms/esp_idf"]
+    folders += ["runtimes/vendor", f"runtimes/{engine.folder}"] if engine else []
+    firmware = root / "firmware"
+    for folder in folders:
+        shutil.copytree(firmware_dir() / folder, firmware / folder)
+    for header in ("engine.h", "platform.h"):
+        shutil.copy(firmware_dir() / header, firmware)
+    (root / "main").mkdir()
+    shutil.move(firmware / "platforms/esp_idf/Kconfig.projbuild", root / "main")
+    includes = ["firmware", *(f"firmware/{folder}" for folder in folders)]
+    if engine is None:
+        get_runtime(artifact.runtime).generate(artifact, kernels, root / "model")
+        includes.append("model")
+        # Only vendors' engines ask for a model and for RAM.
+        for file in MODEL_STORE:
+            (root / file).unlink()
+    return cmake.Main(
+        sources=tuple(file for file in _files(root) if file.endswith((".c", ".cc", ".cpp"))),
+        include_dirs=tuple(includes),
+        kernels=kernels,
+        definitions=engine.definitions if engine else (),
+        model_image=MODEL_IMAGE if engine else None,
+        digest=NO_DIGEST,
+    )
 
-    def __init__(self, root: Path, artifact: Artifact, target: Target, kernels: str, layout: Layout) -> None:
-        self.root = root
-        self.artifact = artifact
-        self.target = target
-        self.kernels = kernels
-        self.layout = layout
 
-    def write(self, engine: Engine | None, table: tuple[Partition, ...]) -> None:
-        folders = ["core", "platforms/esp_idf"]
-        folders += ["runtimes/vendor", f"runtimes/{engine.folder}"] if engine else []
-        sources = self._copy_firmware(folders)
-        includes = ["firmware", *(f"firmware/{folder}" for folder in folders)]
-        if engine is None:
-            project = get_runtime(self.artifact.runtime).generate(
-                self.artifact, self.kernels, self.root / "model"
-            )
-            sources += [f"model/{path.name}" for path in project.sources]
-            includes.append("model")
-            # Only vendors' engines ask for a model and for RAM.
-            for file in MODEL_STORE:
-                (self.root / file).unlink()
-            sources.remove(MODEL_STORE[0])
-        main = cmake.Main(
-            sources=tuple(sorted(sources)),
-            include_dirs=tuple(includes),
-            kernels=self.kernels,
-            definitions=engine.definitions if engine else (),
-            model_image=MODEL_IMAGE if engine else None,
-            digest=NO_DIGEST,
-        )
-        components = {"idf": IDF_VERSIONS, **(engine.components if engine else {})}
-        files = {
-            "CMakeLists.txt": cmake.project_lists(),
-            "partitions.csv": partitions.to_csv(table),
-            "sdkconfig.defaults": sdkconfig.defaults(
-                self.layout, engine.kernels[self.kernels] if engine else ()
-            ),
-            f"sdkconfig.defaults.{self.target.id}": sdkconfig.chip_defaults(self.target),
-            "main/CMakeLists.txt": cmake.main_lists(main),
-            "main/idf_component.yml": cmake.component_manifest(components),
-        }
-        if engine:
-            linked_in = self.artifact if self.layout.model_in_app else None
-            files |= {f"main/{name}": text for name, text in engine.generated(linked_in).items()}
-        for name, text in files.items():
-            path = self.root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8", newline="\n")
-        shutil.move(self.root / "firmware/platforms/esp_idf/Kconfig.projbuild", self.root / "main")
-
-    def _copy_firmware(self, folders: list[str]) -> list[str]:
-        """Returns the sources among what was copied, by their names below the root."""
-        firmware = firmware_dir()
-        for folder in folders:
-            shutil.copytree(firmware / folder, self.root / "firmware" / folder)
-        for header in ("engine.h", "platform.h"):
-            shutil.copy(firmware / header, self.root / "firmware" / header)
-        found = (path for folder in folders for path in (self.root / "firmware" / folder).iterdir())
-        return [str(path.relative_to(self.root)) for path in found if path.suffix in (".c", ".cc", ".cpp")]
+def _files(root: Path) -> tuple[str, ...]:
+    """Every file below `root`, by its name from there."""
+    return tuple(sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()))

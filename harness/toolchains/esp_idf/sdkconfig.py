@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
 
+from harness.errors import UnsupportedError
 from harness.targets import Target
 from harness.toolchains.esp_idf.partitions import Layout, flash_megabytes
 
@@ -36,7 +37,12 @@ def defaults(layout: Layout, engine: Sequence[str]) -> str:
 
 
 def chip_defaults(target: Target) -> str:
-    """sdkconfig.defaults.<chip>, which ESP-IDF reads after the other."""
+    """sdkconfig.defaults.<chip>, which ESP-IDF reads after the other.
+
+    Raises UnsupportedError for what is no ESP chip.
+    """
+    if target.id not in _CHIPS:
+        raise UnsupportedError(f"ESP-IDF does not know {target.id}", f"It knows {', '.join(_CHIPS)}")
     return _text(_CHIPS[target.id]["sdkconfig"])
 
 
