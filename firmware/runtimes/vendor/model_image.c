@@ -22,9 +22,10 @@ static const char magic[8] = {'N', 'N', 'M', 'O', 'D', 'E', 'L', '1'};
 /* The string at the offset stored at `field`, or NULL if it does not end inside the image. */
 static const char *string_at(const uint8_t *data, uint32_t size, uint32_t field) {
     uint32_t offset = get_u32(data + field);
-    if (offset >= size || memchr(data + offset, 0, size - offset) == NULL)
-        return NULL;
-    return (const char *)data + offset;
+    for (uint32_t end = offset; end < size; end++)
+        if (data[end] == 0)
+            return (const char *)data + offset;
+    return NULL;
 }
 
 static bool tensor_is_sound(const uint8_t *data, uint32_t size, uint32_t at) {

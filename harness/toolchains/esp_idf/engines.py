@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from harness.errors import UsageError
+from harness.errors import UnsupportedError, UsageError
 from harness.portable.ops import OPERATORS
 from harness.runtimes.base import Artifact
+from harness.runtimes.planned import PlannedArtifact
 
 IDF_FROM, IDF_BEFORE = (5, 4), (6, 1)
 """From the first with all the driver calls of firmware/platforms/esp_idf; 6.0 is the last that was read."""
@@ -23,7 +24,8 @@ IDF_VERSIONS = ">={}.{},<{}.{}".format(*IDF_FROM, *IDF_BEFORE)
 class Engine:
     """`folder` below firmware/runtimes; `components` with the versions they may have; `kernels` to
     the sdkconfig lines that choose them; `definitions`: macros of the engine, as CMake writes them;
-    `generated`: the sources made for a model (None: for every model of the runtime).
+    `generated`: the sources made for a model (None: for every model of the runtime). `check` raises
+    UnsupportedError for a model that the library gets wrong.
     """
 
     folder: str
@@ -31,6 +33,7 @@ class Engine:
     kernels: Mapping[str, tuple[str, ...]]
     definitions: tuple[str, ...] = ()
     generated: Callable[[Artifact | None], dict[str, str]] = field(default=lambda _: {})
+    check: Callable[[Artifact], None] = field(default=lambda _: None)
 
 
 def tflm_operators(artifact: Artifact | None) -> dict[str, str]:
@@ -43,6 +46,32 @@ def tflm_operators(artifact: Artifact | None) -> dict[str, str]:
     return {"operators.inc": "".join(f"OPERATOR({method})\n" for method in methods)}
 
 
+def check_esp_nn(artifact: Artifact) -> None:
+    """Raises UnsupportedError for the three forms that esp-tflite-micro 1.4.0 gets wrong with ESP-NN, found
+    by running its sources: convolutions without bias and grouped ones end in a failed assertion, and the
+    softmax's scratch memory is sized by the second dimension, not the last.
+    """
+    if not isinstance(artifact, PlannedArtifact):
+        return
+    tensors = artifact.graph.tensors
+    for operator in artifact.graph.operators:
+        shape = tensors[operator.inputs[0]].info.shape
+        what = ""
+        if operator.op in ("CONV_2D", "DEPTHWISE_CONV_2D") and max(operator.inputs[2:3], default=-1) < 0:
+            what = "has no bias"
+        elif operator.op == "CONV_2D" and tensors[operator.inputs[1]].info.shape[3] != shape[3]:
+            what = "has groups"
+        elif operator.op == "SOFTMAX" and (len(shape) < 2 or shape[1] < shape[-1]):
+            what = f"has the input shape {list(shape)}"
+        if what:
+            raise UnsupportedError(
+                f"operator {operator.index} ({operator.op}) {what}, which esp-tflite-micro with ESP-NN "
+                "does not compute",
+                "Use --kernels portable, or convert the model with biases, without groups, and a softmax "
+                "over [1, classes]",
+            )
+
+
 ENGINES = {
     "tflm": Engine(
         folder="tflm",
@@ -53,6 +82,7 @@ ENGINES = {
             "vendor-ansi": ("NN_ANSI_C=y",),
         },
         generated=tflm_operators,
+        check=check_esp_nn,
     ),
     "espdl": Engine(
         folder="espdl",

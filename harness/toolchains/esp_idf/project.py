@@ -51,10 +51,12 @@ def write_project(
 
     Raises:
         UsageError: kernels the runtime has not, or a flash the model does not fit.
-        UnsupportedError: ESP-IDF does not know the target.
+        UnsupportedError: ESP-IDF does not know the target, or the vendor's library not the model.
         OutputError: the directory cannot be written.
     """
     engine = None if kernels == PORTABLE else get_engine(artifact.runtime, kernels)
+    if engine:
+        engine.check(artifact)
     image = encode(artifact) if engine else b""
     table = partitions.plan(layout, len(image), artifact.name)
     texts = {
