@@ -17,16 +17,20 @@ const uint8_t *model_store_open(size_t *available) {
     *available = 0;
     if (file == NULL)
         return NULL;
-    uint8_t *image = aligned_alloc(64, LARGEST_IMAGE);
-    if (image != NULL)
+    void *image = NULL;
+    if (posix_memalign(&image, 64, LARGEST_IMAGE) == 0)
         *available = fread(image, 1, LARGEST_IMAGE, file);
     fclose(file);
     return image;
 }
 
 uint8_t *model_ram_take(model_ram kind, size_t *bytes) {
-    *bytes = kind == MODEL_RAM_INTERNAL ? RAM_BYTES : 0;
-    return kind == MODEL_RAM_INTERNAL ? aligned_alloc(16, RAM_BYTES) : NULL;
+    void *ram = NULL;
+    *bytes = 0;
+    if (kind != MODEL_RAM_INTERNAL || posix_memalign(&ram, 16, RAM_BYTES) != 0)
+        return NULL;
+    *bytes = RAM_BYTES;
+    return ram;
 }
 
 void model_ram_give_back(uint8_t *ram) {

@@ -110,8 +110,8 @@ def test_the_chip_reads_what_was_written(reader: ctypes.CDLL, artifact: Artifact
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda image: b"", "no model image"),
-        (lambda image: b"\xff" * 4096, "no model image"),
+        (lambda _: b"", "no model image"),
+        (lambda _: b"\xff" * 4096, "no model image"),
         (lambda image: image[:-1], "cut short"),
         (lambda image: image[:40], "no model image"),
         (lambda image: image[:-1] + bytes([image[-1] ^ 1]), "damaged"),

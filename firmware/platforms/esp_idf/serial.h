@@ -1,4 +1,4 @@
-/* The one byte stream of a board, over whichever peripheral CONFIG_HARNESS_SERIAL chooses. The
+/* The one byte stream of a board, over the peripheral that menuconfig chooses. The
  * console's text goes through the same driver, so that it never falls into a frame. */
 #ifndef SERIAL_H
 #define SERIAL_H

@@ -14,7 +14,7 @@ from harness.errors import UnsupportedError
 from harness.targets import Target
 from harness.toolchains.esp_idf.partitions import Layout, flash_megabytes
 
-_CHIPS = tomllib.loads((files(__package__) / "chips.toml").read_text(encoding="utf-8"))
+CHIPS = tomllib.loads((files(__package__) / "chips.toml").read_text(encoding="utf-8"))
 
 _COMMON = (
     "COMPILER_OPTIMIZATION_PERF=y",
@@ -41,9 +41,9 @@ def chip_defaults(target: Target) -> str:
 
     Raises UnsupportedError for what is no ESP chip.
     """
-    if target.id not in _CHIPS:
-        raise UnsupportedError(f"ESP-IDF does not know {target.id}", f"It knows {', '.join(_CHIPS)}")
-    return _text(_CHIPS[target.id]["sdkconfig"])
+    if target.id not in CHIPS:
+        raise UnsupportedError(f"ESP-IDF does not know {target.id}", f"It knows {', '.join(CHIPS)}")
+    return _text(CHIPS[target.id]["sdkconfig"])
 
 
 def _text(lines: Sequence[str]) -> str:
