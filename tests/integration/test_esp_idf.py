@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness import cli
@@ -22,15 +23,17 @@ from harness.link.client import Link
 from harness.link.wirelog import WireLog
 from harness.model.spec import load_model
 from harness.runtimes.base import Artifact, Project
+from harness.runtimes.espdl import Espdl
 from harness.runtimes.tflm import Tflm
 from harness.targets import get_target
 from harness.toolchains import bare_metal
 from harness.toolchains.esp_idf.build import build
-from harness.toolchains.esp_idf.engines import ENGINES, check_esp_nn
+from harness.toolchains.esp_idf.engines import ENGINES, check_esp_nn, check_espdl
 from harness.toolchains.esp_idf.model_image import encode
 from harness.toolchains.esp_idf.partitions import Layout
 from harness.toolchains.esp_idf.project import IdfProject, write_project
 from harness.toolchains.esp_idf.sdkconfig import CHIPS
+from tests.espdl_cases import network
 from tests.operator_cases import bundle
 
 TESTS = Path(__file__).parents[1]
@@ -215,6 +218,21 @@ def test_what_esp_nn_gets_wrong_is_refused(operator: str, seed: int, what: str, 
     path.write_bytes(bundle(operator, seed=seed, count=12))
     with pytest.raises(UnsupportedError, match=what):
         check_esp_nn(Tflm().load(path))
+
+
+def test_grouped_convolutions_of_esp_dl_are_refused(tmp_path: Path) -> None:
+    """Depthwise ones it computes; the first 16 of these random ones hold both."""
+    verdicts = set()
+    for seed in range(16):
+        model, outputs = network(np.random.default_rng(seed), "c", ("Conv", "depthwise Conv"), 1)
+        path = tmp_path / f"{seed}.espdl"
+        path.write_bytes(model.build(outputs))
+        try:
+            check_espdl(Espdl().load(path, "c"))
+            verdicts.add("taken")
+        except UnsupportedError as error:
+            verdicts.add(re.sub(r"\d+", "N", error.message.partition(";")[0].partition(" over")[0]))
+    assert verdicts == {"taken", "operator N (Conv) has N groups"}
 
 
 # Building.

@@ -72,6 +72,24 @@ def check_esp_nn(artifact: Artifact) -> None:
             )
 
 
+def check_espdl(artifact: Artifact) -> None:
+    """Raises UnsupportedError for convolutions with groups that are not one channel each: ESP-DL 3.3.9 runs
+    every Conv with a group as a depthwise one, found by running its sources.
+    """
+    if not isinstance(artifact, PlannedArtifact):
+        return
+    tensors = artifact.graph.tensors
+    for operator in artifact.graph.operators:
+        groups = operator.options.get("group", 1) if operator.op == "Conv" else 1
+        channels = {tensors[t].info.shape[-1] for t in (operator.inputs[0], operator.outputs[0])}
+        if groups != 1 and channels != {groups}:
+            raise UnsupportedError(
+                f"operator {operator.index} (Conv) has {groups} groups over channels {sorted(channels)}; "
+                "ESP-DL computes one group or one channel in and out per group",
+                "Use --kernels portable, or a model without such groups",
+            )
+
+
 ENGINES = {
     "tflm": Engine(
         folder="tflm",
@@ -89,6 +107,7 @@ ENGINES = {
         # Running one module at a time, dl::Model::run(stage_num, ...), came with 3.3.6.
         components={"espressif/esp-dl": ">=3.3.6,<3.4"},
         kernels={"vendor": ()},
+        check=check_espdl,
         definitions=(
             "ESPDL_INTERNAL_BYTES=${CONFIG_HARNESS_ESPDL_INTERNAL_BYTES}",
             "ESPDL_COPY_PARAMETERS=$<BOOL:${CONFIG_HARNESS_ESPDL_COPY_PARAMETERS}>",
