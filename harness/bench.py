@@ -35,7 +35,7 @@ from harness.records.schema import ItemRecord, Memory, RunRecord, Sample
 from harness.report import write_reports
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
-from harness.settings import RANDOM_SAMPLES, Settings
+from harness.settings import ALL_SAMPLES, RANDOM_SAMPLES, Settings
 from harness.targets import get_target
 from harness.toolchains.bare_metal import build
 from harness.toolchains.base import Image
@@ -78,7 +78,7 @@ class Bench:
         self.models = tuple(self._models.values())
         _check_names(self._models)
         check_names(settings.runtimes)
-        self.model_runtimes()
+        self.items()
         self.directory = RunDirectory.create(reports_root, settings.report_dir)
         self._reports_root = reports_root
         self.warnings: list[str] = []
@@ -115,26 +115,23 @@ class Bench:
             raise UsageError(f"runtime {runtime} has kernels {', '.join(known)}, not '{kernels}'")
         return Item(get_target(target), model, runtime, kernels)
 
-    def runtimes(self, model: ModelSpec) -> tuple[str, ...]:
-        """What a model runs in: the runtimes named, or every one that takes it.
+    def runtimes(self, model: ModelSpec, target: Target) -> tuple[str, ...]:
+        """What a model runs in on a chip: the runtimes named, or every one that takes it.
 
         A board that prints has one firmware, and integers are what firmware of TFLM prints.
         """
         asked = self.settings.runtimes
         if self._dialect and asked == (EVERY,):
             asked = ("tflm",)
-        return tuple(runtimes_for(model, asked, self._workshop(model)))
-
-    def model_runtimes(self) -> list[tuple[str, str]]:
-        """Names of each model with each of its runtimes."""
-        return [(model.name, runtime) for model in self.models for runtime in self.runtimes(model)]
+        return tuple(runtimes_for(model, target, asked, self._workshop(model)))
 
     def items(self) -> list[Item]:
         """Every target x model x runtime of this run."""
         return [
-            self.item(target.id, self.model(model), runtime, self.settings.kernels)
-            for model, runtime in self.model_runtimes()
+            self.item(target.id, model, runtime, self.settings.kernels)
+            for model in self.models
             for target in self.targets
+            for runtime in self.runtimes(model, target)
         ]
 
     # The flow, station by station.
@@ -146,11 +143,13 @@ class Bench:
         if key not in self._artifacts:
             workshop = self._workshop(item.model)
             self._artifacts[key] = load_artifact(item.model, item.runtime, item.target, workshop)
+        if (
+            state.artifact is None
+            and self._artifacts[key].path.parent == self._workshop(item.model).directory
+        ):
+            scheme = self._artifacts[key].scheme
+            state.notes.append(f"quantised here to {scheme}, {self._calibrated_on(item.model)}")
         state.artifact = self._artifacts[key]
-        if state.artifact.path.parent == self._workshop(item.model).directory:
-            state.notes.append(
-                f"quantised here to {state.artifact.scheme}, {self._calibrated_on(item.model)}"
-            )
         return state.artifact
 
     def expectation(self, item: Item, artifact: Artifact) -> Expectation:
@@ -159,7 +158,7 @@ class Bench:
         if key not in self._expectations:
             dataset = self._dataset(item.model, artifact)
             self._datasets[item.model.name, item.runtime] = dataset
-            whole = self.settings.data is None and self.settings.samples is None
+            whole = self.settings.data is None and self._samples(item.model) == ALL_SAMPLES
             self._expectations[key] = dataclasses.replace(
                 expect(
                     artifact,
@@ -227,6 +226,8 @@ class Bench:
         item = deployment.item
         state = self._state(item)
         state.notes.append(f"data: {expected.samples} samples, {_shown(expected.data_source)}")
+        if self.settings.samples is None and expected.samples == item.model.bench_samples:
+            state.notes.append("its model.toml stops at so many; --samples all takes the whole test set")
         if why := self._reference(item.model)[1]:
             state.notes.append(why)
         result = deployment.run(expected, report)
@@ -344,6 +345,12 @@ class Bench:
                 self._references[model.name] = open_reference(model, self.settings.reference)
         return self._references[model.name]
 
+    def _samples(self, model: ModelSpec) -> int:
+        """At most so many samples of the data; a model's own number is about its own data."""
+        if self.settings.samples is not None:
+            return self.settings.samples
+        return ALL_SAMPLES if self.settings.data else model.bench_samples or ALL_SAMPLES
+
     def _workshop(self, model: ModelSpec) -> Workshop:
         """A model without a calibration set is calibrated on the data it is tested with."""
         own = None if model.calibration else self.settings.data
@@ -359,13 +366,13 @@ class Bench:
     def _dataset(self, model: ModelSpec, artifact: Artifact) -> Dataset:
         source = self.settings.data or model.test
         if source is None:
-            samples = self.settings.samples or RANDOM_SAMPLES
+            samples = RANDOM_SAMPLES if self._samples(model) == ALL_SAMPLES else self._samples(model)
             return random_dataset(artifact.inputs, samples, self.settings.seed)
         elements = artifact.outputs[0].elements
         dataset = load_dataset(
             source, artifact.inputs, model.preprocess, classes=elements if elements > 1 else None
         )
-        return dataset.take(self.settings.samples) if self.settings.samples else dataset
+        return dataset.take(self._samples(model))
 
     def _record(self, state: _State) -> ItemRecord:
         item, deployment = state.item, state.deployment

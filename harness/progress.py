@@ -27,8 +27,9 @@ class Writer(Protocol):
 class ProgressLine:
     """Turns (done, total) into "esp32c3-mnist_mlp-tflm  430/1000 inferences  212/s"."""
 
-    def __init__(self, label: str, writer: Writer) -> None:
+    def __init__(self, label: str, writer: Writer, unit: str = "inferences") -> None:
         self._label = label
+        self._unit = unit
         self._writer = writer
         self._start = time.monotonic()
         self._next = self._start + (TERMINAL_INTERVAL_S if writer.terminal else PLAIN_INTERVAL_S)
@@ -42,7 +43,7 @@ class ProgressLine:
         if now < self._next:
             return
         rate = done / (now - self._start)
-        text = f"{self._label}  {done}/{total} inferences  {rate:.0f}/s"
+        text = f"{self._label}  {done}/{total} {self._unit}  {rate:.0f}/s"
         if self._writer.terminal:
             self._next = now + TERMINAL_INTERVAL_S
             width = 24

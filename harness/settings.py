@@ -7,6 +7,7 @@ everything below. `--target`, `--port` and `--baud` are pytest-embedded's own an
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,13 @@ OPTIONS = (
         "the float model to compare with: onnx (onnxruntime), keras (extra [keras]) or none",
         choices=("onnx", "keras", "none"),
     ),
-    Option("samples", "all", "N", "how many samples of the data to run, or all; of random data, 100 if all"),
+    Option(
+        "samples",
+        "auto",
+        "N",
+        "how many samples of the data to run; all; or auto: what model.toml's [bench] says, else all. "
+        "Of random data, 100 without a number",
+    ),
     Option("layer-samples", "10", "N", "compare every layer, not only the outputs, on the first N samples"),
     Option(
         "board",
@@ -97,11 +104,15 @@ OPTIONS = (
 )
 
 RANDOM_SAMPLES = 100
+ALL_SAMPLES = sys.maxsize
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The choices of one run, parsed and range-checked; names are resolved later, by their owners."""
+    """The choices of one run, parsed and range-checked; names are resolved later, by their owners.
+
+    `samples` None leaves it to each model; ALL_SAMPLES is more than any data have.
+    """
 
     targets: tuple[str, ...]
     models: tuple[str, ...]
@@ -155,7 +166,7 @@ def settings_from(
         data=Path(texts["data"]) if texts["data"] else None,
         calibration=Path(texts["calibration"]) if texts["calibration"] else None,
         reference=texts["reference"],
-        samples=None if texts["samples"] == "all" else _integer("--samples", texts["samples"], 1),
+        samples=_samples(texts["samples"]),
         layer_samples=_integer("--layer-samples", texts["layer_samples"], 0),
         board=texts["board"],
         port=port,
@@ -179,6 +190,12 @@ def split_list(flag: str, text: str) -> tuple[str, ...]:
     if not names:
         raise UsageError(f"{flag} expects a comma-separated list, got '{text}'")
     return names
+
+
+def _samples(text: str) -> int | None:
+    if text in ("auto", "all"):
+        return ALL_SAMPLES if text == "all" else None
+    return _integer("--samples", text, 1)
 
 
 def _integer(flag: str, text: str, minimum: int) -> int:

@@ -52,6 +52,16 @@ class EspdlBuilder:
         self.constants[name] = (packed, dims, list(exponents), f"layout ==> {layout}")
         return name
 
+    def matrices(self, name: str, data: NDArray[np.int8], exponents: Sequence[int]) -> str:
+        """The constant side of a MatMul, [..., row, column]; each matrix is stored as a 1 x 1 filter is."""
+        parts = [
+            pack(matrix.T[:, None, None, :], self.variant, False)
+            for matrix in data.reshape(-1, *data.shape[-2:])
+        ]
+        packed = np.concatenate([values for values, _ in parts])
+        self.constants[name] = (packed, data.shape, list(exponents), f"layout ==> {parts[0][1]}")
+        return name
+
     def operator(
         self,
         op: str,

@@ -163,19 +163,200 @@ def flatten(rng: Generator, model: EspdlBuilder) -> str:
     )
 
 
+def _exponent(model: EspdlBuilder, name: str) -> int:
+    return model.values[name][2][0]
+
+
+def add_or_sub(op: str) -> Callable[[Generator, EspdlBuilder], str]:
+    def case(rng: Generator, model: EspdlBuilder) -> str:
+        exponent = int(rng.integers(-8, 2))
+        return model.operator(op, _operands(rng, model, exponent, exponent), _name(model, "y"), exponent)
+
+    return case
+
+
+def mul(rng: Generator, model: EspdlBuilder) -> str:
+    exponents = [int(e) for e in rng.integers(-8, 2, 2)]
+    target = sum(exponents) + int(rng.choice([7, 7, 6, 3, 1, 0, -1, 14]))
+    return model.operator("Mul", _operands(rng, model, *exponents), _name(model, "y"), target)
+
+
+def _operands(rng: Generator, model: EspdlBuilder, *exponents: int) -> list[str]:
+    """Two tensors that broadcast, of up to four dimensions; now and then one is a constant."""
+    shape = rng.integers(1, 6, int(rng.integers(1, 5)))
+    names: list[str] = []
+    for exponent in exponents:
+        own = np.where(rng.random(len(shape)) < 0.25, 1, shape)[int(rng.choice([0, 0, len(shape) - 1])) :]
+        if names and rng.random() < 0.3:
+            values = rng.integers(-128, 128, own, np.int8)
+            names.append(model.constant(_name(model, "c"), values, [exponent]))
+        else:
+            names.append(model.input(_name(model, "x"), own.tolist(), exponent))
+    return names if rng.random() < 0.5 or exponents[0] != exponents[1] else names[::-1]
+
+
+def prelu(rng: Generator, model: EspdlBuilder) -> str:
+    x, shape = _image(rng, model, int(rng.choice([1, 3, 16])))
+    slopes = rng.integers(-128, 128, (shape[3], 1, 1), np.int8)
+    alpha = model.constant(_name(model, "alpha"), slopes, [int(rng.choice([-7, -8, -2, 0]))])
+    return model.operator("PRelu", [x, alpha], _name(model, "y"), _exponent(model, x))
+
+
+def requantize(rng: Generator, model: EspdlBuilder) -> str:
+    """With the scale and offset that esp-ppq writes and ESP-DL does not look at."""
+    x, _ = _image(rng, model, 3)
+    by = int(rng.choice([-3, -1, 1, 2, 5]))
+    scale = model.constant(_name(model, "scale"), np.array([2.0**by], np.float32))
+    offset = model.constant(_name(model, "offset"), np.array([0], np.int8))
+    return model.operator("RequantizeLinear", [x, scale, offset], _name(model, "y"), _exponent(model, x) + by)
+
+
+def matmul(rng: Generator, model: EspdlBuilder) -> str:
+    """Of two activations, or with constant matrices: one for all, or one for each of the batch."""
+    rows, inner, columns = int(rng.integers(1, 6)), int(rng.integers(1, 40)), int(rng.choice([1, 5, 16, 19]))
+    batch = rng.integers(1, 4, int(rng.integers(0, 3)))
+    left = model.input(_name(model, "x"), [*batch.tolist(), rows, inner], int(rng.integers(-8, 2)))
+    shape = [*np.where(rng.random(len(batch)) < 0.3, 1, batch).tolist(), inner, columns]
+    shape = shape[int(rng.integers(0, len(batch) + 1)) :]
+    exponent = int(rng.integers(-8, 2))
+    if rng.random() < 0.5:
+        values = rng.integers(-128, 128, shape, np.int8)
+        right, layout = model.matrices(_name(model, "w"), values, [exponent]), "packed"
+    else:
+        right, layout = model.input(_name(model, "x"), shape, exponent), "native_kn"
+    fitting = int(np.ceil(np.log2(74 * 74 * np.sqrt(inner) / 60)))
+    target = _exponent(model, left) + exponent + int(rng.choice([fitting, fitting, fitting - 1, 0, -1]))
+    return model.operator(
+        "MatMul", [left, right], _name(model, "y"), target, activation=_activation(rng), input1_layout=layout
+    )
+
+
+def average_pool(rng: Generator, model: EspdlBuilder) -> str:
+    """3 x 5 windows among them, whose halves single precision puts on either side."""
+    x, _ = _image(rng, model, int(rng.integers(1, 6)))
+    kernel = [3, 5] if rng.random() < 0.3 else rng.integers(1, 5, 2).tolist()
+    pads = [int(rng.integers(0, k)) for k in (*kernel, *kernel)]
+    options = {"kernel_shape": kernel, "pads": pads, "strides": rng.integers(1, 4, 2).tolist()}
+    return model.operator("AveragePool", [x], _name(model, "y"), _averaged(rng, model, x), **options)
+
+
+def _averaged(rng: Generator, model: EspdlBuilder, x: str) -> int:
+    return _exponent(model, x) + int(rng.choice([0, 0, -1, -2, 1]))
+
+
+def global_average_pool(rng: Generator, model: EspdlBuilder) -> str:
+    x, _ = _image(rng, model, int(rng.integers(1, 6)))
+    return model.operator("GlobalAveragePool", [x], _name(model, "y"), _averaged(rng, model, x))
+
+
+def reduce_mean(rng: Generator, model: EspdlBuilder) -> str:
+    x, _ = _image(rng, model, int(rng.integers(1, 6)))
+    names, options = [x], {"keepdims": int(rng.integers(0, 2))}
+    if rng.random() < 0.8:
+        axes = rng.choice(4, int(rng.integers(1, 5)), replace=False) - rng.choice([0, 4])
+        names.append(model.constant(_name(model, "axes"), axes.astype(np.int64)))
+    return model.operator("ReduceMean", names, _name(model, "y"), _averaged(rng, model, x), **options)
+
+
+def pad(rng: Generator, model: EspdlBuilder) -> str:
+    x, _ = _image(rng, model, int(rng.integers(1, 4)))
+    amounts = np.where(rng.random(8) < 0.5, 0, rng.integers(0, 3, 8)).astype(np.int64)
+    names = [x, model.constant(_name(model, "pads"), amounts)]
+    if rng.random() < 0.6:
+        value = rng.integers(-128, 128, (), np.int8)
+        names.append(model.constant(_name(model, "value"), np.asarray(value), [_exponent(model, x)]))
+    return model.operator("Pad", names, _name(model, "y"), _exponent(model, x), mode="constant")
+
+
+def slice_(rng: Generator, model: EspdlBuilder) -> str:
+    """Of some axes or the first ones; now and then beyond the end, counted from the end, or in steps."""
+    x, shape = _image(rng, model, 4)
+    count = int(rng.integers(1, 5))
+    axes = rng.choice(4, count, replace=False) if rng.random() < 0.7 else np.arange(count)
+    sizes = np.array(shape)[axes]
+    begins = rng.integers(0, sizes)
+    ends = begins + 1 + rng.integers(0, sizes - begins)
+    coins = rng.random((2, count)) < 0.4
+    ends = np.where(coins[0], np.where(ends < sizes, ends - sizes, 2**62), ends)
+    operands = [begins - np.where(coins[1], sizes, 0), ends]
+    if (axes != np.arange(count)).any() or rng.random() < 0.5:
+        operands.append(axes - np.where(rng.random(count) < 0.3, 4, 0))
+        operands += [rng.integers(1, 4, count)] if rng.random() < 0.5 else []
+    stored = [model.constant(_name(model, "places"), values.astype(np.int64)) for values in operands]
+    return model.operator("Slice", [x, *stored], _name(model, "y"), _exponent(model, x))
+
+
+def resize(rng: Generator, model: EspdlBuilder) -> str:
+    """By factors or to sizes; 6 to 26 rows is where a reciprocal and a quotient lead to different rows."""
+    rows = int(rng.choice([6, 3, 5]))
+    x = model.input(_name(model, "x"), (1, rows, 4, 3), -5)
+    operands = [x, "", ""]
+    if rng.random() < 0.5:
+        sizes = np.array([1, 3, rng.choice([26, 7, 2]), rng.integers(1, 10)], np.int64)
+        operands.append(model.constant(_name(model, "sizes"), sizes))
+    else:
+        scales = np.array([1, 1, rng.choice([2, 0.5, 1.7]), rng.choice([2, 1, 3.3])], np.float32)
+        operands[2] = model.constant(_name(model, "scales"), scales)
+    return model.operator(
+        "Resize",
+        operands,
+        _name(model, "y"),
+        -5,
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+    )
+
+
+def squeeze(rng: Generator, model: EspdlBuilder) -> str:
+    x = model.input(_name(model, "x"), (1, 5, 1, 3))
+    axes = [np.array(rng.choice([0, 2, -2]), np.int64).reshape(1)] if rng.random() < 0.6 else []
+    names = [model.constant(_name(model, "axes"), values) for values in axes]
+    return model.operator("Squeeze", [x, *names], _name(model, "y"), -5)
+
+
+def unsqueeze(rng: Generator, model: EspdlBuilder) -> str:
+    x = model.input(_name(model, "x"), (5, 3))
+    axes = np.array([[0], [1, -1], [0, 1], [-2]][int(rng.integers(4))], np.int64)
+    return model.operator("Unsqueeze", [x, model.constant(_name(model, "axes"), axes)], _name(model, "y"), -5)
+
+
+TABLES = ("Clip", "Elu", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log")
+TABLES += ("PRelu", "Relu", "Sigmoid", "Sqrt", "Swish", "Tanh")
+
 CASES: dict[str, Callable[[Generator, EspdlBuilder], str]] = {
+    **{f"{op} as a table": table(op) for op in TABLES},
+    "Add": add_or_sub("Add"),
+    "AveragePool": average_pool,
     "Concat": concat,
     "Conv": conv,
-    "depthwise Conv": depthwise,
     "Flatten": flatten,
     "Gemm": gemm,
-    "HardSwish": table("HardSwish"),
-    "LeakyRelu": table("LeakyRelu"),
+    "GlobalAveragePool": global_average_pool,
+    "MatMul": matmul,
     "MaxPool": max_pool,
+    "Mul": mul,
+    "PRelu": prelu,
+    "Pad": pad,
+    "ReduceMean": reduce_mean,
     "Relu": relu,
+    "RequantizeLinear": requantize,
     "Reshape": reshape,
-    "Sigmoid": table("Sigmoid"),
+    "Resize": resize,
+    "Slice": slice_,
     "Softmax": softmax,
-    "Tanh": table("Tanh"),
+    "Squeeze": squeeze,
+    "Sub": add_or_sub("Sub"),
     "Transpose": transpose,
+    "Unsqueeze": unsqueeze,
+    "depthwise Conv": depthwise,
+}
+
+# Compiled and run together: one program costs more than its operators.
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "sums": ("Conv", "depthwise Conv", "Gemm", "MatMul"),
+    "windows": ("AveragePool", "GlobalAveragePool", "MaxPool", "ReduceMean"),
+    "elementwise": ("Add", "Mul", "PRelu", "Relu", "RequantizeLinear", "Sub"),
+    "moves": ("Concat", "Flatten", "Pad", "Reshape", "Resize", "Slice", "Squeeze", "Transpose", "Unsqueeze"),
+    "softmax": ("Softmax",),
+    "tables": tuple(f"{op} as a table" for op in TABLES),
 }

@@ -91,6 +91,9 @@ class Runtime(ABC):
     `schemes` are the quantisations it runs; one other than the first is asked for as `espdl:int16`, which
     is then the runtime's `name` in records and its key in [artifacts] (`espdl_int16_esp32s3`).
 
+    `model_folder` is where the model's sources lie in a generated tree; `application` says that
+    `write_application` makes the tree a project of the vendor's SDK as well.
+
     `quantises`: `quantise` makes an artifact from a float model; `extra` is what must be installed for it.
     """
 
@@ -102,6 +105,8 @@ class Runtime(ABC):
     schemes: tuple[str, ...] = ("int8",)
     quantises: bool = False
     extra: str = ""
+    model_folder: str = "model"
+    application: bool = False
 
     def __init__(self, scheme: str = "") -> None:
         self.scheme = scheme or self.schemes[0]
@@ -130,6 +135,10 @@ class Runtime(ABC):
         """
         raise ModelError(f"{model.name}: runtime {self.name} makes no artifacts", self.conversion_hint)
 
+    def accepts(self, path: Path) -> bool:  # noqa: ARG002 - most go by the suffix alone
+        """Whether a file is to be taken as this runtime's artifact though its suffix is of another kind."""
+        return False
+
     @abstractmethod
     def load(self, path: Path, variant: str = "") -> Artifact:
         """Reads and verifies an artifact file for the chips of `variant`.
@@ -146,3 +155,11 @@ class Runtime(ABC):
     @abstractmethod
     def generate(self, artifact: Artifact, kernels: str, directory: Path) -> Project:
         """Writes the firmware project into `directory` (made if absent)."""
+
+    def write_application(self, model: Artifact, inputs: Sequence[Array], target: Target, out: Path) -> None:
+        """Adds to `out` a program for the vendor's SDK that runs one sample; for runtimes with `application`.
+
+        Raises:
+            OutputError: the directory cannot be written.
+        """
+        raise NotImplementedError(f"{self.name}: {model}, {inputs}, {target}, {out}")

@@ -20,7 +20,9 @@ def refused(
     monkeypatch.setenv("COLUMNS", "1000")
     code = main(["run", "--target", "esp32c3", *map(str, arguments)])
     captured = capsys.readouterr()
-    assert not (tmp_path / "build").exists(), "something was built before the input was checked"
+    # A runtime may have quantised the float model to know its tensors.
+    made = {path.name for path in (tmp_path / "build").glob("*")}
+    assert made <= {"artifacts"}, "something was built before the input was checked"
     return code, captured.out + captured.err
 
 

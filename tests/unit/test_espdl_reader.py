@@ -10,7 +10,7 @@ import pytest
 
 from harness.bundled import zoo_directory
 from harness.errors import HarnessError, ModelError, UnsupportedError
-from harness.portable.ops.power_of_two import ESPDL_OPERATORS
+from harness.portable.ops.power_of_two_operators import ESPDL_OPERATORS
 from harness.runtimes.espdl import Espdl
 from harness.runtimes.espdl.oracle import KERNELS
 from harness.runtimes.espdl.reader import read
@@ -178,6 +178,79 @@ def test_an_unknown_operator_is_named_with_its_index() -> None:
     z = model.operator("Einsum", [y], "z")
     with pytest.raises(UnsupportedError, match=r"operator 1 \(Einsum\) is not supported"):
         read(model.build([z]), PLAIN)
+
+
+def test_an_operator_left_in_float_is_named_before_its_casts() -> None:
+    model = EspdlBuilder()
+    x = model.input("x", (1, 4))
+    y = model.operator("DequantizeLinear", [x], "y", dtype="float32")
+    with pytest.raises(UnsupportedError, match=r"operator 0 \(DequantizeLinear\) is not supported"):
+        read(model.build([y]), PLAIN)
+    z = model.operator("Erf", [y], "z", dtype="float32")
+    with pytest.raises(UnsupportedError, match=r"operator 1 \(Erf\) is not supported"):
+        read(model.build([z]), PLAIN)
+
+
+def image_operator(op: str, *constants: np.ndarray, exponent: int = -5, **options: object) -> bytes:
+    """On an image of 6 x 5 with 4 channels and exponent -5; int8 constants have the exponent -5, too."""
+    model = EspdlBuilder()
+    names = [model.input("x", (1, 6, 5, 4))]
+    names += [model.constant(f"c{i}", values, [-5]) for i, values in enumerate(constants)]
+    return model.build([model.operator(op, names, "y", exponent, **options)])
+
+
+def ints(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (image_operator("Add", np.ones(4, np.int8), exponent=-4), "'x' and 'y' differ in scale"),
+        (image_operator("Sub", np.ones((3, 1), np.int8)), r"\(1, 6, 5, 4\) and \(3, 1\) do not broadcast"),
+        (image_operator("Mul", np.ones(1, np.int8), exponent=30), "products scaled by 2"),
+        (image_operator("PRelu", np.ones((4, 1, 1), np.int8), exponent=-4), "copies positive values"),
+        (image_operator("PRelu", np.ones((3, 1, 1), np.int8)), "3 slopes for 4 channels"),
+        (image_operator("Clip", np.ones((), np.int8)), "no table of its results"),
+        (image_operator("AveragePool", kernel_shape=[2, 2], ceil_mode=1), "an output size rounded up"),
+        (image_operator("AveragePool", kernel_shape=[2, 2], exponent=9), "a mean scaled by 2"),
+        (image_operator("ReduceMean", ints(4)), r"axes \[4\] of 4 dimensions"),
+        (image_operator("Pad", ints(*[0] * 8), mode="reflect"), "mode 'reflect'; runtime espdl has constant"),
+        (image_operator("Pad", ints(*[-1] * 8), mode="constant"), "paddings"),
+        (image_operator("Slice", ints(-1), ints(-7), ints(1), ints(-1)), "a step of -1"),
+        (image_operator("Slice", ints(3), ints(3)), "from 3 to 3 of 1 is empty"),
+        (image_operator("Slice", ints(0), ints(1), ints(4)), r"along axes \[4\]"),
+        (image_operator("Unsqueeze", ints(0, 0)), r"axes \[0, 0\]"),
+        (image_operator("Squeeze", ints(1)), "are not all 1"),
+        (image_operator("MatMul", np.ones(4, np.int8)), "layout"),
+    ],
+)
+def test_forms_that_cannot_be_exact_are_refused_by_name(data: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "form.espdl"
+    path.write_bytes(data)
+    with pytest.raises(HarnessError, match=rf"form.espdl: .*{words}"):
+        Espdl().load(path, "c")
+
+
+def test_a_computed_matrix_rearranged_as_a_filter_is_refused() -> None:
+    """As esp-ppq wrote it before 1.3.12; of the same name, but by rows, it is taken."""
+    for layout in ("packed", "native_kn"):
+        model = EspdlBuilder()
+        x, w = model.input("x", (2, 3)), model.input("w", (3, 4))
+        data = model.build([model.operator("MatMul", [x, w], "y", input1_layout=layout)])
+        if layout == "native_kn":
+            assert read(data, PLAIN).graph.tensors[-1].info.shape == (2, 4)
+            continue
+        with pytest.raises(UnsupportedError, match=r"operator 0 \(MatMul\): its second input is computed"):
+            read(data, PLAIN)
+
+
+def test_only_the_nearest_of_resize() -> None:
+    model = EspdlBuilder()
+    scales = model.constant("scales", np.array([1, 1, 2, 2], np.float32))
+    y = model.operator("Resize", [model.input("x", (1, 2, 2, 1)), "", scales], "y", mode="linear")
+    with pytest.raises(UnsupportedError, match=r"operator 0 \(Resize\): mode 'linear'; runtime espdl has"):
+        read(model.build([y]), PLAIN)
 
 
 def test_a_softmax_that_would_overflow_on_the_chip_is_refused(tmp_path: Path) -> None:

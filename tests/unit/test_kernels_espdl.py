@@ -16,9 +16,19 @@ from hypothesis import strategies as st
 HEADERS = Path(__file__).parents[2] / "firmware" / "runtimes" / "portable"
 SOURCE = """
 #include "power_of_two.h"
-#include "softmax_float.h"
+#include "quotient.h"
+#include "single.h"
+#include "single_mean.h"
 int32_t t_up(int32_t x, int32_t n) { return shift_half_up(x, n); }
 int32_t t_even(int32_t x, int32_t n) { return shift_half_even(x, n); }
+int32_t t_quotient_up(int32_t n, int32_t d) { return quotient_half_up(n, d); }
+int32_t t_quotient_even(int32_t n, int32_t d) { return quotient_half_even(n, d); }
+void t_means(const int32_t *sums, int32_t mantissa, int32_t shift, int32_t *up, int32_t *even, int32_t n) {
+    for (int32_t i = 0; i < n; i++) {
+        up[i] = scaled_half_up(sums[i], mantissa, shift);
+        even[i] = scaled_half_even(sums[i], mantissa, shift);
+    }
+}
 void t_sums(const uint32_t *a, const uint32_t *b, uint32_t *c, int32_t n) {
     for (int32_t i = 0; i < n; i++) c[i] = single_sum(a[i], b[i]);
 }
@@ -47,6 +57,29 @@ def test_shifts(c: ctypes.CDLL, x: int, shift: int) -> None:
     real = Fraction(x, 2**shift)
     assert c.t_up(x, shift) == math.floor(real + Fraction(1, 2))
     assert c.t_even(x, shift) == round(real)
+
+
+@settings(deadline=None)
+@given(st.integers(-(2**28), 2**28), st.integers(1, 2**15))
+def test_quotients_of_integers(c: ctypes.CDLL, n: int, d: int) -> None:
+    real = Fraction(n, d)
+    assert c.t_quotient_up(n, d) == math.floor(real + Fraction(1, 2))
+    assert c.t_quotient_even(n, d) == round(real)
+
+
+@pytest.mark.parametrize("area", [3, 15, 49, 56, 196, 3136, 131071])
+@pytest.mark.parametrize("rescale", [-8, -1, 0, 1, 5])
+def test_means_are_those_of_this_machines_floats(c: ctypes.CDLL, area: int, rescale: int) -> None:
+    """Every sum of a small area, a million of a large one; halves on both sides among them."""
+    sums = np.arange(-128 * area, 127 * area + 1, max(1, area // 4000), np.int32)
+    scale = np.float32(1) / np.float32(area) * np.float32(2.0**rescale)
+    fraction, exponent = math.frexp(float(scale))
+    up, even = np.empty_like(sums), np.empty_like(sums)
+    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (sums, up, even)]
+    c.t_means(pointers[0], int(fraction * (1 << 24)), 24 - exponent, *pointers[1:], len(sums))
+    real = sums.astype(np.float32) * scale
+    np.testing.assert_array_equal(up, np.floor(real + np.float32(0.5)))
+    np.testing.assert_array_equal(even, np.rint(real))
 
 
 def bits(rng: np.random.Generator, lowest: int, highest: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.settings import OPTIONS, Option, Settings, settings_from, split_list
+from harness.settings import ALL_SAMPLES, OPTIONS, Option, Settings, settings_from, split_list
 
 
 def parse(target: str = "esp32c3", **texts: str) -> Settings:
@@ -35,6 +35,7 @@ def test_the_build_root_can_be_moved(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_values_are_parsed() -> None:
     settings = parse(samples="7", data="d.npz", model="a, b,", baud="921600", report_dir="out")
     assert (settings.samples, settings.data, settings.models) == (7, Path("d.npz"), ("a", "b"))
+    assert parse(samples="all").samples == ALL_SAMPLES
     assert (settings.baud, settings.report_dir) == (921600, Path("out"))
 
 

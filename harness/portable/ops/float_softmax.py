@@ -2,7 +2,7 @@
 
 ESP-DL (v3.3.9, dl_module_softmax.hpp) looks exponentials up in a float table, without taking the
 row's maximum off first, adds them in float32 in order and divides. The device does just that with
-integers; `firmware/runtimes/portable/softmax_float.h` has the two operations.
+integers; `firmware/runtimes/portable/single.h` has the two operations.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class FloatSoftmax(Step):
 
     @property
     def headers(self) -> tuple[str, ...]:
-        return ("softmax_float.h",)
+        return ("single.h",)
 
     def constants(self) -> list[Constant]:
         return [Constant("exp", self.exponentials)]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import DataError, ModelError, UnsupportedError
-from harness.portable.ops.power_of_two import ESPDL_OPERATORS
+from harness.portable.ops.power_of_two_operators import ESPDL_OPERATORS
 from harness.portable.plan import make_plan
 from harness.runtimes.base import Array, Artifact, FloatModel, Oracle
 from harness.runtimes.espdl.oracle import EspdlOracle
@@ -81,7 +81,9 @@ def _check_test_values(contents: Contents) -> None:
     if not set(names[0]) <= set(contents.test_inputs):
         return
     try:
-        outputs = EspdlOracle(contents.graph).run([contents.test_inputs[name] for name in names[0]])
+        outputs = EspdlOracle(contents.graph, as_exporter=True).run(
+            [contents.test_inputs[name] for name in names[0]]
+        )
     except DataError as error:
         raise ModelError(f"its test values do not fit: {error}", "Export the model again") from error
     for name, got in zip(names[1], outputs, strict=True):

@@ -30,26 +30,41 @@ from harness.runtimes.espdl.slots import (
     ValueSlot,
 )
 from harness.runtimes.espdl.tables import Table, damaged
-from harness.runtimes.espdl.variants import Variant, check_layout, filter_layout, unpack_filter
+from harness.runtimes.espdl.variants import (
+    Variant,
+    check_layout,
+    filter_layout,
+    unpack_filter,
+    unpack_matrices,
+)
 from harness.tensors import Rounding, TensorInfo
 
 HEADER_BYTES = 16
 RAW_ITEM_BYTES = 16
 # TensorDataType of the schema, as far as int8 models use it.
 DTYPES = {1: "float32", 3: "int8", 5: "int16", 6: "int32", 7: "int64"}
-# AttributeType of the schema.
-INT, INTS = 2, 7
+# AttributeType of the schema, and which of them an option has.
+INT, STRING, INTS = 2, 3, 7
+KINDS = {int: INT, str: STRING, tuple: INTS}
 MAX_EXPONENT = 64
 FILTERED = ("Conv", "Gemm")
+CASTS = ("QuantizeLinear", "DequantizeLinear")
+# How the second input of a MatMul lies in memory: as a filter does, or row by row.
+PACKED, ROW_BY_ROW = "packed", "native_kn"
 MAX_EXTENT = 1 << 24
 
 # Attributes an operator may have besides those that say nothing about its arithmetic, with their defaults.
 _WINDOW: dict[str, Option] = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
 ATTRIBUTES: dict[str, dict[str, Option]] = {
+    "AveragePool": {**_WINDOW, "ceil_mode": 0, "kernel_shape": ()},
     "Concat": {"axis": 0},
     "Conv": {**_WINDOW, "group": 1},
     "Flatten": {"axis": 1},
+    "MatMul": {"input1_layout": PACKED},
     "MaxPool": {**_WINDOW, "ceil_mode": 0, "kernel_shape": ()},
+    "Pad": {"mode": ""},
+    "ReduceMean": {"keepdims": 1, "noop_with_empty_axes": 0},
+    "Resize": {"mode": "", "coordinate_transformation_mode": ""},
     "Softmax": {"axis": -1},
     "Transpose": {"perm": ()},
 }
@@ -133,6 +148,7 @@ class _Reader:
         )
         inputs = tuple(self._activation(name, self._declared_shape(name)) for name in taken)
         nodes = self._graph.tables(GraphSlot.NODES)
+        _check_supported([node.text(NodeSlot.OP_TYPE) for node in nodes])
         operators = tuple(self._operator(index, node) for index, node in enumerate(nodes))
         if not operators or not inputs or not given:
             raise damaged("the model has no operators, inputs or outputs")
@@ -187,8 +203,8 @@ class _Reader:
         return self._add(TensorInfo(name, shape, dtype, scale, 0, rounding), (scale,), None)
 
     def _input(self, name: str, op: str, position: int, grouped: bool) -> int:
-        """An operator's input; -1 for an optional one left out."""
-        if not name:
+        """An operator's input; -1 for an optional one left out or empty."""
+        if not name or (name in self._stored and not self._stored[name].values.size):
             return -1
         return self._constant(name, op, position, grouped) if name in self._stored else self._known(name)
 
@@ -200,6 +216,9 @@ class _Reader:
             check_layout(name, stored.layout, self._variant)
             values = unpack_filter(values, stored.dims, stored.layout, grouped)
             shape = values.shape
+        if op == "MatMul" and position == 1:
+            check_layout(name, stored.layout, self._variant)
+            values = unpack_matrices(values, stored.dims, stored.layout)
         scales = _scales(name, stored.exponents)
         index = len(self._tensors)
         info = TensorInfo(name, shape, values.dtype.name, scales[0] if scales else 0.0)
@@ -210,10 +229,6 @@ class _Reader:
 
     def _operator(self, index: int, node: Table) -> Operator:
         op = node.text(NodeSlot.OP_TYPE)
-        if op not in SHAPES:
-            raise UnsupportedError(
-                f"operator {index} ({op}) is not supported", f"Supported: {', '.join(sorted(SHAPES))}"
-            )
         attributes = {a.text(AttributeSlot.NAME): a for a in node.tables(NodeSlot.ATTRIBUTES)}
         quantisation = _text(attributes.get("quant_type"))
         if quantisation != "S8":
@@ -223,9 +238,23 @@ class _Reader:
             )
         options = self._options(op, index, attributes)
         grouped = options.get("group", 1) != 1
-        names = node.texts(NodeSlot.INPUTS) + ([_text(attributes["lut"])] if "lut" in attributes else [])
+        names = node.texts(NodeSlot.INPUTS)
+        if "lut" in attributes:  # what it was made of, such as the limits of a Clip, no longer counts
+            names = [*names[:1], _text(attributes["lut"])]
+        if op == "RequantizeLinear":
+            names = names[:1]  # ESP-DL goes by the exponents alone
         if op in FILTERED and len(names) > 1 and names[1] not in self._stored:
             raise UnsupportedError(f"operator {index} ({op}): its filter '{names[1]}' is computed")
+        if (
+            op == "MatMul"
+            and options["input1_layout"] != ROW_BY_ROW
+            and names[1:]
+            and names[1] not in self._stored
+        ):
+            raise UnsupportedError(
+                f"operator {index} (MatMul): its second input is computed and rearranged as a filter",
+                "Export with esp-ppq 1.3.12 or later",
+            )
         inputs = tuple(self._input(name, op, position, grouped) for position, name in enumerate(names))
         outputs = node.texts(NodeSlot.OUTPUTS)
         if not inputs or len(outputs) != 1:
@@ -240,16 +269,33 @@ class _Reader:
         for name in options.keys() & attributes.keys():
             table = attributes[name]
             kind = table.integer(AttributeSlot.TYPE)
+            if kind != KINDS[type(options[name])]:
+                raise damaged(f"attribute {name} of operator {index} ({op}) has type {kind}")
             if kind == INT:
                 options[name] = table.integer(AttributeSlot.INTEGER, "<q")
-            elif kind == INTS:
-                options[name] = tuple(int(value) for value in table.vector(AttributeSlot.INTEGERS, "<i8"))
+            elif kind == STRING:
+                options[name] = _text(table)
             else:
-                raise damaged(f"attribute {name} of operator {index} ({op}) has type {kind}")
+                options[name] = tuple(int(value) for value in table.vector(AttributeSlot.INTEGERS, "<i8"))
         activation = _text(attributes.get("activation")) or "Linear"
         if activation not in ACTIVATIONS:
             raise UnsupportedError(f"operator {index} ({op}): fused activation {activation}")
-        return {**options, "relu": activation == "Relu", "half_even": self._variant.half_even}
+        return {
+            **options,
+            "relu": activation == "Relu",
+            "table": "lut" in attributes,
+            "half_even": self._variant.half_even,
+        }
+
+
+def _check_supported(names: list[str]) -> None:
+    """Refuses the first operator outside the list; rather one that esp-ppq left in float than its casts."""
+    unknown = [(index, name) for index, name in enumerate(names) if name not in SHAPES]
+    if unknown:
+        index, name = next((one for one in unknown if one[1] not in CASTS), unknown[0])
+        raise UnsupportedError(
+            f"operator {index} ({name}) is not supported", f"Supported: {', '.join(sorted(SHAPES))}"
+        )
 
 
 def _text(attribute: Table | None) -> str:
@@ -266,7 +312,7 @@ def _scales(name: str, exponents: tuple[int, ...]) -> tuple[float, ...]:
 def _stored(tensor: Table) -> Stored:
     name = tensor.text(TensorSlot.NAME)
     dims = tuple(int(dim) for dim in tensor.vector(TensorSlot.DIMS, "<i8"))
-    if any(not 1 <= dim <= MAX_EXTENT for dim in dims) or len(dims) > 8:
+    if any(not 0 <= dim <= MAX_EXTENT for dim in dims) or len(dims) > 8:
         raise damaged(f"tensor '{name}' has the dimensions {list(dims)}")
     dtype = DTYPES.get(tensor.integer(TensorSlot.DATA_TYPE))
     if dtype is None:

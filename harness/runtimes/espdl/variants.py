@@ -95,3 +95,15 @@ def unpack_filter(
     if grouped:
         rest = rest.reshape(c, h, w, n - whole).transpose(3, 1, 2, 0)
     return np.concatenate([blocks.reshape(whole, h, w, c), rest.reshape(n - whole, h, w, c)])
+
+
+def unpack_matrices(values: NDArray[np.generic], dims: tuple[int, ...], layout: str) -> NDArray[np.generic]:
+    """The constant side of a MatMul, each matrix stored as a 1 x 1 filter is, as [..., row, column]."""
+    if len(dims) < 2:
+        raise damaged(f"a matrix with {len(dims)} dimensions")
+    rows, columns = dims[-2:]
+    matrices = [
+        unpack_filter(matrix, (1, 1, rows, columns), layout, grouped=False).reshape(columns, rows).T
+        for matrix in values.reshape(-1, rows * columns)
+    ]
+    return np.stack(matrices).reshape(dims)
