@@ -27,7 +27,7 @@ from harness.model.dataset import Dataset, load_dataset, random_dataset
 from harness.model.reference import Reference, open_reference
 from harness.model.spec import ModelSpec, load_model, zoo
 from harness.printed_deployment import PrintedDeployment
-from harness.progress import Progress
+from harness.progress import Progress, Say, silent
 from harness.provenance import host_facts, item_facts
 from harness.records.directory import RunDirectory
 from harness.records.journal import Journal
@@ -36,7 +36,7 @@ from harness.report import write_reports
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
 from harness.settings import ALL_SAMPLES, RANDOM_SAMPLES, Settings
-from harness.targets import get_target
+from harness.targets import Target, get_target
 from harness.toolchains.bare_metal import build
 from harness.toolchains.base import Image
 
@@ -67,8 +67,9 @@ class Bench:
     report directory that cannot be written. Nothing has been built or started by then.
     """
 
-    def __init__(self, settings: Settings, *, reports_root: Path, command: str) -> None:
+    def __init__(self, settings: Settings, *, reports_root: Path, command: str, say: Say = silent) -> None:
         self.settings = settings
+        self._say = say
         self.targets = tuple(get_target(name) for name in settings.targets)
         self._dialect = get_dialect(settings.dialect) if settings.dialect else None
         check_choice(settings.board, settings.port, settings.dialect)
@@ -143,14 +144,11 @@ class Bench:
         if key not in self._artifacts:
             workshop = self._workshop(item.model)
             self._artifacts[key] = load_artifact(item.model, item.runtime, item.target, workshop)
-        if (
-            state.artifact is None
-            and self._artifacts[key].path.parent == self._workshop(item.model).directory
-        ):
-            scheme = self._artifacts[key].scheme
-            state.notes.append(f"quantised here to {scheme}, {self._calibrated_on(item.model)}")
-        state.artifact = self._artifacts[key]
-        return state.artifact
+        artifact = self._artifacts[key]
+        if state.artifact is None and artifact.path.parent == self._workshop(item.model).directory:
+            state.notes.append(f"quantised here to {artifact.scheme}, {self._calibrated_on(item.model)}")
+        state.artifact = artifact
+        return artifact
 
     def expectation(self, item: Item, artifact: Artifact) -> Expectation:
         """Station 2: the item's data and what a correct device answers to them."""
@@ -354,7 +352,7 @@ class Bench:
     def _workshop(self, model: ModelSpec) -> Workshop:
         """A model without a calibration set is calibrated on the data it is tested with."""
         own = None if model.calibration else self.settings.data
-        return Workshop(self.settings.build_root / "artifacts", self.settings.calibration or own)
+        return Workshop(self.settings.build_root / "artifacts", self.settings.calibration or own, self._say)
 
     def _calibrated_on(self, model: ModelSpec) -> str:
         chosen = self._workshop(model).calibration

@@ -179,14 +179,19 @@ def _parser() -> argparse.ArgumentParser:
     quantised = commands.add_parser(
         "quantise",
         help="make an .espdl file (extra [espdl]) or a QDQ .onnx file of a float model",
-        description="Quantises to int8, for runtime espdl with esp-ppq, and reads the result back with our "
-        "own oracle.",
+        description="Quantises, for espdl with esp-ppq, and reads the result back with our own oracle.",
     )
     quantised.add_argument(
         "model", help="zoo name, directory with a model.toml, or .onnx, .keras or .h5 file"
     )
     quantised.add_argument("--runtime", default="espdl", choices=("espdl", "tvm"))
     quantised.add_argument("--target", metavar="CHIP", help=f"for espdl, of {', '.join(ESPDL_CHIPS)}")
+    quantised.add_argument(
+        "--scheme",
+        default=Espdl.schemes[0],
+        choices=Espdl.schemes,
+        help="bits of weights and data: int8, int16, or w8a16, which has int8 weights and int16 data",
+    )
     quantised.add_argument(
         "--calibration",
         default=espdl_quantise.BEST,
@@ -288,8 +293,9 @@ def _run(parsed: argparse.Namespace) -> int:
 
     settings = settings_from(value, target=parsed.target, port=parsed.port, baud=parsed.baud, root=Path.cwd())
     console = Console()
-    bench = Bench(settings, reports_root=Path("reports"), command=shlex.join(["harness", *sys.argv[1:]]))
     writer = ConsoleWriter(sys.stderr)
+    command = shlex.join(["harness", *sys.argv[1:]])
+    bench = Bench(settings, reports_root=Path("reports"), command=command, say=writer.line)
     for item in bench.items():
         record = bench.run_item(item, ProgressLine(item.key, writer))
         writer.line(f"{item.key}: {record.outcome}")
@@ -308,7 +314,8 @@ def _generate(parsed: argparse.Namespace) -> int:
     target = get_target(parsed.target) if parsed.target else None
     if target and target.isa_platform is None:
         return _generate_himax(parsed, target)
-    workshop = Workshop(build_root_under(Path.cwd()) / "artifacts", parsed.calibration)
+    say = ConsoleWriter(sys.stderr).line
+    workshop = Workshop(build_root_under(Path.cwd()) / "artifacts", parsed.calibration, say)
     model, runtime = load_model(parsed.model), get_runtime(parsed.runtime)
     if parsed.data and not (target and runtime.application):
         raise UsageError("--data: only the application of runtime tvm stores a sample", "Leave it out")
@@ -414,20 +421,24 @@ def _read_log(name: str) -> bytes:
 
 
 def _quantise(parsed: argparse.Namespace) -> int:
-    source = float_model(load_model(parsed.model), parsed.data)
+    source = float_model(load_model(parsed.model), parsed.data, ConsoleWriter(sys.stderr).line)
     result: espdl_quantise.Quantised | tvm_quantise.Quantised
     if parsed.runtime == "tvm":
+        if parsed.scheme not in Tvm.schemes:
+            raise UsageError(
+                f"runtime tvm has no scheme '{parsed.scheme}'", f"Known: {', '.join(Tvm.schemes)}"
+            )
         result = tvm_quantise.quantise(Tvm(), source, parsed.out, parsed.calibration)
     elif parsed.target is None:
         raise UsageError("runtime espdl has a file for each kind of chip", "Name one, e.g. --target esp32s3")
     else:
-        runtime = Espdl()
+        runtime = Espdl(parsed.scheme)
         variant = runtime.variant(get_target(parsed.target))
         result = espdl_quantise.quantise(runtime, source, variant, parsed.out, parsed.calibration)
     for method, loss in result.losses.items():
         agreement = "" if loss.agreement is None else f"agreement {loss.agreement:.2%}, "
         print(f"{method:<11}{agreement}mean |difference| {loss.mean_abs:.4g}, max {loss.max_abs:.4g}")
-    print(f"{result.path}: {result.method}, on the calibration set against the float model")
+    print(f"{result.path}: {parsed.scheme}, {result.method}, on the calibration set against the float model")
     return 0
 
 
@@ -447,7 +458,11 @@ def _list(parsed: argparse.Namespace) -> int:  # noqa: ARG001 - every command ta
         print(f"  {target.id:<14}{target.core}; {emulated if target.isa_platform else 'generate only'}")
     print("runtimes")
     for runtime in RUNTIMES.values():
-        print(f"  {runtime.name:<14}takes .{runtime.artifact_kind}; kernels {', '.join(runtime.kernels)}")
+        others = [f"{runtime.name}:{scheme}" for scheme in runtime.schemes[1:]]
+        also = f"; also {', '.join(others)}" if others else ""
+        print(
+            f"  {runtime.name:<14}takes .{runtime.artifact_kind}; kernels {', '.join(runtime.kernels)}{also}"
+        )
     return 0
 
 

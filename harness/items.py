@@ -15,6 +15,7 @@ from harness.errors import DataError, ModelError, OutputError, UnsupportedError,
 from harness.extras import available
 from harness.model.keras_onnx import float_onnx
 from harness.model.spec import ModelSpec
+from harness.progress import Say, silent
 from harness.runtimes import RUNTIMES, get_runtime
 from harness.runtimes.base import Artifact, FloatModel, Runtime
 from harness.targets import Target
@@ -41,10 +42,12 @@ class Workshop:
     """Where artifacts are made that a model does not bring, and from which calibration set.
 
     `calibration` stands in for the model's own. Made once: a file is named by what went into it.
+    `say` is told what is being done meanwhile.
     """
 
     directory: Path
     calibration: Path | None = None
+    say: Say = silent
 
 
 EVERY = "all"
@@ -136,9 +139,11 @@ def load_artifact(
         path = _make(model, owner, variant, workshop)
     artifact = owner.load(path, variant)
     if owner.scheme not in (artifact.scheme, owner.schemes[0]):
+        family = runtime.partition(":")[0]
+        right = f"{family}:{artifact.scheme}" if artifact.scheme in owner.schemes[1:] else family
         raise ModelError(
             f"{path} is {artifact.scheme}; runtime {runtime} takes {owner.scheme}",
-            f"Run it as --runtime {artifact.runtime.partition(':')[0]}:{artifact.scheme}",
+            f"Run it as --runtime {right}",
         )
     return dataclasses.replace(artifact, name=model.name)
 
@@ -154,7 +159,7 @@ def _brought(model: ModelSpec, owner: Runtime, variant: str) -> Path | None:
 
 
 def _make(model: ModelSpec, owner: Runtime, variant: str, workshop: Workshop) -> Path:
-    source = float_model(model, workshop.calibration)
+    source = float_model(model, workshop.calibration, workshop.say)
     recipe = hashlib.sha256(f"{__version__} {owner.name} {variant} {source.preprocess}".encode())
     for file in (source.onnx, source.calibration):
         try:
@@ -176,7 +181,7 @@ def _make(model: ModelSpec, owner: Runtime, variant: str, workshop: Workshop) ->
     return path
 
 
-def float_model(model: ModelSpec, calibration: Path | None = None) -> FloatModel:
+def float_model(model: ModelSpec, calibration: Path | None = None, say: Say = silent) -> FloatModel:
     """What an artifact can be made from; `calibration` instead of the model's own.
 
     Raises:
@@ -193,7 +198,7 @@ def float_model(model: ModelSpec, calibration: Path | None = None) -> FloatModel
         raise ModelError(
             f"{model.name} has no calibration set", "Give some 200 typical inputs: --calibration FILE.npz"
         )
-    return FloatModel(model.name, onnx, chosen, model.preprocess)
+    return FloatModel(model.name, onnx, chosen, model.preprocess, say)
 
 
 def _had(model: ModelSpec) -> str:

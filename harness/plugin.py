@@ -95,7 +95,11 @@ def _make_bench(config: pytest.Config, target: str) -> Bench:
         root=project,
     )
     command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
-    return Bench(settings, reports_root=project / "reports", command=command)
+
+    def say(line: str) -> None:
+        _ReporterWriter(config).line(line)
+
+    return Bench(settings, reports_root=project / "reports", command=command, say=say)
 
 
 def _project_directory(config: pytest.Config) -> Path:
