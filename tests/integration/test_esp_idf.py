@@ -4,6 +4,7 @@ compiler, and the build with a stand-in for idf.py that records how it is called
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -233,6 +234,12 @@ def test_grouped_convolutions_of_esp_dl_are_refused(tmp_path: Path) -> None:
         except UnsupportedError as error:
             verdicts.add(re.sub(r"\d+", "N", error.message.partition(";")[0].partition(" over")[0]))
     assert verdicts == {"taken", "operator N (Conv) has N groups"}
+
+
+def test_weights_of_8_bits_with_data_of_16_are_refused_for_esp_dl(generate: Generate) -> None:
+    artifact, _ = generate(runtime="espdl")
+    with pytest.raises(UnsupportedError, match="mnist_mlp is w8a16, which ESP-DL"):
+        check_espdl(dataclasses.replace(artifact, scheme="w8a16"))
 
 
 # Building.

@@ -73,9 +73,15 @@ def check_esp_nn(artifact: Artifact) -> None:
 
 
 def check_espdl(artifact: Artifact) -> None:
-    """Raises UnsupportedError for convolutions with groups that are not one channel each: ESP-DL 3.3.9 runs
-    every Conv with a group as a depthwise one, found by running its sources.
+    """Raises UnsupportedError for what ESP-DL 3.3.9 does not compute: int8 weights with int16 data, whose name
+    its loader does not know, and convolutions with groups that are not one channel each, which it runs as
+    depthwise ones. Found by running its sources.
     """
+    if artifact.scheme not in ("int8", "int16"):
+        raise UnsupportedError(
+            f"{artifact.name} is {artifact.scheme}, which ESP-DL 3.3.9 cannot read",
+            "Quantise with --scheme int8 or int16, or use --kernels portable",
+        )
     if not isinstance(artifact, PlannedArtifact):
         return
     tensors = artifact.graph.tensors
