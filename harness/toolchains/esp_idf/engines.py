@@ -73,9 +73,9 @@ def check_esp_nn(artifact: Artifact) -> None:
 
 
 def check_espdl(artifact: Artifact) -> None:
-    """Raises UnsupportedError for what ESP-DL 3.3.9 does not compute: int8 weights with int16 data, which
-    its loader does not know by name, and convolutions with groups that are not one channel each, which it runs as
-    depthwise ones. Found by running its sources.
+    """Raises UnsupportedError for what ESP-DL 3.3.9 does not compute, found by running its sources: int8
+    weights with int16 data, whose name its loader does not know, and convolutions with groups that are
+    not one channel each, which it runs as depthwise ones.
     """
     if artifact.scheme not in ("int8", "int16"):
         raise UnsupportedError(
