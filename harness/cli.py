@@ -50,6 +50,7 @@ from harness.runtimes.tvm.calibrate import METHODS as TVM_METHODS
 from harness.settings import OPTIONS, Option, build_root_under, settings_from
 from harness.targets import TARGETS, Target, get_target
 from harness.toolchains.by_hand import write_tree
+from harness.toolchains.esp_idf import commands as idf
 
 USAGE_ERROR = 2
 ITEM_BROKE = 3
@@ -109,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         "generate",
         help="write the firmware sources of a model, to read and build by hand",
         description="Writes the generated C99 of a model into a directory. With --target also the "
-        "firmware around it and a Makefile.",
+        "firmware around it and a Makefile; with --platform esp_idf an ESP-IDF project.",
         epilog="harness generate my.tflite --target esp32c3 --out DIR && make -C DIR",
     )
     generate.add_argument("model", help="zoo name, directory with a model.toml, or model file")
@@ -128,9 +129,27 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE.npz",
         help="runtime tvm: its first sample goes into the application",
     )
-    generate.add_argument("--kernels", default="portable", choices=("portable",))
+    generate.add_argument(
+        "--kernels", default="portable", choices=idf.KERNELS, help="other than portable: of esp_idf only"
+    )
+    generate.add_argument(
+        "--platform",
+        choices=("esp_idf",),
+        help="esp_idf: a project for the chip itself, to build with ESP-IDF; default: the machine that "
+        "stands in for it",
+    )
+    idf.add_layout(generate)
     generate.add_argument("--out", required=True, type=Path, metavar="DIR")
     generate.set_defaults(run=_generate)
+
+    idf.add_build(
+        commands.add_parser(
+            "build",
+            help="build firmware for the chip with ESP-IDF (which must be active)",
+            description="Generates the ESP-IDF project of a model and builds it, or finds it built before.",
+            epilog="harness build my.tflite --target esp32s3 --runtime tflm",
+        )
+    )
 
     add_debug_command(commands)
 
@@ -306,6 +325,8 @@ def _run(parsed: argparse.Namespace) -> int:
 
 
 def _generate(parsed: argparse.Namespace) -> int:
+    if parsed.platform or parsed.kernels != "portable":
+        return idf.run_generate(parsed)
     target = get_target(parsed.target) if parsed.target else None
     if target and target.isa_platform is None:
         return _generate_himax(parsed, target)
