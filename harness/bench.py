@@ -14,12 +14,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.boards import check_choice, check_targets, choose_board
+from harness.boards import check_choice, check_targets, choose_board, is_attached
+from harness.boards.backtrace import decoder
 from harness.boards.base import Board, Port
+from harness.boards.console_watch import ConsoleWatch
+from harness.boards.serial_port import SerialBoard
 from harness.deployment import Deployment, LinkedDeployment, Result
 from harness.dialects import get_dialect
 from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation, expect
+from harness.flashing import install
 from harness.items import EVERY, Item, Workshop, check_names, load_artifact, runtimes_for
 from harness.link.chaos import ChaosPort
 from harness.link.client import Link
@@ -74,7 +78,7 @@ class Bench:
         self._say = say
         self.targets = tuple(get_target(name) for name in settings.targets)
         self._dialect = get_dialect(settings.dialect) if settings.dialect else None
-        check_choice(settings.board, settings.port, settings.dialect)
+        check_choice(settings.board, settings.attachment, settings.dialect)
         check_targets(self.targets, settings.dialect)
         if settings.chaos and settings.dialect:
             raise UsageError("--chaos with --dialect: printed scores carry no check sums", "Drop one of them")
@@ -194,19 +198,31 @@ class Bench:
         """Station 5: the board the image runs on; not started yet."""
         state = self._state(item)
         state.board, reason = choose_board(
-            item.target, image, kind=self.settings.board, port=self.settings.port, baud=self.settings.baud
+            item.target, image, kind=self.settings.board, attachment=self.settings.attachment
         )
         state.notes.append(reason)
         return state.board
 
-    def deploy(self, item: Item, artifact: Artifact, image: Image | None, board: Board) -> Deployment:
-        """Station 6: board started, device found, identity checked."""
+    def deploy(
+        self,
+        item: Item,
+        artifact: Artifact,
+        image: Image | None,
+        board: Board,
+        report: Progress | None = None,
+    ) -> Deployment:
+        """Station 6: board flashed where it can be, started, device found, identity checked.
+
+        `report` follows the bytes being flashed.
+        """
         state = self._state(item)
         logs = self.directory.path / "items" / item.key
         logs.mkdir(parents=True, exist_ok=True)
         state.log = logs / "uart.log"
         with contextlib.ExitStack() as undo:
             undo.callback(board.close)
+            if isinstance(board, SerialBoard) and image is not None and image.flash is not None:
+                state.notes.append(install(board, image.flash, logs, report))
             log = undo.enter_context(WireLog(wire=logs / "wire.bin", text=state.log))
             oracle, reference = get_runtime(item.runtime).oracle(artifact), self._reference(item.model)[0]
             about = (item, artifact, oracle, reference, board)
@@ -214,8 +230,14 @@ class Bench:
             if self._dialect:
                 state.deployment = PrintedDeployment(*about, port, self._dialect, log, timeout_s)
             else:
-                baud = self.settings.baud or 0
-                link = Link(port, log=log, timeout_s=timeout_s, baud=baud, board_state=board.state)
+                link = Link(
+                    port,
+                    log=log,
+                    timeout_s=timeout_s,
+                    baud=self.settings.attachment.baud or 0,
+                    board_state=board.state,
+                    watch=ConsoleWatch(decoder(image.elf, item.target) if image else None),
+                )
                 undo.callback(link.close)
                 link.connect(HANDSHAKE_S)
                 board.identified(link.identify().values)
@@ -239,22 +261,25 @@ class Bench:
         return result
 
     @contextlib.contextmanager
-    def deployments(self) -> Iterator[Callable[[Item], Deployment]]:
+    def deployments(self, flashing: Progress | None = None) -> Iterator[Callable[[Item], Deployment]]:
         """Makes deployments in one call each, and ends them all."""
         with contextlib.ExitStack() as stack:
 
             def start(item: Item) -> Deployment:
                 artifact = self.artifact(item)
                 image = self.image(item, self.project(item, artifact))
-                return stack.enter_context(self.deploy(item, artifact, image, self.board(item, image)))
+                board = self.board(item, image)
+                return stack.enter_context(self.deploy(item, artifact, image, board, flashing))
 
             yield start
 
-    def run_item(self, item: Item, report: Progress | None = None) -> ItemRecord:
+    def run_item(
+        self, item: Item, report: Progress | None = None, flashing: Progress | None = None
+    ) -> ItemRecord:
         """The whole flow for one item. A HarnessError ends the item, not the run."""
         try:
             expected = self.expectation(item, self.artifact(item))
-            with self.deployments() as start:
+            with self.deployments(flashing) as start:
                 self.run(start(item), expected, report)
         except HarnessError as error:
             self.failed(item, error)
@@ -325,9 +350,8 @@ class Bench:
 
     @property
     def _attached(self) -> bool:
-        """An attached board keeps the firmware it has; this version does not flash."""
-        kind = self.settings.board
-        return kind in ("serial", "silicon") or (kind == "auto" and self.settings.port is not None)
+        """An attached board keeps the firmware it has, as nothing here builds for the chip yet."""
+        return is_attached(self.settings.board, self.settings.attachment)
 
     def _wire_to(self, board: Board, state: _State) -> Port:
         """The board's port, behind the faults that were asked for."""

@@ -92,6 +92,8 @@ def _make_bench(config: pytest.Config, target: str) -> Bench:
         target=target,
         port=config.getoption("port", None),
         baud=config.getoption("baud", None),
+        port_mac=config.getoption("port_mac", None),
+        port_location=config.getoption("port_location", None),
         root=project,
     )
     command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
@@ -246,10 +248,16 @@ def board(bench: Bench, harness_item: Item, image: Image | None) -> Board:
 
 @pytest.fixture
 def deployment(
-    bench: Bench, harness_item: Item, artifact: Artifact, image: Image | None, board: Board
+    request: pytest.FixtureRequest,
+    bench: Bench,
+    harness_item: Item,
+    artifact: Artifact,
+    image: Image | None,
+    board: Board,
 ) -> Iterator[Deployment]:
     """The model on the board, identity checked, ready for inputs."""
-    with bench.deploy(harness_item, artifact, image, board) as deployed:
+    flashing = ProgressLine(f"{harness_item.key} flashing", _ReporterWriter(request.config), "bytes")
+    with bench.deploy(harness_item, artifact, image, board, flashing) as deployed:
         yield deployed
 
 
@@ -271,7 +279,7 @@ def deploy(request: pytest.FixtureRequest, bench: Bench, target: str) -> Iterato
 
     `deploy(...).infer(images)` returns a `Result`: runtime_gap, quantisation_gap, scores, counts.
     """
-    with bench.deployments() as start:
+    with bench.deployments(ProgressLine("flashing", _ReporterWriter(request.config), "bytes")) as start:
 
         def one(model: str, runtime: str | None = None, kernels: str | None = None) -> Deployment:
             spec = bench.model(model)

@@ -23,6 +23,7 @@ from harness.link.messages import (
     WireStatistics,
 )
 from harness.link.pipeline import Pipeline
+from harness.link.watch import Watch
 from harness.link.wirelog import WireLog
 from harness.tensors import Layer
 
@@ -43,6 +44,7 @@ class Link:
         timeout_s: float = 10.0,
         baud: int = 0,
         board_state: Callable[[], str] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """
         Args:
@@ -50,8 +52,9 @@ class Link:
             timeout_s: the longest wait for any one answer; must exceed the slowest inference.
             baud: the rate the port was opened with, for `set_baud` to return to.
             board_state: `Board.state`, shown when the device is silent.
+            watch: reads the device's text for crashes; a fault it names is a DeviceError.
         """
-        self._pipeline = Pipeline(port, log or WireLog(), timeout_s, baud, board_state)
+        self._pipeline = Pipeline(port, log or WireLog(), timeout_s, baud, board_state, watch)
         self._identity: Identity | None = None
         self._model: DeviceModel | None = None
         self._inferences: Inferences | None = None
@@ -201,7 +204,7 @@ class Link:
         self._pipeline.change_baud(baud, self._pipeline.timeout_s)
 
     def _from_one_device(self, replies: Generator[InferenceReply, None, None]) -> Iterator[InferenceReply]:
-        """A restart can bring up other firmware, as from a second boot slot; its answers are not given out."""
+        """A restart can bring up other firmware, as from a second slot; its answers are not given out."""
         seen = self.statistics
         restarts, retries = seen.restarts, seen.retries
         with contextlib.closing(replies):
@@ -219,8 +222,9 @@ class Link:
         now = codec.parse_identity(self._pipeline.call(Kind.IDENTIFY, b"", "IDENTIFY"))
         if (now.artifact, now.firmware) != (before.artifact, before.firmware):
             raise IdentityError(
-                f"the device restarted as another: model {now.model} (artifact {now.artifact[:16]}, firmware "
-                f"{now.firmware[:16]}), before {before.model} ({before.artifact[:16]}, {before.firmware[:16]})",
+                f"the device restarted as another: model {now.model} (artifact {now.artifact[:16]}, "
+                f"firmware {now.firmware[:16]}), before {before.model} ({before.artifact[:16]}, "
+                f"{before.firmware[:16]})",
                 "Flash it again, and look in its log for why it restarted",
             )
 

@@ -10,10 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from serial.tools import list_ports
-
 from harness.boards import choose_board
 from harness.boards.base import Board, Port
+from harness.boards.detect import usb_ports
 from harness.boards.serial_port import DEFAULT_BAUD, SerialBoard
 from harness.errors import HarnessError, UsageError
 from harness.items import load_artifact
@@ -36,7 +35,7 @@ Parsers = Any  # argparse's own type of `add_subparsers` is private
 
 
 def add_command(commands: Parsers) -> None:
-    """Adds `harness link-test` to the command line."""
+    """Adds `link-test` to the command line."""
     parser = commands.add_parser(
         "link-test",
         help="throughput, error rate and highest clean baud of each board's line",
@@ -45,7 +44,7 @@ def add_command(commands: Parsers) -> None:
         "not be measured.",
         epilog="harness link-test --port /dev/ttyUSB0 --baud 921600 --seconds 10",
     )
-    parser.add_argument("--port", metavar="PORT", help="one attached board (default: every USB serial port)")
+    parser.add_argument("--port", metavar="PORT", help="one attached board (default: each on USB)")
     parser.add_argument(
         "--baud", type=int, metavar="N", help=f"the firmware's rate at boot (default: {DEFAULT_BAUD})"
     )
@@ -79,7 +78,7 @@ def _run(parsed: argparse.Namespace) -> int:
 def _boards(parsed: argparse.Namespace) -> list[Board]:
     if parsed.port:
         return [SerialBoard("unknown", parsed.port, parsed.baud)]
-    usb = sorted(port.device for port in list_ports.comports() if port.vid is not None)
+    usb = [port.device for port in usb_ports()]
     if usb and not parsed.target:
         return [SerialBoard("unknown", port, parsed.baud) for port in usb]
     if not parsed.target:
