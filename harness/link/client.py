@@ -199,6 +199,7 @@ class Link:
         Raises:
             LinkError: the device cannot make this rate, or cannot be heard at it; the old rate
                 is in force again.
+            PortError: the host's port cannot make it; the same.
         """
         self._require(Capability.SET_BAUD, "other baud rates")
         self._pipeline.change_baud(baud, self._pipeline.timeout_s)

@@ -222,12 +222,14 @@ class Pipeline:
         reply = self._call_once(Kind.SET_BAUD, codec.pack_baud(baud), f"SET_BAUD {baud}")
         if reply is not None:
             expect_ok(reply, f"SET_BAUD {baud}")
-        self._port.set_baud(baud)
         try:
+            self._port.set_baud(baud)
             self.connect(0.9)
-        except SilentError:
+        except (SilentError, PortError) as error:
             self._port.set_baud(old)
             self.connect(timeout_s)
+            if isinstance(error, PortError):
+                raise
             raise LinkError(
                 f"the device took {baud} baud but cannot be heard at it; back at {old}",
                 "Choose a lower --baud",

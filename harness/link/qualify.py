@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.errors import HarnessError, LinkError, PortError, UnsupportedError
+from harness.errors import HarnessError, LinkError, PortError, SilentError, UnsupportedError
 from harness.link.client import Link
 
 RATES = (115_200, 230_400, 460_800, 921_600, 1_500_000, 2_000_000, 3_000_000)
@@ -112,13 +112,17 @@ def sweep(
         except (LinkError, PortError) as error:
             yield Rate(rate, None, error.message)
             continue
+        except SilentError as error:
+            yield Rate(rate, None, error.message)
+            link = recover()
+            continue
         quality, refusal = _attempt(link, seconds)
         yield Rate(rate, quality, refusal)
         if quality is None:
             link = recover()
     try:
         link.set_baud(baud)
-    except LinkError:
+    except (LinkError, SilentError):
         recover()
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from harness.boards.base import Port
-from harness.errors import LinkError
+from harness.errors import LinkError, PortError
 from harness.link.chaos import Chaos, ChaosPort
 from harness.link.client import Link
 from harness.link.qualify import Quality, Rate, highest_clean, measure, sweep
@@ -25,6 +25,7 @@ class Cable:
     limit: int
     damage: Chaos
     baud: int = 115200
+    port_limit: int = 10**7
 
     def __post_init__(self) -> None:
         self._spoilt = ChaosPort(self.port, self.damage, lambda: None)
@@ -40,6 +41,8 @@ class Cable:
         self._wire.write(data)
 
     def set_baud(self, baud: int) -> None:
+        if baud > self.port_limit:
+            raise PortError(f"the port cannot do {baud} baud", "Choose another --baud")
         self.baud = baud
 
 
@@ -83,6 +86,15 @@ def test_a_rate_the_device_cannot_make_is_named() -> None:
     rates = swept(Cable(device, 10**7, Chaos()), device, (3, 230400))
     assert "RANGE no such rate" in rates[1].refusal
     assert rates[2].quality is not None
+
+
+def test_a_rate_the_hosts_port_cannot_make_is_named_and_the_next_is_measured() -> None:
+    device = PythonDevice()
+    cable = Cable(device, 10**7, Chaos(), port_limit=1_000_000)
+    rates = swept(cable, device, (2000000, 921600))
+    assert rates[1].refusal == "the port cannot do 2000000 baud"
+    assert highest_clean(rates) == 921600
+    assert device.boots == 1
 
 
 def test_the_estimate_is_near_the_rate_of_the_faults_made() -> None:
