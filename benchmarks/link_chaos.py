@@ -20,6 +20,7 @@ import numpy as np
 
 from harness.boards import choose_board
 from harness.boards.base import Port
+from harness.errors import HarnessError
 from harness.items import load_artifact
 from harness.link.chaos import Chaos, ChaosPort, parse_chaos
 from harness.link.client import Link
@@ -78,8 +79,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         project = runtime.generate(artifact, "portable", Path(directory) / "project")
         image = build(project, target, options.platform, build_root=Path(directory))
-        clean_s, bad = run(image, inputs, expected, None)
-        faulty_s, faulty_bad = run(image, inputs, expected, options.chaos)
+        try:
+            clean_s, bad = run(image, inputs, expected, None)
+            faulty_s, faulty_bad = run(image, inputs, expected, options.chaos)
+        except HarnessError as error:
+            print(f"not delivered: {error}")
+            return 1
     print(f"time: {faulty_s / clean_s:.2f} x the clean wire's")
     return int(bad + faulty_bad > 0)
 
