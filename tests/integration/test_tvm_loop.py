@@ -174,7 +174,7 @@ def test_debug_works_for_every_runtime_and_without_a_chip(
     [
         (["--runtime", "espdl"], "Add --target NAME"),
         (["--sample", "1000"], "--sample 1000: the data have 1000 samples, counted from 0"),
-        (["--sample", "-1"], "--sample -1"),
+        (["--sample", "-1"], "--sample expects a number of at least 0"),
         (["--elf", "none.elf"], "Add --target NAME"),
         (["--elf", "none.elf", "--target", "esp32c3"], "none.elf: no such image"),
     ],
