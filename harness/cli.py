@@ -27,6 +27,7 @@ from harness.doctor import diagnose
 from harness.errors import DataError, HarnessError, UsageError
 from harness.history.commands import add_commands as add_history_commands
 from harness.items import Workshop, float_model, load_artifact
+from harness.mlperf_tiny.commands import add_command as add_mlperf_command
 from harness.model.dataset import first_sample
 from harness.model.image_folder import Form
 from harness.model.import_folder import CALIBRATION_IMAGES, import_folder, parse_size
@@ -254,6 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="the zoo, the targets and the runtimes")
     listing.set_defaults(run=_list)
 
+    add_mlperf_command(commands)
     add_history_commands(commands)
 
     doctor = commands.add_parser("doctor", help="what is installed, what is missing and how to get it")
