@@ -48,6 +48,7 @@ from harness.runtimes.tflm import himax
 from harness.runtimes.tvm import Tvm
 from harness.runtimes.tvm import quantise as tvm_quantise
 from harness.runtimes.tvm.calibrate import METHODS as TVM_METHODS
+from harness.serve import add_command as add_serve_command
 from harness.settings import OPTIONS, Option, build_root_under, settings_from
 from harness.targets import TARGETS, Target, get_target
 from harness.toolchains.by_hand import write_tree
@@ -255,6 +256,7 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="the zoo, the targets and the runtimes")
     listing.set_defaults(run=_list)
 
+    add_serve_command(commands)
     add_mlperf_command(commands)
     add_history_commands(commands)
 

@@ -109,7 +109,7 @@ class MlperfDevice:
         """
         lines = self._exchange(command, timeout_s or self._answer_timeout_s)
         for line in lines:
-            if any(complaint in line for complaint in _COMPLAINTS):
+            if line.startswith(_COMPLAINTS):
                 raise DeviceError(f"the device answers {command[:40]}% with {line.strip()}")
             if not line.isascii():
                 raise LinkError(f"the answer to {command[:40]}% is damaged: {line!r}", "Check the cable")

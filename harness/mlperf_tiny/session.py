@@ -68,7 +68,7 @@ class Session:
         return {
             "log.txt": "\n".join([*self.log, ""]),
             "results.txt": "\n".join([*self.results, ""]),
-            "results.json": json.dumps(self.records, indent=1) + "\n",
+            "results.json": json.dumps(self.records) + "\n",
         }
 
 
