@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import __version__
-from harness.errors import DataError, ModelError, OutputError, UsageError
+from harness.errors import DataError, ModelError, OutputError, UnsupportedError, UsageError
 from harness.extras import available
 from harness.model.keras_onnx import float_onnx
 from harness.model.spec import ModelSpec
+from harness.progress import Say, silent
 from harness.runtimes import RUNTIMES, get_runtime
 from harness.runtimes.base import Artifact, FloatModel, Runtime
 from harness.targets import Target
@@ -41,10 +42,12 @@ class Workshop:
     """Where artifacts are made that a model does not bring, and from which calibration set.
 
     `calibration` stands in for the model's own. Made once: a file is named by what went into it.
+    `say` is told what is being done meanwhile.
     """
 
     directory: Path
     calibration: Path | None = None
+    say: Say = silent
 
 
 EVERY = "all"
@@ -61,16 +64,16 @@ def check_names(asked: Sequence[str]) -> None:
             raise UsageError(f"--runtime {name}: all takes no scheme but all", "e.g. all:all, or espdl:int16")
 
 
-def runtimes_for(model: ModelSpec, asked: Sequence[str], workshop: Workshop) -> list[str]:
-    """What a model runs in: the runtimes asked for, `all` and `espdl:all` spelt out.
+def runtimes_for(model: ModelSpec, target: Target, asked: Sequence[str], workshop: Workshop) -> list[str]:
+    """What a model runs in on a chip: the runtimes asked for, `all` and `espdl:all` spelt out.
 
-    `all` are those that the model has an artifact for, or that can make one with what is installed.
-    Raises ModelError when that is none.
+    `all` are those that know the chip and that the model has an artifact for, or that can make one with
+    what is installed. Raises ModelError when that is none.
     """
     names = []
     for name in asked:
         family, _, scheme = name.partition(":")
-        families = _taking(model, workshop) if family == EVERY else [family]
+        families = _taking(model, target, workshop) if family == EVERY else [family]
         for one in families:
             schemes = [scheme]
             if scheme == EVERY:
@@ -78,21 +81,24 @@ def runtimes_for(model: ModelSpec, asked: Sequence[str], workshop: Workshop) -> 
             names += [get_runtime(f"{one}:{each}").name for each in schemes]
     if not names:
         raise ModelError(
-            f"{model.name}: no runtime takes {_had(model)}",
+            f"{model.name}: no runtime of {target.id} takes {_had(model)}",
             "Float models need a calibration set to be quantised: --calibration FILE.npz",
         )
     return list(dict.fromkeys(names))
 
 
-def _taking(model: ModelSpec, workshop: Workshop) -> list[str]:
-    """The runtimes that the model has an artifact for or that can make one."""
-    return [
-        name
-        for name, runtime in RUNTIMES.items()
-        if any(f"{key}_".startswith(f"{runtime.artifact_kind}_") for key in model.artifacts)
-        or any(map(runtime().accepts, model.artifacts.values()))
-        or _makes(model, runtime(), workshop)
-    ]
+def _taking(model: ModelSpec, target: Target, workshop: Workshop) -> list[str]:
+    """The runtimes of the chip that the model has an artifact for or that can make one."""
+    names = []
+    for name, kind in RUNTIMES.items():
+        runtime = kind()
+        try:
+            brought = _brought(model, runtime, runtime.variant(target))
+        except UnsupportedError:
+            continue
+        if brought or _makes(model, runtime, workshop):
+            names.append(name)
+    return names
 
 
 def _makes(model: ModelSpec, runtime: Runtime, workshop: Workshop) -> bool:
@@ -133,9 +139,11 @@ def load_artifact(
         path = _make(model, owner, variant, workshop)
     artifact = owner.load(path, variant)
     if owner.scheme not in (artifact.scheme, owner.schemes[0]):
+        family = runtime.partition(":")[0]
+        right = f"{family}:{artifact.scheme}" if artifact.scheme in owner.schemes[1:] else family
         raise ModelError(
             f"{path} is {artifact.scheme}; runtime {runtime} takes {owner.scheme}",
-            f"Run it as --runtime {artifact.runtime.partition(':')[0]}:{artifact.scheme}",
+            f"Run it as --runtime {right}",
         )
     return dataclasses.replace(artifact, name=model.name)
 
@@ -151,7 +159,7 @@ def _brought(model: ModelSpec, owner: Runtime, variant: str) -> Path | None:
 
 
 def _make(model: ModelSpec, owner: Runtime, variant: str, workshop: Workshop) -> Path:
-    source = float_model(model, workshop.calibration)
+    source = float_model(model, workshop.calibration, workshop.say)
     recipe = hashlib.sha256(f"{__version__} {owner.name} {variant} {source.preprocess}".encode())
     for file in (source.onnx, source.calibration):
         try:
@@ -173,7 +181,7 @@ def _make(model: ModelSpec, owner: Runtime, variant: str, workshop: Workshop) ->
     return path
 
 
-def float_model(model: ModelSpec, calibration: Path | None = None) -> FloatModel:
+def float_model(model: ModelSpec, calibration: Path | None = None, say: Say = silent) -> FloatModel:
     """What an artifact can be made from; `calibration` instead of the model's own.
 
     Raises:
@@ -190,7 +198,7 @@ def float_model(model: ModelSpec, calibration: Path | None = None) -> FloatModel
         raise ModelError(
             f"{model.name} has no calibration set", "Give some 200 typical inputs: --calibration FILE.npz"
         )
-    return FloatModel(model.name, onnx, chosen, model.preprocess)
+    return FloatModel(model.name, onnx, chosen, model.preprocess, say)
 
 
 def _had(model: ModelSpec) -> str:

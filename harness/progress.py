@@ -9,6 +9,14 @@ from typing import Protocol, TextIO
 Progress = Callable[[int, int], None]
 """Called with how many are done and how many there are in all."""
 
+Say = Callable[[str], None]
+"""Called with a line of text for each step of work that takes seconds."""
+
+
+def silent(line: str) -> None:
+    """The `Say` of whoever has no one to tell."""
+
+
 PLAIN_INTERVAL_S = 10.0
 TERMINAL_INTERVAL_S = 0.1
 

@@ -1,7 +1,8 @@
 """The user's choices: one table of options, shared by the pytest plugin and the `harness` command.
 
 Each is a flag, an ini setting (`harness_samples = 100`) and, through `Settings`, plain data for
-everything below. `--target`, `--port` and `--baud` are pytest-embedded's own and only read here.
+everything below. `--target`, `--port`, `--port-mac`, `--port-location` and
+`--baud` are pytest-embedded's own and only read here.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.boards import Attachment
 from harness.errors import UsageError
 
 
@@ -86,9 +88,16 @@ OPTIONS = (
         "board",
         "auto",
         "KIND",
-        "auto (a board on --port, else QEMU), serial, qemu, host (native process), "
-        "silicon (never fall back to an emulator)",
-        choices=("auto", "serial", "qemu", "host", "silicon"),
+        "auto (an attached board, else an emulator), serial (attached), silicon (attached, and no "
+        "emulator behind the port), qemu, esp_qemu and espemu (Espressif's emulators), host (native process)",
+        choices=("auto", "serial", "silicon", "qemu", "esp_qemu", "espemu", "host"),
+    ),
+    Option(
+        "reset",
+        "dtr-rts",
+        "NAME",
+        "how an attached board is restarted: dtr-rts, usb-jtag, watchdog, none (by its buttons)",
+        choices=("dtr-rts", "usb-jtag", "watchdog", "none"),
     ),
     Option(
         "dialect",
@@ -124,8 +133,7 @@ class Settings:
     samples: int | None
     layer_samples: int
     board: str
-    port: str | None
-    baud: int | None
+    attachment: Attachment
     dialect: str | None
     infer_timeout_s: float
     seed: int
@@ -140,6 +148,8 @@ def settings_from(
     port: str | None,
     baud: str | None,
     root: Path,
+    port_mac: str | None = None,
+    port_location: str | None = None,
 ) -> Settings:
     """Parses option texts.
 
@@ -169,8 +179,13 @@ def settings_from(
         samples=_samples(texts["samples"]),
         layer_samples=_integer("--layer-samples", texts["layer_samples"], 0),
         board=texts["board"],
-        port=port,
-        baud=_integer("--baud", baud, 1) if baud else None,
+        attachment=Attachment(
+            port=port,
+            mac=port_mac,
+            location=port_location,
+            baud=_integer("--baud", baud, 1) if baud else None,
+            reset=texts["reset"],
+        ),
         dialect=texts["dialect"] or None,
         infer_timeout_s=_seconds("--infer-timeout", texts["infer_timeout"]),
         seed=_integer("--seed", texts["seed"], 0),

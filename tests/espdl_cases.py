@@ -9,20 +9,38 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tests.espdl_builder import EspdlBuilder
 
 Generator = np.random.Generator
 
 
-def network(rng: Generator, variant: str, ops: tuple[str, ...], count: int) -> tuple[EspdlBuilder, list[str]]:
+def network(
+    rng: Generator, variant: str, ops: tuple[str, ...], count: int, scheme: str = "int8"
+) -> tuple[EspdlBuilder, list[str]]:
     """`count` configurations of each of `ops` side by side, and their outputs."""
-    model = EspdlBuilder(variant)
-    return model, [CASES[op](rng, model) for op in ops for _ in range(count)]
+    model = EspdlBuilder(variant, scheme)
+    cases = CASES if scheme == "int8" else CASES16
+    return model, [cases[op](rng, model) for op in ops for _ in range(count)]
 
 
 def _name(model: EspdlBuilder, stem: str) -> str:
     return f"{stem}_{len(model.values)}_{len(model.constants)}"
+
+
+def _integers(rng: Generator, dtype: str, shape: Any) -> NDArray[Any]:
+    """The whole range of a type."""
+    limits = np.iinfo(dtype)
+    return rng.integers(limits.min, limits.max, shape, np.dtype(dtype), endpoint=True)
+
+
+def _weights(rng: Generator, model: EspdlBuilder, shape: Any, grouped: bool = False) -> NDArray[Any]:
+    """int8 where the scheme has it; grouped filters of w8a16 are int16. Small ones leave a sum 32 bits."""
+    if model.scheme == "int8" or (model.scheme == "w8a16" and not grouped):
+        return _integers(rng, "int8", shape)
+    values = _integers(rng, "int16", shape)
+    return values >> 9 if rng.random() < 0.4 else values
 
 
 def _image(rng: Generator, model: EspdlBuilder, channels: int) -> tuple[str, tuple[int, ...]]:
@@ -41,13 +59,21 @@ def _sums(
     names = [x, model.filter(_name(model, "w"), weights, exponents, grouped)]
     if rng.random() < 0.8:
         bias = rng.integers(-4000, 4000, n, np.int32)
+        if model.data == "int16":
+            bias = bias.astype(np.int64) << int(rng.choice([0, 12, 28]))
         names.append(model.constant(_name(model, "b"), bias, [source + e for e in exponents]))
-    fitting = int(np.ceil(np.log2(74 * 74 * np.sqrt(taps) / 60)))
+    fitting = _fitting(float(weights.std()), taps)
+    far = 12 if model.data == "int8" else int(rng.choice([12, 31, 40]))
     shift = int(
-        rng.choice([fitting, fitting, fitting - 1, 1, 3 if per_channel else 0, 3 if per_channel else -1, 12])
+        rng.choice([fitting, fitting, fitting - 1, 1, 3 if per_channel else 0, 3 if per_channel else -1, far])
     )
     # The smallest exponent makes the largest shift; none of several channels may be scaled up.
     return names, source + max(exponents) + max(shift, 0 if per_channel else -2)
+
+
+def _fitting(spread: float, taps: int) -> int:
+    """The shift that brings typical sums to half the output's range; `spread` is the weights' deviation."""
+    return int(np.ceil(np.log2(2 / np.sqrt(3) * max(spread, 1) * np.sqrt(taps))))
 
 
 def _activation(rng: Generator) -> str:
@@ -72,7 +98,7 @@ def depthwise(rng: Generator, model: EspdlBuilder) -> str:
 
 
 def _convolve(rng: Generator, model: EspdlBuilder, x: str, shape: Any, groups: int) -> str:
-    weights = rng.integers(-128, 128, shape, np.int8)
+    weights = _weights(rng, model, shape, groups > 1)
     names, exponent = _sums(rng, model, x, weights, groups > 1)
     options: dict[str, Any] = {"activation": _activation(rng)}
     if groups > 1:
@@ -93,7 +119,7 @@ def gemm(rng: Generator, model: EspdlBuilder) -> str:
         int(rng.choice([1, 1, 3])),
     )
     x = model.input(_name(model, "x"), (batches, inputs), int(rng.integers(-8, 2)))
-    weights = rng.integers(-128, 128, (outputs, 1, 1, inputs), np.int8)
+    weights = _weights(rng, model, (outputs, 1, 1, inputs))
     names, exponent = _sums(rng, model, x, weights, grouped=False)
     return model.operator("Gemm", names, _name(model, "y"), exponent, activation=_activation(rng))
 
@@ -120,10 +146,46 @@ def table(op: str) -> Callable[[Generator, EspdlBuilder], str]:
     return case
 
 
+def nearest_table(rng: Generator, model: EspdlBuilder) -> str:
+    """Steps of 1 to all there is."""
+    x, _ = _image(rng, model, 4)
+    step = int(rng.choice([1, 2, 32, 256, 65536]))
+    lut = model.constant(_name(model, "lut"), _integers(rng, "int16", 65536 // step + 1), [-15])
+    return model.operator("LUT", [x], _name(model, "y"), -15, lut=lut)
+
+
+def relu16(rng: Generator, model: EspdlBuilder) -> str:
+    """With the table that esp-ppq adds and ESP-DL does not look at."""
+    x, _ = _image(rng, model, 4)
+    lut = model.constant(_name(model, "lut"), _integers(rng, "int16", 257), [-15])
+    by = int(rng.choice([0, 0, -3, 1, 4]))
+    return model.operator("Relu", [x], _name(model, "y"), _exponent(model, x) + by, lut=lut)
+
+
+def clip16(rng: Generator, model: EspdlBuilder) -> str:
+    x, _ = _image(rng, model, 4)
+    limits = np.sort(_integers(rng, "int16", 2))
+    names = [
+        model.constant(_name(model, "limit"), limit.reshape(()), [_exponent(model, x)]) for limit in limits
+    ]
+    by = int(rng.choice([0, -1, -15, 1, 5]))
+    return model.operator("Clip", [x, *names], _name(model, "y"), _exponent(model, x) + by)
+
+
+def convert(rng: Generator, model: EspdlBuilder) -> str:
+    """Between 8 and 16 bits."""
+    source = str(rng.choice(["int8", "int16"]))
+    target = "int16" if source == "int8" else "int8"
+    x = model.input(_name(model, "x"), (1, 30), -9, source)
+    by = int(rng.choice([-3, 0, 2]) + (8 if source == "int16" else -8))
+    return model.operator("RequantizeLinear", [x], _name(model, "y"), -9 + by, target)
+
+
 def softmax(rng: Generator, model: EspdlBuilder) -> str:
     """Every exponent ESP-DL can do; the largest reaches subnormal and vanishing probabilities."""
     shape = (int(rng.choice([1, 3])), int(rng.choice([1, 2, 10, 300])))
-    x = model.input(_name(model, "x"), shape, int(rng.choice([-1, -2, -3, -5, -9])))
+    exponents = [-1, -2, -3, -5, -9] if model.data == "int8" else [2, 0, -6, -9, -11, -14]
+    x = model.input(_name(model, "x"), shape, int(rng.choice(exponents)))
     return model.operator("Softmax", [x], _name(model, "y"), dtype="float32", axis=int(rng.choice([-1, 1])))
 
 
@@ -149,7 +211,7 @@ def concat(rng: Generator, model: EspdlBuilder) -> str:
     for _ in range(int(rng.integers(2, 5))):
         shape[axis] = rng.integers(1, 5)
         if parts and rng.random() < 0.2:
-            values = rng.integers(-128, 128, shape, np.int8)
+            values = _integers(rng, model.data, shape)
             parts.append(model.constant(_name(model, "part"), values, [exponent]))
         else:
             parts.append(model.input(_name(model, "x"), shape.tolist(), exponent))
@@ -188,7 +250,7 @@ def _operands(rng: Generator, model: EspdlBuilder, *exponents: int) -> list[str]
     for exponent in exponents:
         own = np.where(rng.random(len(shape)) < 0.25, 1, shape)[int(rng.choice([0, 0, len(shape) - 1])) :]
         if names and rng.random() < 0.3:
-            values = rng.integers(-128, 128, own, np.int8)
+            values = _integers(rng, model.data, own)
             names.append(model.constant(_name(model, "c"), values, [exponent]))
         else:
             names.append(model.input(_name(model, "x"), own.tolist(), exponent))
@@ -197,7 +259,7 @@ def _operands(rng: Generator, model: EspdlBuilder, *exponents: int) -> list[str]
 
 def prelu(rng: Generator, model: EspdlBuilder) -> str:
     x, shape = _image(rng, model, int(rng.choice([1, 3, 16])))
-    slopes = rng.integers(-128, 128, (shape[3], 1, 1), np.int8)
+    slopes = _integers(rng, model.data, (shape[3], 1, 1))
     alpha = model.constant(_name(model, "alpha"), slopes, [int(rng.choice([-7, -8, -2, 0]))])
     return model.operator("PRelu", [x, alpha], _name(model, "y"), _exponent(model, x))
 
@@ -220,11 +282,13 @@ def matmul(rng: Generator, model: EspdlBuilder) -> str:
     shape = shape[int(rng.integers(0, len(batch) + 1)) :]
     exponent = int(rng.integers(-8, 2))
     if rng.random() < 0.5:
-        values = rng.integers(-128, 128, shape, np.int8)
+        values = _weights(rng, model, shape)
         right, layout = model.matrices(_name(model, "w"), values, [exponent]), "packed"
+        spread = float(values.std())
     else:
         right, layout = model.input(_name(model, "x"), shape, exponent), "native_kn"
-    fitting = int(np.ceil(np.log2(74 * 74 * np.sqrt(inner) / 60)))
+        spread = np.iinfo(model.data).max / np.sqrt(3)
+    fitting = _fitting(spread, inner)
     target = _exponent(model, left) + exponent + int(rng.choice([fitting, fitting, fitting - 1, 0, -1]))
     return model.operator(
         "MatMul", [left, right], _name(model, "y"), target, activation=_activation(rng), input1_layout=layout
@@ -263,7 +327,7 @@ def pad(rng: Generator, model: EspdlBuilder) -> str:
     amounts = np.where(rng.random(8) < 0.5, 0, rng.integers(0, 3, 8)).astype(np.int64)
     names = [x, model.constant(_name(model, "pads"), amounts)]
     if rng.random() < 0.6:
-        value = rng.integers(-128, 128, (), np.int8)
+        value = _integers(rng, model.data, ())
         names.append(model.constant(_name(model, "value"), np.asarray(value), [_exponent(model, x)]))
     return model.operator("Pad", names, _name(model, "y"), _exponent(model, x), mode="constant")
 
@@ -349,6 +413,20 @@ CASES: dict[str, Callable[[Generator, EspdlBuilder], str]] = {
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
     "depthwise Conv": depthwise,
+}
+
+# In 16 bits: those of `CASES` that ESP-DL has, and others of which it makes something else.
+CASES16: dict[str, Callable[[Generator, EspdlBuilder], str]] = {
+    **{
+        op: case
+        for op, case in CASES.items()
+        if not op.endswith("as a table")
+        and op not in ("AveragePool", "GlobalAveragePool", "Mul", "ReduceMean", "Resize")
+    },
+    "Clip": clip16,
+    "LUT": nearest_table,
+    "Relu": relu16,
+    "RequantizeLinear between types": convert,
 }
 
 # Compiled and run together: one program costs more than its operators.

@@ -24,6 +24,7 @@
     tflite = "model.tflite"
     espdl_c = "model.c.espdl"       esp32, s2, c2, c3, c5, c6; also espdl_esp32s3, espdl_esp32p4, or
                                     espdl for a file whose chips are not said
+    espdl_int16_c = "model.int16.c.espdl"    for --runtime espdl:int16; also espdl_w8a16_c, ...
 
     [bench]                         optional
     samples = 20                    for a heavy network: so many test samples make a run by default
@@ -50,7 +51,12 @@ from harness.errors import ModelError, UsageError
 from harness.model import digests
 from harness.model.preprocess import KINDS, Preprocess
 
-ARTIFACT_KINDS = ("espdl", "espdl_c", "espdl_esp32p4", "espdl_esp32s3", "espdlv1", "keras", "onnx", "tflite")
+ESPDL_KINDS = tuple(
+    f"espdl{scheme}{chips}"
+    for scheme in ("", "_int16", "_w8a16")
+    for chips in ("", "_c", "_esp32p4", "_esp32s3")
+)
+ARTIFACT_KINDS = (*ESPDL_KINDS, "espdlv1", "keras", "onnx", "tflite")
 SUFFIXES = {
     ".espdl": "espdl",
     ".espdlv1": "espdlv1",
@@ -201,7 +207,8 @@ class _Reader:
         dataset = self._table(values, "dataset", required=set(), optional={"test", "calibration"})
         artifacts = self._table(values, "artifacts", required=set(), optional=set(ARTIFACT_KINDS))
         if not artifacts:
-            raise self._error("artifacts", f"at least one of {', '.join(ARTIFACT_KINDS)}", "none")
+            kinds = ", ".join(sorted(set(SUFFIXES.values())))
+            raise self._error("artifacts", f"at least one of {kinds}", "none")
         expect = self._table(values, "expect", required=set(), optional={"reference_top1_min"})
         bench = self._table(values, "bench", required=set(), optional={"samples"})
         return ModelSpec(

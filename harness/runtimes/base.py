@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from harness.errors import ModelError
 from harness.model.preprocess import Preprocess
+from harness.progress import Say, silent
 from harness.targets import Target
 from harness.tensors import Layer, TensorInfo
 
@@ -26,13 +27,15 @@ Array = NDArray[np.generic]
 class FloatModel:
     """What a runtime can make its artifact from: a float .onnx file and typical inputs.
 
-    `calibration` is a file as for --data; `preprocess` makes real values of its pixels.
+    `calibration` is a file as for --data; `preprocess` makes real values of its pixels. `say` hears what is
+    being done, a line for each step that takes seconds.
     """
 
     name: str
     onnx: Path
     calibration: Path
     preprocess: Preprocess | None = None
+    say: Say = field(default=silent, compare=False)
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ class Artifact:
     """What a runtime executes: the file's bytes and the facts every consumer needs.
 
     `digest` is the SHA-256 of `data`, lower-case hex; the firmware carries it and
-    the device is asked for it before any inference. `scheme` is how it is quantised, one of the
-    runtime's `schemes`.
+    the device is asked for it before any inference. `scheme` is how it is quantised: one of the
+    runtime's `schemes`, or a word of the runtime's own for a file that is none of them as a whole.
     """
 
     runtime: str

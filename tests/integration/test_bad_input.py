@@ -36,7 +36,8 @@ def refused(
         (["mnist_mlp", "--runtime", "nope"], "unknown runtime 'nope'. Known: tflm, espdl"),
         (["mnist_mlp", "--samples", "0"], "--samples expects a whole number of at least 1, got '0'"),
         (["mnist_mlp", "--infer-timeout", "-1"], "--infer-timeout expects seconds above 0, got '-1'"),
-        (["mnist_mlp", "--board", "silicon"], "--board silicon needs the port of an attached board"),
+        (["mnist_mlp", "--board", "silicon"], "--board silicon needs an attached board, and no"),
+        (["mnist_mlp", "--port-mac", "c3"], "expected a MAC such as 7c:df:a1:00:11:22, got 'c3'"),
         (["mnist_mlp", "--board", "qemu", "--port", "/dev/x"], "--board qemu does not use a port"),
         (["mnist_mlp", "--report-dir", "/proc/nowhere"], "Give a directory that can be written"),
         (["mnist_mlp", "--report-dir", __file__], "is a file"),
@@ -92,7 +93,7 @@ def test_a_float_model_alone_is_refused(
     (tmp_path / "float.onnx").write_bytes(b"")
     code, output = refused(capsys, tmp_path, monkeypatch, tmp_path / "float.onnx")
     assert code == 2
-    assert "float: no runtime takes .onnx. Float models need a calibration set" in output
+    assert "float: no runtime of esp32c3 takes .onnx. Float models need a calibration set" in output
     code, output = refused(capsys, tmp_path, monkeypatch, tmp_path / "float.onnx", "--runtime", "tflm")
     assert code == 3
     assert "runtime tflm takes a .tflite file, this model has .onnx. Convert it" in output

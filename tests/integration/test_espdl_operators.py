@@ -14,7 +14,7 @@ from harness.targets import get_target
 from harness.toolchains import bare_metal
 from tests.engine_host import assert_exact, random_input
 from tests.espdl_builder import EspdlBuilder
-from tests.espdl_cases import CASES, FAMILIES, network
+from tests.espdl_cases import CASES, CASES16, FAMILIES, network
 from tests.firmware_wire import digest8
 
 VARIANTS = ("c", "esp32s3", "esp32p4")
@@ -53,11 +53,19 @@ def test_sums_halfway_between_two_integers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chip", "variant"), [("esp32c3", "c"), ("esp32s3", "esp32s3"), ("esp32p4", "esp32p4")]
+    ("chip", "variant", "scheme"),
+    [
+        ("esp32c3", "c", "int8"),
+        ("esp32s3", "esp32s3", "int8"),
+        ("esp32p4", "esp32p4", "int8"),
+        ("esp32c3", "c", "int16"),
+        ("esp32s3", "esp32s3", "w8a16"),
+        ("esp32p4", "esp32p4", "int16"),
+    ],
 )
-def test_every_operator_is_exact_on(chip: str, variant: str, tmp_path: Path) -> None:
+def test_every_operator_is_exact_on(chip: str, variant: str, scheme: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(11)
-    model, outputs = network(rng, variant, tuple(CASES), 2)
+    model, outputs = network(rng, variant, tuple(CASES if scheme == "int8" else CASES16), 2, scheme)
     path = tmp_path / "everything.espdl"
     path.write_bytes(model.build(outputs))
     artifact = Espdl().load(path, variant)

@@ -59,15 +59,19 @@ def test_the_same_network_is_read_from_the_files_of_either_layout(name: str) -> 
             assert one.data is None or np.array_equal(one.data, other.data)
 
 
+@pytest.mark.parametrize("lanes", [16, 8])
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("shape", [(8, 3, 2, 5), (16, 1, 1, 4), (35, 2, 3, 1)])
 @pytest.mark.parametrize("variant", ["c", "esp32s3"])
-def test_filters_come_out_as_they_went_in(variant: str, shape: tuple[int, ...], grouped: bool) -> None:
+def test_filters_come_out_as_they_went_in(
+    variant: str, shape: tuple[int, ...], grouped: bool, lanes: int
+) -> None:
     data = np.random.default_rng(1).integers(-128, 128, shape, np.int8)
-    packed, layout = pack(data, variant, grouped)
+    packed, layout = pack(data, variant, grouped, lanes)
+    assert layout in VARIANTS[variant].layouts(lanes)
     n, h, w, c = shape
     dims = (h, w, n, c) if grouped else (h, w, c, n)
-    np.testing.assert_array_equal(unpack_filter(packed, dims, layout, grouped), data)
+    np.testing.assert_array_equal(unpack_filter(packed, dims, layout, lanes, grouped), data)
 
 
 def test_shapes_attributes_and_exponents() -> None:
@@ -154,7 +158,8 @@ def test_test_values_of_another_shape_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"quant_type": "S16"}, "is quantised as S16; runtime espdl takes S8"),
+        ({"quant_type": "S16"}, r"operator 0 \(Conv\) is S16, but 'x' is int8"),
+        ({"quant_type": "S4"}, "is quantised as S4; runtime espdl takes S8, S16, W8A16"),
         ({"quant_type": "F32"}, "is quantised as F32"),
         ({"activation": "Sigmoid"}, r"operator 0 \(Conv\): fused activation Sigmoid"),
         ({"strides": [0, 1]}, r"operator 0 \(Conv\): strides"),
@@ -264,6 +269,121 @@ def test_a_softmax_that_would_overflow_on_the_chip_is_refused(tmp_path: Path) ->
         Espdl().load(path, "c")
 
 
+@pytest.mark.parametrize(
+    ("scheme", "filter_type", "expected"),
+    [("int8", "int8", "int8"), ("int16", "int16", "int16"), ("w8a16", "int8", "w8a16")],
+)
+def test_the_scheme_is_read_from_the_operators(scheme: str, filter_type: str, expected: str) -> None:
+    model = EspdlBuilder("esp32s3", scheme)
+    x = model.input("x", (1, 1, 1, 2))
+    w = model.filter("w", np.ones((9, 1, 1, 2), filter_type), [-7])
+    y = model.operator("Conv", [x, w], "y", exponent=-4)
+    z = model.operator("Relu", [y], "z", exponent=-4)
+    assert read(model.build([z]), VARIANTS["esp32s3"]).scheme == expected
+
+
+def test_a_file_of_both_widths_is_mixed_and_loads(tmp_path: Path) -> None:
+    path = tmp_path / "both.espdl"
+    path.write_bytes(both_widths("S16"))
+    artifact = Espdl().load(path, "c")
+    assert artifact.scheme == "mixed"
+    assert [info.dtype for info in (*artifact.inputs, *artifact.outputs)] == ["int8", "int16"]
+
+
+def both_widths(quant_type: str) -> bytes:
+    """Relu in 8 bits, a change to 16, Relu there as `quant_type` says."""
+    model = EspdlBuilder()
+    x = model.input("x", (1, 4))
+    narrow = model.operator("Relu", [x], "narrow", exponent=-5)
+    wide = model.operator("RequantizeLinear", [narrow], "wide", exponent=-13, dtype="int16")
+    y = model.operator("Relu", [wide], "y", exponent=-13, dtype="int16", quant_type=quant_type)
+    return model.build([y])
+
+
+def test_a_type_that_is_not_the_operators_is_refused_by_name() -> None:
+    with pytest.raises(ModelError, match=r"operator 2 \(Relu\) is S8, but 'wide' is int16"):
+        read(both_widths("S8"), PLAIN)
+
+
+def test_sixteen_bits_laid_out_for_another_chip_or_as_eight_are_refused() -> None:
+    for variant, scheme, words in (
+        ("esp32s3", "int16", r"layout \(N/8\)HWC8_UNALIGNED, that of esp32s3 and esp32p4"),
+        ("c", "w8a16", "layout NHWC, that of c; esp32s3 expect"),
+    ):
+        model = EspdlBuilder(variant, scheme)
+        x = model.input("x", (1, 1, 1, 2))
+        kind = np.int16 if scheme == "int16" else np.int8
+        w = model.filter("w", np.ones((9, 1, 1, 2), kind), [-7])
+        data = model.build([model.operator("Conv", [x, w], "y", exponent=-4)])
+        with pytest.raises(ModelError, match=words):
+            read(data, VARIANTS["c" if variant == "esp32s3" else "esp32s3"])
+    with pytest.raises(ModelError, match=r"layout \(N/16\)HWC16_UNALIGNED, that of no chip of this list"):
+        read(small("esp32s3", quant_type="W8A16"), VARIANTS["esp32s3"])
+
+
+def test_exponents_per_channel_are_for_the_esp32p4() -> None:
+    model = EspdlBuilder("esp32s3")
+    x = model.input("x", (1, 1, 1, 2))
+    w = model.filter("w", np.ones((2, 1, 1, 2), np.int8), [-7, -6])
+    data = model.build([model.operator("Conv", [x, w], "y", exponent=-4)])
+    assert read(data, VARIANTS["esp32p4"]).scheme == "int8"
+    with pytest.raises(ModelError, match="filter 'w' has an exponent for each channel"):
+        read(data, VARIANTS["esp32s3"])
+
+
+@pytest.mark.parametrize(
+    ("op", "words"),
+    [
+        ("Sigmoid", "ESP-DL computes it in floating point, as the file holds no table"),
+        ("GlobalAveragePool", "tensor 'x' is int16, expected int8"),
+        ("Resize", "ESP-DL's Resize does nothing in 16 bits"),
+    ],
+)
+def test_what_esp_dl_has_not_in_16_bits_is_refused_by_name(op: str, words: str, tmp_path: Path) -> None:
+    model = EspdlBuilder(scheme="int16")
+    x = model.input("x", (1, 4, 4, 3))
+    names, options = [x], {}
+    if op == "Resize":
+        scales = model.constant("scales", np.array([1, 1, 2, 2], np.float32))
+        names, options = [x, "", scales], {"mode": "nearest"}
+    if op == "Sigmoid":
+        options = {"lut": model.constant("lut", np.zeros(257, np.int16), [-15])}
+    path = tmp_path / "wide.espdl"
+    path.write_bytes(model.build([model.operator(op, names, "y", exponent=-5, **options)]))
+    with pytest.raises(UnsupportedError, match=rf"operator 0 \({op}\): .*{words}"):
+        Espdl().load(path, "c")
+
+
+@pytest.mark.parametrize("entries", [2048, 3, 65538, 0])
+def test_a_table_of_another_length_is_refused(entries: int, tmp_path: Path) -> None:
+    model = EspdlBuilder(scheme="int16")
+    x = model.input("x", (1, 4))
+    lut = model.constant("lut", np.zeros(entries, np.int16), [-5])
+    path = tmp_path / "odd.espdl"
+    path.write_bytes(model.build([model.operator("LUT", [x], "y", exponent=-5, lut=lut)]))
+    if entries == 3:  # two steps of 32768
+        assert Espdl().load(path, "c").scheme == "int16"
+        return
+    with pytest.raises(ModelError, match=r"operator 0 \(LUT\)"):
+        Espdl().load(path, "c")
+
+
+def test_sixteen_bit_test_values_may_be_one_off(tmp_path: Path) -> None:
+    """As esp-ppq writes them unless told to be exact, and as ESP-DL's own test allows."""
+    model = EspdlBuilder(scheme="int16")
+    x = model.input("x", (1, 2))
+    y = model.operator("Relu", [x], "y", exponent=-5)
+    path = tmp_path / "model.espdl"
+    for off in (0, 1, 2):
+        sample = np.array([[5, 300]], np.int16)
+        path.write_bytes(model.build([y], ({"x": sample}, {"y": sample + np.int16(off)})))
+        if off < 2:
+            assert Espdl().load(path, "c").scheme == "int16"
+        else:
+            with pytest.raises(ModelError, match="the test values in the file do not come out"):
+                Espdl().load(path, "c")
+
+
 def test_sums_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     model = EspdlBuilder()
     x = model.input("x", (1, 140000))
@@ -274,10 +394,24 @@ def test_sums_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         Espdl().load(path, "c")
 
 
-@pytest.mark.parametrize("name", ["mnist_mlp", "small"])
+def sixteen() -> bytes:
+    """A convolution, a table of 2049 entries and a Softmax in w8a16."""
+    rng = np.random.default_rng(0)
+    model = EspdlBuilder(scheme="w8a16")
+    x = model.input("x", (1, 3, 3, 2), exponent=-12)
+    w = model.filter("w", rng.integers(-128, 128, (4, 2, 2, 2), np.int8), [-7])
+    b = model.constant("b", rng.integers(-900, 900, 4, np.int64), [-19])
+    y = model.operator("Conv", [x, w, b], "y", exponent=-11)
+    lut = model.constant("lut", rng.integers(-30000, 30000, 2049, np.int16), [-12])
+    z = model.operator("LUT", [y], "z", exponent=-12, lut=lut)
+    return model.build([model.operator("Softmax", [z], "p", dtype="float32")])
+
+
+@pytest.mark.parametrize("name", ["mnist_mlp", "small", "sixteen"])
 def test_damage_anywhere_is_an_error_of_ours_or_another_valid_file(name: str, tmp_path: Path) -> None:
     """Random bytes overwritten, mostly in the tables, and cuts behind a corrected header."""
-    data = small() if name == "small" else (ZOO / name / "model.c.espdl").read_bytes()
+    built = {"small": small, "sixteen": sixteen}
+    data = built[name]() if name in built else (ZOO / name / "model.c.espdl").read_bytes()
     rng = np.random.default_rng(2)
     path = tmp_path / "damaged.espdl"
     refused = 0

@@ -139,8 +139,10 @@ def plan_mul(node: Node) -> Step:
 def plan_operands(node: Node) -> tuple[tuple[Tensor, Tensor], Tensor, Nest]:
     """Both inputs, the output, and the loops over the output with both inputs' strides."""
     node.check_counts(2)
-    operands = (node.int8_activation(node.input(0)), node.int8_activation(node.input(1)))
-    target = node.int8_activation(node.output())
+    operands = (node.activation(node.input(0)), node.activation(node.input(1)))
+    target = node.activation(node.output())
+    for operand in operands:
+        node.require(operand.info.dtype == target.info.dtype, "inputs and output of different types")
     rank = max(len(operand.info.shape) for operand in operands)
     node.require(rank <= MAX_RANK, f"more than {MAX_RANK} dimensions")
     shapes = [(1,) * (rank - len(operand.info.shape)) + operand.info.shape for operand in operands]

@@ -20,15 +20,16 @@ from harness.portable.graph import Tensor
 from harness.portable.node import Node
 from harness.portable.ops.conv import Conv2D, DepthwiseConv2D
 from harness.portable.ops.fully_connected import FullyConnected
+from harness.portable.ops.int16_functions import plan_nearest_lookup, rescale
 from harness.portable.ops.lookup import Lookup
 from harness.portable.ops.move import transpose
 from harness.portable.ops.pool import MaxPool
 from harness.portable.ops.shape import alias
+from harness.portable.ops.shift import MAX_SHIFT, MAX_SHIFT_WIDE, shifted
 from harness.portable.ops.sums import Sums
 from harness.portable.ops.window import Axis
 from harness.portable.step import Constant, Step
 
-MAX_SHIFT = 30
 LIMIT = 1 << 20
 
 
@@ -47,14 +48,9 @@ class ShiftedSums(Sums):
         return [Constant("shift", np.array(self.shifts, np.uint8))] if len(self.shifts) > 1 else []
 
     def store(self, prefix: str) -> list[str]:
-        shift = f"{prefix}_shift[c]" if len(self.shifts) > 1 else str(self.shifts[0])
-        wide = "_wide" if self.wide else ""
-        scaled = f"{'shift_half_even' if self.half_even else 'shift_half_up'}{wide}(sum, {shift})"
-        if self.shifts == (0,):
-            scaled = "sum"
-        elif self.shifts[0] < 0:
-            scaled = f"sum * {1 << -self.shifts[0]}"
-        return [f"*output++ = ({self.data_type})clamp{wide}({scaled}, LOW, HIGH);"]
+        shift = f"{prefix}_shift[c]" if len(self.shifts) > 1 else self.shifts[0]
+        scaled = shifted("sum", shift, half_even=self.half_even, wide=self.wide)
+        return [f"*output++ = ({self.data_type})clamp{'_wide' if self.wide else ''}({scaled}, LOW, HIGH);"]
 
 
 def exponents(tensor: Tensor) -> list[int]:
@@ -86,10 +82,15 @@ def plan_shifted_sums(node: Node, weights: NDArray[np.generic]) -> ShiftedSums:
     if len(shifts) > 1:
         shifts = tuple(exponents(target)[0] - exponent for exponent in sums)
         node.require(min(shifts) >= 0, f"channels scaled up, by 2^{-min(shifts)}")
-    node.require(max(shifts) <= MAX_SHIFT, f"sums scaled down by 2^{max(shifts)}")
+    narrow = source.info.dtype == "int8"
+    node.require(
+        max(shifts) <= (MAX_SHIFT if narrow else MAX_SHIFT_WIDE), f"sums scaled down by 2^{max(shifts)}"
+    )
     bound = int((np.abs(bias) - limits.min * np.abs(weights.astype(np.int64)).sum(axis=1)).max())
-    bound = (bound << max(0, -min(shifts))) + (1 << max(0, max(shifts) - 1))
-    width, largest = (32, INT32_MAX) if source.info.dtype == "int8" else (64, INT64_MAX)
+    # A shift by more than MAX_SHIFT needs a wide sum, however small.
+    half = 1 << max(shifts) if max(shifts) > MAX_SHIFT else 1 << max(0, max(shifts) - 1)
+    bound = (bound << max(0, -min(shifts))) + half
+    width, largest = (32, INT32_MAX) if narrow else (64, INT64_MAX)
     node.require(bound <= largest, f"its sums can reach {bound}, which does not fit {width} bits")
     return ShiftedSums(
         weights=np.ascontiguousarray(weights).reshape(-1),
@@ -104,7 +105,7 @@ def plan_shifted_sums(node: Node, weights: NDArray[np.generic]) -> ShiftedSums:
     )
 
 
-def _check_weights(node: Node, source: Tensor, weights: Tensor) -> None:
+def check_weights(node: Node, source: Tensor, weights: Tensor) -> None:
     """int8 weights go with int8 and int16 data, int16 weights with int16 data."""
     node.require_dtype(weights, *(("int8",) if source.info.dtype == "int8" else ("int8", "int16")))
 
@@ -132,7 +133,7 @@ def window_axes(node: Node, taps: tuple[int, int]) -> tuple[Axis, Axis]:
 def plan_conv(node: Node) -> Step:
     node.check_counts(range(2, 4))
     source, weights, target = node.input(0), node.input(1), node.output()
-    _check_weights(node, source, weights)
+    check_weights(node, source, weights)
     values = node.constant(weights)
     out_channels, filter_height, filter_width, filter_channels = weights.info.shape
     in_channels = source.info.shape[3]
@@ -171,7 +172,7 @@ def plan_gemm(node: Node) -> Step:
 def fully_connected(node: Node, weights: NDArray[np.generic]) -> Step:
     """`weights`, the values of input 1, as (output, input)."""
     source, target = node.input(0), node.output()
-    _check_weights(node, source, node.input(1))
+    check_weights(node, source, node.input(1))
     outputs, inputs = weights.shape
     if source.info.shape[-1] != inputs:
         node.malformed(f"input {source.info.shape}, expected {inputs} at the end")
@@ -211,7 +212,13 @@ def plan_max_pool(node: Node) -> Step:
 
 def plan_table(node: Node) -> Step:
     """The 256 results are in the file, that of -128 first; on the device the byte is the index."""
-    node.require(node.flag("table"), "no table of its results is in the file")
+    if not node.flag("table"):
+        node.refuse(
+            "ESP-DL computes it in floating point, as the file holds no table of its results",
+            "Export with esp-ppq's setting lut_optimization, which covers most activations in 16 bits",
+        )
+    if node.activation(node.input()).info.dtype == "int16":
+        return plan_nearest_lookup(node)
     node.check_counts(2)
     values = node.constant(node.input(1)).reshape(-1)
     node.require_dtype(node.input(1), "int8")
@@ -224,12 +231,19 @@ def plan_relu(node: Node) -> Step:
     if node.flag("table"):
         return plan_table(node)
     node.check_counts(1)
+    if node.activation(node.input()).info.dtype == "int16":
+        return rescale(node, change(node), 0, int(np.iinfo(np.int16).max))
     same_scale(node)
     return lookup(node, np.maximum(np.arange(256, dtype=np.uint8).view(np.int8), 0))
 
 
+def change(node: Node) -> int:
+    """By how much the output's exponent is above the input's."""
+    return exponents(node.output())[0] - exponents(node.input())[0]
+
+
 def lookup(node: Node, table: NDArray[np.generic]) -> Step:
-    source, target = node.int8_activation(node.input(0)), node.int8_activation(node.output())
+    source, target = node.int8_activation(node.input(0)), node.activation(node.output())
     node.require(source.data is None, f"its input '{source.info.name}' is a constant")
     return Lookup(
         index=node.operator.index, op=node.operator.op, reads=(source,), writes=(target,), table=table

@@ -1,4 +1,4 @@
-"""ESP-DL's Add, Sub, Mul, PRelu and RequantizeLinear.
+"""ESP-DL's Add, Sub, Mul, PRelu, Clip and RequantizeLinear.
 
 Add and Sub take integers as they are: all three tensors have one exponent, and esp-ppq puts a
 RequantizeLinear where they would not.
@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.portable.c_text import END, enum, loop
+from harness.portable.c_text import C_TYPES, END, enum, loop
 from harness.portable.fixed_point import INT32_MAX
 from harness.portable.graph import Tensor
 from harness.portable.node import Node
 from harness.portable.ops.elementwise import Binary, plan_operands
-from harness.portable.ops.power_of_two import exponents, lookup, plan_table, same_scale
-from harness.portable.ops.shift import MAX_SHIFT, shifted
+from harness.portable.ops.int16_functions import rescale
+from harness.portable.ops.power_of_two import change, exponents, lookup, plan_table, same_scale
+from harness.portable.ops.shift import MAX_SHIFT, shift_value, shifted
 from harness.portable.ops.strides import Nest
 from harness.portable.step import Constant, Step
 
@@ -44,7 +45,7 @@ class ShiftedBinary(Binary):
             *self.nest.head(),
             f"const int32_t value = {self.element(0)} {self.operator} {self.element(1)};",
             "",
-            f"*output++ = (int8_t)clamp({scaled}, LOW, HIGH);",
+            f"*output++ = ({C_TYPES[self.writes[0].info.dtype]})clamp({scaled}, LOW, HIGH);",
             *self.nest.tail(),
         ]
 
@@ -58,6 +59,8 @@ def plan_add_sub(node: Node) -> Step:
 
 def plan_mul(node: Node) -> Step:
     operands, target, nest = plan_operands(node)
+    if target.info.dtype != "int8":
+        node.refuse("in 16 bits ESP-DL rounds its products to float32 on some chips and not on others")
     shift = exponents(target)[0] - sum(exponents(operand)[0] for operand in operands)
     largest = (1 << 14) << max(0, -shift)
     node.require(
@@ -94,7 +97,7 @@ def _binary(
 class PRelu(Step):
     """A slope for each channel, for the negative half; `floor` is how ESP-DL's C code drops the fraction."""
 
-    slopes: NDArray[np.int8]
+    slopes: NDArray[np.generic]
     shift: int
     floor: bool
 
@@ -113,12 +116,14 @@ class PRelu(Step):
         scaled = shifted(product, self.shift, half_even=True)
         if self.floor:
             scaled = f"({product}) >> {self.shift}"
+        dtype = self.writes[0].info.dtype
+        limits = f"{dtype.upper()}_MIN, {dtype.upper()}_MAX"
         return [
             loop("i", self.writes[0].info.elements // len(self.slopes)),
             loop("c", len(self.slopes)),
             "const int32_t value = *input++;",
             "",
-            f"*output++ = (int8_t)clamp(value < 0 ? {scaled} : value, INT8_MIN, INT8_MAX);",
+            f"*output++ = ({C_TYPES[dtype]})clamp(value < 0 ? {scaled} : value, {limits});",
             END,
             END,
         ]
@@ -135,7 +140,8 @@ def plan_prelu(node: Node) -> Step:
             "One slope for all channels, or LeakyRelu, becomes a table, which is right",
         )
     source, target = same_scale(node)
-    slopes = node.int8_activation(node.input(1))
+    slopes = node.activation(node.input(1))
+    node.require(slopes.info.dtype == source.info.dtype, "input and slopes of different types")
     values = node.constant(slopes).reshape(-1)
     node.require(len(source.info.shape) == 4, f"over {len(source.info.shape)} dimensions, not 4")
     if len(values) != source.info.shape[3]:
@@ -147,16 +153,42 @@ def plan_prelu(node: Node) -> Step:
         op=node.operator.op,
         reads=(source,),
         writes=(target,),
-        slopes=values.astype(np.int8),
+        slopes=values,
         shift=shift,
-        floor=not node.flag("half_even"),
+        floor=source.info.dtype == "int16" or not node.flag("half_even"),
     )
 
 
 def plan_requantize(node: Node) -> Step:
-    """From one exponent to another, as a table of 256 results."""
+    """From one exponent to another, also between types; of int8 as a table of 256 results."""
     node.check_counts(1)
-    source, target = node.int8_activation(node.input()), node.int8_activation(node.output())
+    source, target = node.activation(node.input()), node.activation(node.output())
+    limits = np.iinfo(target.info.dtype)
+    if source.info.dtype == "int16":
+        return rescale(node, change(node), int(limits.min), int(limits.max))
     scaled = np.arange(256, dtype=np.uint8).view(np.int8) * (source.info.scale / target.info.scale)
     rounded = np.rint(scaled) if node.flag("half_even") else np.floor(scaled + 0.5)
-    return lookup(node, np.clip(rounded, -128, 127).astype(np.int8))
+    return lookup(node, np.clip(rounded, limits.min, limits.max).astype(target.info.dtype))
+
+
+def plan_clip(node: Node) -> Step:
+    """A table in 8 bits. In 16 the limits are integers of the input's exponent."""
+    source = node.activation(node.input())
+    if source.info.dtype == "int8":
+        return plan_table(node)
+    node.check_counts(range(2, 4))
+    node.require_dtype(node.output(), "int16")
+    lowest, highest = -(1 << 15), (1 << 15) - 1
+    given = [lowest, highest]
+    for position in range(1, len(node.operator.inputs)):
+        limit = node.activation(node.input(position))
+        node.require_dtype(limit, "int16")
+        node.require_same_scale(limit, source)
+        if limit.info.elements != 1:
+            node.malformed(f"its limit '{limit.info.name}' is not one number")
+        given[position - 1] = int(node.constant(limit).reshape(-1)[0])
+    if given[0] > given[1]:
+        node.malformed(f"its limits are {given[0]} and {given[1]}")
+    scaled = [shift_value(value, change(node), half_even=node.flag("half_even")) for value in given]
+    low, high = (min(max(value, lowest), highest) for value in scaled)
+    return rescale(node, change(node), low, high)

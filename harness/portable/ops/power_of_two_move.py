@@ -31,7 +31,7 @@ def plan_pad(node: Node) -> Step:
     before, _ = paddings(node)
     fill = 0
     if node.has_input(2):
-        value = node.int8_activation(node.input(2))
+        value = node.activation(node.input(2))
         node.require_same_scale(value, target)
         fill = int(node.constant(value).reshape(-1)[0])
     strides = contiguous(target.info.shape)
@@ -113,6 +113,7 @@ def resize_scales(node: Node) -> tuple[Shape, tuple[np.float32, np.float32]]:
 def plan_resize(node: Node) -> Step:
     """ESP-DL multiplies by the scale's reciprocal in float32 and drops the fraction, in every mode."""
     source, target = same_scale(node)
+    node.require(source.info.dtype == "int8", "ESP-DL's Resize does nothing in 16 bits")
     batches, in_height, in_width, channels = source.info.shape
     (_, out_height, out_width, _), (down, across) = resize_scales(node)
     return ResizeNearest(

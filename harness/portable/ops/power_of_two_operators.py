@@ -16,7 +16,13 @@ from harness.portable.ops.power_of_two import (
     plan_table,
     plan_transpose,
 )
-from harness.portable.ops.power_of_two_elementwise import plan_add_sub, plan_mul, plan_prelu, plan_requantize
+from harness.portable.ops.power_of_two_elementwise import (
+    plan_add_sub,
+    plan_clip,
+    plan_mul,
+    plan_prelu,
+    plan_requantize,
+)
 from harness.portable.ops.power_of_two_matmul import plan_matmul
 from harness.portable.ops.power_of_two_mean import (
     plan_average_pool,
@@ -29,7 +35,7 @@ from harness.portable.step import Step
 ESPDL_OPERATORS: dict[str, Callable[[Node], Step]] = {
     "Add": plan_add_sub,
     "AveragePool": plan_average_pool,
-    "Clip": plan_table,
+    "Clip": plan_clip,
     "Concat": concatenation,
     "Conv": plan_conv,
     "Elu": plan_table,
@@ -40,6 +46,7 @@ ESPDL_OPERATORS: dict[str, Callable[[Node], Step]] = {
     "GlobalAveragePool": plan_global_average_pool,
     "HardSigmoid": plan_table,
     "HardSwish": plan_table,
+    "LUT": plan_table,
     "LeakyRelu": plan_table,
     "Log": plan_table,
     "MatMul": plan_matmul,

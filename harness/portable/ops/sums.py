@@ -19,6 +19,18 @@ from harness.portable.node import Node
 from harness.portable.step import Constant
 
 
+def dot_product(data: str, weights: str, *, wide: bool) -> str:
+    """The C function for operands of these types; `wide`: sums of 64 bits, for int16 data alone."""
+    if data == "int8":
+        return "dot"
+    return f"dot16x{8 * np.dtype(weights).itemsize}{'_wide' if wide else ''}"
+
+
+def dot_header(data: str) -> str:
+    """Where that function is."""
+    return "dot.h" if data == "int8" else "dot16.h"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sums(ABC):
     """Per output channel: weights, and what the sum starts from; how it is scaled is the subclass's.
@@ -56,15 +68,12 @@ class Sums(ABC):
 
     @property
     def dot(self) -> str:
-        """The dot product of these types: `dot` in dot.h, the others in dot16.h."""
-        if self.data == "int8":
-            return "dot"
-        return f"dot16x{8 * self.weights.dtype.itemsize}{'_wide' if self.wide else ''}"
+        return dot_product(self.data, self.weights.dtype.name, wide=self.wide)
 
     @property
     def headers(self) -> tuple[str, ...]:
         """Headers of firmware/runtimes/portable that the inner loop and `store` use."""
-        return ("dot.h" if self.data == "int8" else "dot16.h", "fixed_point.h")
+        return (dot_header(self.data), "fixed_point.h")
 
     def constants(self) -> list[Constant]:
         return [Constant("weights", self.weights), Constant("bias", self.bias), *self.scaling()]

@@ -122,8 +122,8 @@ class _Call:
         if len(self.operator.inputs) > 2:
             sums = sums + self.wide(2).reshape(-1)
         shifts = exponents(self.target) - exponents(self.tensor(0)) - exponents(self.tensor(1))
-        rounded = shift_and_round(sums, shifts, self.half_even)
-        return np.clip(rounded, 0 if self.operator.options["relu"] else -128, 127)
+        rounded = self.saturate(shift_and_round(sums, shifts, self.half_even))
+        return np.maximum(rounded, 0) if self.operator.options["relu"] else rounded
 
 
 def _windows(call: _Call, kernel: Sequence[int], fill: int) -> Integers:
@@ -151,7 +151,8 @@ def _gemm(call: _Call) -> Integers:
 
 
 def _max_pool(call: _Call) -> Integers:
-    return np.asarray(_windows(call, call.ints("kernel_shape"), fill=-128).max(axis=(-1, -2)))
+    lowest = int(np.iinfo(call.target.info.dtype).min)
+    return np.asarray(_windows(call, call.ints("kernel_shape"), fill=lowest).max(axis=(-1, -2)))
 
 
 def _concat(call: _Call) -> Array:
@@ -160,13 +161,17 @@ def _concat(call: _Call) -> Array:
 
 
 def _table(call: _Call) -> Array:
-    """The file's own 256 results, from that of -128 up."""
-    return call.value(1).reshape(-1)[call.wide() + 128]
+    """The file's own results from the lowest input up; in 16 bits every so many, the nearest counts."""
+    table = call.value(1).reshape(-1)
+    if table.dtype == np.int8:
+        return table[call.wide() + 128]
+    step = (1 << 16) // (len(table) - 1)
+    shift = np.array([step.bit_length() - 1])
+    return table[shift_and_round(call.wide() + (1 << 15), shift, call.half_even)]
 
 
 def _relu(call: _Call) -> Array:
-    """Without a table of the input's integers; the output has the same exponent."""
-    return _table(call) if call.operator.options["table"] else np.maximum(call.wide(), 0)
+    return _table(call) if call.operator.options["table"] else np.maximum(_requantize(call), 0)
 
 
 def _mul(call: _Call) -> Integers:
@@ -175,16 +180,31 @@ def _mul(call: _Call) -> Integers:
 
 
 def _prelu(call: _Call) -> Array:
-    """Products of negative values lose their fraction downwards; esp-ppq, and the ESP32-P4, round them."""
+    """Products of negative values lose their fraction downwards; esp-ppq rounds them, as does the ESP32-P4
+    in 8 bits.
+    """
     if call.operator.options["table"]:
         return _table(call)
     x, shifts = call.wide(), -exponents(call.tensor(1))
     products = x * call.wide(1).reshape(-1)
-    if call.as_exporter or call.half_even:
+    if call.as_exporter or (call.half_even and call.value().dtype == np.int8):
         scaled = shift_and_round(products, shifts, call.half_even)
     else:
         scaled = products >> shifts
     return call.saturate(np.where(x < 0, scaled, x))
+
+
+def _clip(call: _Call) -> Array:
+    """Without a table: limits in the input's integers."""
+    if call.operator.options["table"]:
+        return _table(call)
+    limits = np.iinfo(call.target.info.dtype)
+    low, high = (
+        int(call.value(i + 1).reshape(-1)[0]) if call.has(i + 1) else limit
+        for i, limit in enumerate((limits.min, limits.max))
+    )
+    shifts = exponents(call.target) - exponents(call.tensor(0))
+    return call.saturate(shift_and_round(np.clip(call.wide(), low, high), shifts, call.half_even))
 
 
 def _requantize(call: _Call) -> Integers:
@@ -261,8 +281,14 @@ def exponentials(scale: float) -> NDArray[np.float32]:
 
 
 def _softmax(call: _Call) -> NDArray[np.float32]:
-    """A table without subtracting the maximum, a float32 sum in order, a float32 division."""
-    terms = exponentials(call.tensor(0).scales[0])[call.wide() + 128]
+    """Exponentials, from a table without subtracting the maximum in 8 bits, correctly rounded after
+    subtracting it in 16; a float32 sum in order, a float32 division.
+    """
+    q, scale = call.wide(), call.tensor(0).scales[0]
+    if call.value().dtype == np.int8:
+        terms = exponentials(scale)[q + 128]
+    else:
+        terms = np.asarray(np.exp((q - q.max(axis=-1, keepdims=True)) * scale), np.float32)
     sums = np.zeros((*terms.shape[:-1], 1), np.float32)
     for index in range(terms.shape[-1]):
         sums = sums + terms[..., index : index + 1]
@@ -276,7 +302,7 @@ def _same(call: _Call) -> Array:
 KERNELS: dict[str, Callable[[_Call], Array]] = {
     "Add": lambda call: call.saturate(call.wide(0) + call.wide(1)),
     "AveragePool": _average_pool,
-    "Clip": _table,
+    "Clip": _clip,
     "Concat": _concat,
     "Conv": _conv,
     "Elu": _table,
@@ -287,6 +313,7 @@ KERNELS: dict[str, Callable[[_Call], Array]] = {
     "GlobalAveragePool": _global_average_pool,
     "HardSigmoid": _table,
     "HardSwish": _table,
+    "LUT": _table,
     "LeakyRelu": _table,
     "Log": _table,
     "MatMul": lambda call: call.finish(call.wide(0) @ call.wide(1)),

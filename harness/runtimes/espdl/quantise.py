@@ -1,4 +1,4 @@
-"""A float model, ONNX or Keras, to int8 .espdl with esp-ppq (extra `espdl`), in a process of its own.
+"""A float model, ONNX or Keras, to .espdl with esp-ppq (extra `espdl`), in a process of its own.
 
 The file is read back and run by our own oracle before it is put in place; a run of the bench never
 needs this.
@@ -79,7 +79,8 @@ def quantise(runtime: Espdl, model: FloatModel, variant: str, out: Path, method:
         losses = {}
         for one in METHODS if method == BEST else (method,):
             file = work / f"{one}.espdl"
-            _run_job(source, inputs, file, variant, one)
+            model.say(f"{model.name}: quantising to {runtime.scheme} for {variant}, calibration {one}")
+            _run_job(source, inputs, file, variant, runtime.scheme, one)
             artifact = _load(runtime, file, variant, source)
             oracle, info = runtime.oracle(artifact), artifact.inputs[0]
             # ESP-DL's images are NHWC, whatever the ONNX file's are.
@@ -151,13 +152,15 @@ def _fix_batch(source: Path, name: str, shape: tuple[int, ...]) -> str:
     )
 
 
-def _run_job(source: Path, inputs: NDArray[np.float32], out: Path, variant: str, method: str) -> None:
+def _run_job(
+    source: Path, inputs: NDArray[np.float32], out: Path, variant: str, scheme: str, method: str
+) -> None:
     copy, calibration = out.with_suffix(".onnx"), out.with_suffix(".npy")
     shutil.copyfile(source, copy)
     np.save(calibration, inputs)
     # Names without directories: none may find its way into the file's bytes.
     command = [sys.executable, "-m", "harness.runtimes.espdl.quantise_job", copy.name, calibration.name]
-    command += [out.name, "--target", variant, "--method", method]
+    command += [out.name, "--target", variant, "--scheme", scheme, "--method", method]
     paths = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         command,

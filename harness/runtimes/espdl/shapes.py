@@ -176,6 +176,7 @@ SHAPES: dict[str, Callable[[Node], Shape]] = {
     "GlobalAveragePool": global_pool_shape,
     "HardSigmoid": same_shape,
     "HardSwish": same_shape,
+    "LUT": same_shape,
     "LeakyRelu": same_shape,
     "Log": same_shape,
     "MatMul": matmul_shape,

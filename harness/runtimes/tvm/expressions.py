@@ -269,7 +269,7 @@ def table(buffers: Sequence[Any], shape: Sequence[int]) -> Any:
 
 
 def softmax(buffers: Sequence[Any], shape: Sequence[int], *, rows: int) -> Any:  # noqa: ARG001 - all take it
-    """Floats as bit patterns; single_sum and single_quotient are those of softmax_float.h."""
+    """Floats as bit patterns; single_sum and single_quotient are those of single.h."""
     scores, exponentials = buffers
     depth = int(scores.shape[1])
     i, j = te.reduce_axis((0, depth), "i"), te.reduce_axis((0, depth), "j")

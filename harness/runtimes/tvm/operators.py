@@ -280,7 +280,7 @@ def plan_table(node: Node) -> Step:
 def plan_softmax(node: Node) -> Step:
     """exp of the difference from the row's largest, from a table; sum and quotient as IEEE 754 has them.
 
-    No entry is below the smallest normal number, which is all that softmax_float.h asks of it.
+    Entries below the smallest normal number are raised to it, as in the oracle.
     """
     source, target = node.int8_activation(node.input()), node.output()
     node.require(source.data is None, f"its input '{source.info.name}' is a constant")
@@ -292,7 +292,7 @@ def plan_softmax(node: Node) -> Step:
     exponentials = np.exp(np.arange(-255, 1, dtype=np.float64) * source.scales[0])
     bits = np.maximum(exponentials, SMALLEST_NORMAL).astype(np.float32).view(np.uint32)
     arrays = (Constant("exp", bits),)
-    return _step(node, "softmax", numbers, arrays=arrays, view="rows", shared=("softmax_float.h",))
+    return _step(node, "softmax", numbers, arrays=arrays, view="rows", shared=("single.h",))
 
 
 def plan_alias(node: Node) -> Step:
