@@ -49,6 +49,10 @@ COMMANDS = {
         "an MLPerf Tiny run on any device that speaks its serial dialect",
     ),
     "parse": ("harness.commands.parse", "read what other firmware prints: scores, latencies, profiles"),
+    "link-test": (
+        "harness.commands.link_test",
+        "throughput, error rate and highest clean baud of each board's line",
+    ),
     "import-folder": (
         "harness.commands.folders",
         "make --data and --calibration files of a folder of images",
