@@ -47,7 +47,7 @@ class ShiftedSums(Sums):
     def scaling(self) -> list[Constant]:
         return [Constant("shift", np.array(self.shifts, np.uint8))] if len(self.shifts) > 1 else []
 
-    def store(self, prefix: str) -> list[str]:
+    def store(self, prefix: str, place: str = "*output++") -> list[str]:
         shift = f"{prefix}_shift[c]" if len(self.shifts) > 1 else str(self.shifts[0])
         wide = "_wide" if self.wide else ""
         scaled = f"{'shift_half_even' if self.half_even else 'shift_half_up'}{wide}(sum, {shift})"
@@ -55,7 +55,7 @@ class ShiftedSums(Sums):
             scaled = "sum"
         elif self.shifts[0] < 0:
             scaled = f"sum * {1 << -self.shifts[0]}"
-        return [f"*output++ = ({self.data_type})clamp{wide}({scaled}, LOW, HIGH);"]
+        return [f"{place} = ({self.data_type})clamp{wide}({scaled}, LOW, HIGH);"]
 
 
 def _exponents(tensor: Tensor) -> list[int]:
@@ -95,7 +95,6 @@ def _plan_sums(node: Node, weights: NDArray[np.generic]) -> ShiftedSums:
     return ShiftedSums(
         weights=np.ascontiguousarray(weights).reshape(-1),
         bias=bias.astype(np.int32 if bound <= INT32_MAX else np.int64),
-        input_offset=0,
         low=0 if node.flag("relu") else int(limits.min),
         high=int(limits.max),
         data=source.info.dtype,
