@@ -14,12 +14,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.boards import check_choice, check_targets, choose_board
+from harness.boards import check_choice, check_targets, choose_board, is_attached
+from harness.boards.backtrace import decoder
 from harness.boards.base import Board
+from harness.boards.console_watch import ConsoleWatch
+from harness.boards.serial_port import SerialBoard
 from harness.deployment import Deployment, LinkedDeployment, Result
 from harness.dialects import get_dialect
 from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation, expect
+from harness.flashing import install
 from harness.items import EVERY, Item, Workshop, check_names, load_artifact, runtimes_for
 from harness.link.client import Link
 from harness.link.wirelog import WireLog
@@ -27,7 +31,7 @@ from harness.model.dataset import Dataset, load_dataset, random_dataset
 from harness.model.reference import Reference, open_reference
 from harness.model.spec import ModelSpec, load_model, zoo
 from harness.printed_deployment import PrintedDeployment
-from harness.progress import Progress
+from harness.progress import Progress, Say, silent
 from harness.provenance import host_facts, item_facts
 from harness.records.directory import RunDirectory
 from harness.records.journal import Journal
@@ -35,8 +39,8 @@ from harness.records.schema import ItemRecord, Memory, RunRecord, Sample
 from harness.report import write_reports
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
-from harness.settings import RANDOM_SAMPLES, Settings
-from harness.targets import get_target
+from harness.settings import ALL_SAMPLES, RANDOM_SAMPLES, Settings
+from harness.targets import Target, get_target
 from harness.toolchains.bare_metal import build
 from harness.toolchains.base import Image
 
@@ -67,18 +71,19 @@ class Bench:
     report directory that cannot be written. Nothing has been built or started by then.
     """
 
-    def __init__(self, settings: Settings, *, reports_root: Path, command: str) -> None:
+    def __init__(self, settings: Settings, *, reports_root: Path, command: str, say: Say = silent) -> None:
         self.settings = settings
+        self._say = say
         self.targets = tuple(get_target(name) for name in settings.targets)
         self._dialect = get_dialect(settings.dialect) if settings.dialect else None
-        check_choice(settings.board, settings.port, settings.dialect)
+        check_choice(settings.board, settings.attachment, settings.dialect)
         check_targets(self.targets, settings.dialect)
         names = [name for given in settings.models for name in (zoo() if given == "zoo" else [given])]
         self._models = {name: load_model(name) for name in dict.fromkeys(names)}
         self.models = tuple(self._models.values())
         _check_names(self._models)
         check_names(settings.runtimes)
-        self.model_runtimes()
+        self.items()
         self.directory = RunDirectory.create(reports_root, settings.report_dir)
         self._reports_root = reports_root
         self.warnings: list[str] = []
@@ -115,26 +120,23 @@ class Bench:
             raise UsageError(f"runtime {runtime} has kernels {', '.join(known)}, not '{kernels}'")
         return Item(get_target(target), model, runtime, kernels)
 
-    def runtimes(self, model: ModelSpec) -> tuple[str, ...]:
-        """What a model runs in: the runtimes named, or every one that takes it.
+    def runtimes(self, model: ModelSpec, target: Target) -> tuple[str, ...]:
+        """What a model runs in on a chip: the runtimes named, or every one that takes it.
 
         A board that prints has one firmware, and integers are what firmware of TFLM prints.
         """
         asked = self.settings.runtimes
         if self._dialect and asked == (EVERY,):
             asked = ("tflm",)
-        return tuple(runtimes_for(model, asked, self._workshop(model)))
-
-    def model_runtimes(self) -> list[tuple[str, str]]:
-        """Names of each model with each of its runtimes."""
-        return [(model.name, runtime) for model in self.models for runtime in self.runtimes(model)]
+        return tuple(runtimes_for(model, target, asked, self._workshop(model)))
 
     def items(self) -> list[Item]:
         """Every target x model x runtime of this run."""
         return [
-            self.item(target.id, self.model(model), runtime, self.settings.kernels)
-            for model, runtime in self.model_runtimes()
+            self.item(target.id, model, runtime, self.settings.kernels)
+            for model in self.models
             for target in self.targets
+            for runtime in self.runtimes(model, target)
         ]
 
     # The flow, station by station.
@@ -146,12 +148,11 @@ class Bench:
         if key not in self._artifacts:
             workshop = self._workshop(item.model)
             self._artifacts[key] = load_artifact(item.model, item.runtime, item.target, workshop)
-        state.artifact = self._artifacts[key]
-        if state.artifact.path.parent == self._workshop(item.model).directory:
-            state.notes.append(
-                f"quantised here to {state.artifact.scheme}, {self._calibrated_on(item.model)}"
-            )
-        return state.artifact
+        artifact = self._artifacts[key]
+        if state.artifact is None and artifact.path.parent == self._workshop(item.model).directory:
+            state.notes.append(f"quantised here to {artifact.scheme}, {self._calibrated_on(item.model)}")
+        state.artifact = artifact
+        return artifact
 
     def expectation(self, item: Item, artifact: Artifact) -> Expectation:
         """Station 2: the item's data and what a correct device answers to them."""
@@ -159,7 +160,7 @@ class Bench:
         if key not in self._expectations:
             dataset = self._dataset(item.model, artifact)
             self._datasets[item.model.name, item.runtime] = dataset
-            whole = self.settings.data is None and self.settings.samples is None
+            whole = self.settings.data is None and self._samples(item.model) == ALL_SAMPLES
             self._expectations[key] = dataclasses.replace(
                 expect(
                     artifact,
@@ -193,19 +194,31 @@ class Bench:
         """Station 5: the board the image runs on; not started yet."""
         state = self._state(item)
         state.board, reason = choose_board(
-            item.target, image, kind=self.settings.board, port=self.settings.port, baud=self.settings.baud
+            item.target, image, kind=self.settings.board, attachment=self.settings.attachment
         )
         state.notes.append(reason)
         return state.board
 
-    def deploy(self, item: Item, artifact: Artifact, image: Image | None, board: Board) -> Deployment:
-        """Station 6: board started, device found, identity checked."""
+    def deploy(
+        self,
+        item: Item,
+        artifact: Artifact,
+        image: Image | None,
+        board: Board,
+        report: Progress | None = None,
+    ) -> Deployment:
+        """Station 6: board flashed where it can be, started, device found, identity checked.
+
+        `report` follows the bytes being flashed.
+        """
         state = self._state(item)
         logs = self.directory.path / "items" / item.key
         logs.mkdir(parents=True, exist_ok=True)
         state.log = logs / "uart.log"
         with contextlib.ExitStack() as undo:
             undo.callback(board.close)
+            if isinstance(board, SerialBoard) and image is not None and image.flash is not None:
+                state.notes.append(install(board, image.flash, logs, report))
             log = undo.enter_context(WireLog(wire=logs / "wire.bin", text=state.log))
             oracle, reference = get_runtime(item.runtime).oracle(artifact), self._reference(item.model)[0]
             about = (item, artifact, oracle, reference, board)
@@ -213,8 +226,14 @@ class Bench:
             if self._dialect:
                 state.deployment = PrintedDeployment(*about, port, self._dialect, log, timeout_s)
             else:
-                baud = self.settings.baud or 0
-                link = Link(port, log=log, timeout_s=timeout_s, baud=baud, board_state=board.state)
+                link = Link(
+                    port,
+                    log=log,
+                    timeout_s=timeout_s,
+                    baud=self.settings.attachment.baud or 0,
+                    board_state=board.state,
+                    watch=ConsoleWatch(decoder(image.elf, item.target) if image else None),
+                )
                 undo.callback(link.close)
                 link.connect(HANDSHAKE_S)
                 board.identified(link.identify().values)
@@ -227,6 +246,8 @@ class Bench:
         item = deployment.item
         state = self._state(item)
         state.notes.append(f"data: {expected.samples} samples, {_shown(expected.data_source)}")
+        if self.settings.samples is None and expected.samples == item.model.bench_samples:
+            state.notes.append("its model.toml stops at so many; --samples all takes the whole test set")
         if why := self._reference(item.model)[1]:
             state.notes.append(why)
         result = deployment.run(expected, report)
@@ -236,22 +257,25 @@ class Bench:
         return result
 
     @contextlib.contextmanager
-    def deployments(self) -> Iterator[Callable[[Item], Deployment]]:
+    def deployments(self, flashing: Progress | None = None) -> Iterator[Callable[[Item], Deployment]]:
         """Makes deployments in one call each, and ends them all."""
         with contextlib.ExitStack() as stack:
 
             def start(item: Item) -> Deployment:
                 artifact = self.artifact(item)
                 image = self.image(item, self.project(item, artifact))
-                return stack.enter_context(self.deploy(item, artifact, image, self.board(item, image)))
+                board = self.board(item, image)
+                return stack.enter_context(self.deploy(item, artifact, image, board, flashing))
 
             yield start
 
-    def run_item(self, item: Item, report: Progress | None = None) -> ItemRecord:
+    def run_item(
+        self, item: Item, report: Progress | None = None, flashing: Progress | None = None
+    ) -> ItemRecord:
         """The whole flow for one item. A HarnessError ends the item, not the run."""
         try:
             expected = self.expectation(item, self.artifact(item))
-            with self.deployments() as start:
+            with self.deployments(flashing) as start:
                 self.run(start(item), expected, report)
         except HarnessError as error:
             self.failed(item, error)
@@ -322,9 +346,8 @@ class Bench:
 
     @property
     def _attached(self) -> bool:
-        """An attached board keeps the firmware it has; this version does not flash."""
-        kind = self.settings.board
-        return kind in ("serial", "silicon") or (kind == "auto" and self.settings.port is not None)
+        """An attached board keeps the firmware it has, as nothing here builds for the chip yet."""
+        return is_attached(self.settings.board, self.settings.attachment)
 
     def _state(self, item: Item) -> _State:
         if item.key not in self._open:
@@ -344,10 +367,16 @@ class Bench:
                 self._references[model.name] = open_reference(model, self.settings.reference)
         return self._references[model.name]
 
+    def _samples(self, model: ModelSpec) -> int:
+        """At most so many samples of the data; a model's own number is about its own data."""
+        if self.settings.samples is not None:
+            return self.settings.samples
+        return ALL_SAMPLES if self.settings.data else model.bench_samples or ALL_SAMPLES
+
     def _workshop(self, model: ModelSpec) -> Workshop:
         """A model without a calibration set is calibrated on the data it is tested with."""
         own = None if model.calibration else self.settings.data
-        return Workshop(self.settings.build_root / "artifacts", self.settings.calibration or own)
+        return Workshop(self.settings.build_root / "artifacts", self.settings.calibration or own, self._say)
 
     def _calibrated_on(self, model: ModelSpec) -> str:
         chosen = self._workshop(model).calibration
@@ -359,13 +388,13 @@ class Bench:
     def _dataset(self, model: ModelSpec, artifact: Artifact) -> Dataset:
         source = self.settings.data or model.test
         if source is None:
-            samples = self.settings.samples or RANDOM_SAMPLES
+            samples = RANDOM_SAMPLES if self._samples(model) == ALL_SAMPLES else self._samples(model)
             return random_dataset(artifact.inputs, samples, self.settings.seed)
         elements = artifact.outputs[0].elements
         dataset = load_dataset(
             source, artifact.inputs, model.preprocess, classes=elements if elements > 1 else None
         )
-        return dataset.take(self.settings.samples) if self.settings.samples else dataset
+        return dataset.take(self._samples(model))
 
     def _record(self, state: _State) -> ItemRecord:
         item, deployment = state.item, state.deployment

@@ -18,6 +18,7 @@ from rich.console import Console
 from harness import __version__
 from harness.bench import Bench
 from harness.boards.serial_port import SerialBoard
+from harness.debug import add_command as add_debug_command
 from harness.dialects import DIALECTS, get_dialect, parse_log, whole_inferences
 from harness.dialects.compare import compare
 from harness.dialects.console import capture
@@ -26,6 +27,10 @@ from harness.doctor import diagnose
 from harness.errors import DataError, HarnessError, UsageError
 from harness.history.commands import add_commands as add_history_commands
 from harness.items import Workshop, float_model, load_artifact
+from harness.model.dataset import first_sample
+from harness.model.image_folder import Form
+from harness.model.import_folder import CALIBRATION_IMAGES, import_folder, parse_size
+from harness.model.preprocess import Preprocess
 from harness.model.spec import load_model, zoo
 from harness.model.train import train
 from harness.progress import ConsoleWriter, ProgressLine
@@ -39,6 +44,9 @@ from harness.runtimes.espdl_v1.export import export_v1
 from harness.runtimes.espdl_v1.layout import CHIPS as V1_CHIPS
 from harness.runtimes.espdl_v1.lint import lint_v1
 from harness.runtimes.tflm import himax
+from harness.runtimes.tvm import Tvm
+from harness.runtimes.tvm import quantise as tvm_quantise
+from harness.runtimes.tvm.calibrate import METHODS as TVM_METHODS
 from harness.settings import OPTIONS, Option, build_root_under, settings_from
 from harness.targets import TARGETS, Target, get_target
 from harness.toolchains.by_hand import write_tree
@@ -81,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--port", metavar="PORT", help="serial device, rfc2217:// or socket:// of an attached board"
     )
+    run.add_argument("--port-mac", metavar="MAC", help="the attached board whose chip has this address")
+    run.add_argument(
+        "--port-location", metavar="USB", help="the attached board at this USB place, such as 1-2.3"
+    )
     run.add_argument("--baud", metavar="N", help="baud rate of --port")
     for option in OPTIONS:
         run.add_argument(
@@ -110,17 +122,26 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument(
         "--calibration", type=Path, metavar="FILE.npz", help="typical inputs, to quantise a float .onnx model"
     )
+    generate.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE.npz",
+        help="runtime tvm: its first sample goes into the application",
+    )
     generate.add_argument("--kernels", default="portable", choices=("portable",))
     generate.add_argument("--out", required=True, type=Path, metavar="DIR")
     generate.set_defaults(run=_generate)
 
+    add_debug_command(commands)
+
     export = commands.add_parser(
         "export-v1",
         help="write an ESP-DL v1 project: coefficients, model_define.hpp, app_main.cpp",
-        description="Float ONNX -> exponents and integers of esp-dl v1 -> the C++ project of that time.",
+        description="Float ONNX or Keras file -> exponents and integers of esp-dl v1 -> the C++ project "
+        "of that time.",
         epilog="harness export-v1 my.onnx --target esp32s3 --bits 16 --calibration my.npz --out DIR",
     )
-    export.add_argument("model", help="zoo name, directory with a model.toml, or .onnx file")
+    export.add_argument("model", help="zoo name, directory with a model.toml, or .onnx, .keras or .h5 file")
     export.add_argument("--target", required=True, choices=V1_CHIPS)
     export.add_argument("--bits", required=True, type=int, choices=v1_calibrate.BITS)
     export.add_argument(
@@ -142,20 +163,66 @@ def _parser() -> argparse.ArgumentParser:
 
     quantised = commands.add_parser(
         "quantise",
-        help="make an .espdl file of a float .onnx one (extra [espdl])",
-        description="Quantises to int8 with esp-ppq and reads the result back with our own oracle.",
+        help="make an .espdl file (extra [espdl]) or a QDQ .onnx file of a float model",
+        description="Quantises, for espdl with esp-ppq, and reads the result back with our own oracle.",
     )
-    quantised.add_argument("model", help="zoo name, directory with a model.toml, or .onnx file")
-    quantised.add_argument("--target", required=True, metavar="CHIP", help=f"of {', '.join(ESPDL_CHIPS)}")
+    quantised.add_argument(
+        "model", help="zoo name, directory with a model.toml, or .onnx, .keras or .h5 file"
+    )
+    quantised.add_argument("--runtime", default="espdl", choices=("espdl", "tvm"))
+    quantised.add_argument("--target", metavar="CHIP", help=f"for espdl, of {', '.join(ESPDL_CHIPS)}")
+    quantised.add_argument(
+        "--scheme",
+        default=Espdl.schemes[0],
+        choices=Espdl.schemes,
+        help="bits of weights and data: int8, int16, or w8a16, which has int8 weights and int16 data",
+    )
     quantised.add_argument(
         "--calibration",
         default=espdl_quantise.BEST,
-        choices=(*espdl_quantise.METHODS, espdl_quantise.BEST),
-        help="how activation ranges are found; best: the one that loses least on the calibration set",
+        metavar="METHOD",
+        help=f"how activation ranges are found: {', '.join(espdl_quantise.METHODS)}, for tvm "
+        f"{', '.join(TVM_METHODS)}; best (the default): the one that loses least on the "
+        "calibration set",
     )
     quantised.add_argument("--data", type=Path, metavar="FILE", help=".npz with x; default: the model's own")
-    quantised.add_argument("--out", required=True, type=Path, metavar="FILE", help="FILE.espdl")
+    quantised.add_argument("--out", required=True, type=Path, metavar="FILE", help="FILE.espdl or FILE.onnx")
     quantised.set_defaults(run=_quantise)
+
+    imported = commands.add_parser(
+        "import-folder",
+        help="make --data and --calibration files of a folder of images",
+        description="Reads DIR/<class>/*.png, DIR/training/<class>/* beside DIR/validation/<class>/*, or "
+        "Kaggle's MNIST tables (train.csv). Held-out images go to FILE.npz, some training images to "
+        "FILE.calibration.npz.",
+        epilog="harness import-folder archive --size 60x60 --out gender.npz",
+    )
+    imported.add_argument("directory", type=Path, metavar="DIR", help="the folder, or one .csv file")
+    imported.add_argument("--out", required=True, type=Path, metavar="FILE", help="FILE.npz")
+    imported.add_argument("--size", metavar="HxW", help="scale every image (default: as they are)")
+    imported.add_argument("--gray", action="store_true", help="drop the colours (default: as they are)")
+    imported.add_argument(
+        "--split",
+        type=float,
+        default=0.8,
+        metavar="SHARE",
+        help="so much of each class is for training, where the folder does not say itself (default: 0.8)",
+    )
+    imported.add_argument(
+        "--calibration",
+        type=int,
+        default=CALIBRATION_IMAGES,
+        metavar="N",
+        help=f"training images to calibrate with (default: {CALIBRATION_IMAGES})",
+    )
+    imported.add_argument(
+        "--scale",
+        type=float,
+        help="store real values, pixel x SCALE + OFFSET, for a model file without a model.toml: 0.00392157 "
+        "is / 255 (default: pixels)",
+    )
+    imported.add_argument("--offset", type=float, help="see --scale (default: 0)")
+    imported.set_defaults(run=_import_folder)
 
     parse = commands.add_parser(
         "parse",
@@ -184,6 +251,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     again.add_argument("name", help=f"of {', '.join(zoo())}")
     again.add_argument("--full", action="store_true", help="the whole of MNIST, downloaded, not 4000 digits")
+    again.add_argument(
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="train on these images (see import-folder); needs --out",
+    )
     again.add_argument("--out", type=Path, metavar="DIR", help="leave the zoo as it is, write here")
     again.set_defaults(run=_train)
 
@@ -203,12 +276,25 @@ def _run(parsed: argparse.Namespace) -> int:
             return str(parsed.models)
         return str(getattr(parsed, option.field))
 
-    settings = settings_from(value, target=parsed.target, port=parsed.port, baud=parsed.baud, root=Path.cwd())
+    settings = settings_from(
+        value,
+        target=parsed.target,
+        port=parsed.port,
+        baud=parsed.baud,
+        root=Path.cwd(),
+        port_mac=parsed.port_mac,
+        port_location=parsed.port_location,
+    )
     console = Console()
-    bench = Bench(settings, reports_root=Path("reports"), command=shlex.join(["harness", *sys.argv[1:]]))
     writer = ConsoleWriter(sys.stderr)
+    command = shlex.join(["harness", *sys.argv[1:]])
+    bench = Bench(settings, reports_root=Path("reports"), command=command, say=writer.line)
     for item in bench.items():
-        record = bench.run_item(item, ProgressLine(item.key, writer))
+        record = bench.run_item(
+            item,
+            ProgressLine(item.key, writer),
+            ProgressLine(f"{item.key} flashing", writer, "bytes"),
+        )
         writer.line(f"{item.key}: {record.outcome}")
     run = bench.finish()
     render_table(run, console)
@@ -223,16 +309,24 @@ def _generate(parsed: argparse.Namespace) -> int:
     target = get_target(parsed.target) if parsed.target else None
     if target and target.isa_platform is None:
         return _generate_himax(parsed, target)
-    workshop = Workshop(build_root_under(Path.cwd()) / "artifacts", parsed.calibration)
-    artifact = load_artifact(load_model(parsed.model), parsed.runtime, target, workshop)
-    directory = parsed.out / "model" if target else parsed.out
-    project = get_runtime(parsed.runtime).generate(artifact, parsed.kernels, directory)
+    say = ConsoleWriter(sys.stderr).line
+    workshop = Workshop(build_root_under(Path.cwd()) / "artifacts", parsed.calibration, say)
+    model, runtime = load_model(parsed.model), get_runtime(parsed.runtime)
+    if parsed.data and not (target and runtime.application):
+        raise UsageError("--data: only the application of runtime tvm stores a sample", "Leave it out")
+    artifact = load_artifact(model, parsed.runtime, target, workshop)
+    sample = first_sample(model, artifact.inputs, parsed.data) if runtime.application else []
+    directory = parsed.out / runtime.model_folder if target else parsed.out
+    project = runtime.generate(artifact, parsed.kernels, directory)
     print(f"{directory}: {len(artifact.layers)} layers, arena {project.arena_bytes} bytes")
     for source in project.sources:
         print(f"  {os.path.relpath(source, directory)}")
     if target and target.isa_platform:
         write_tree(project, target, target.isa_platform, parsed.out)
         print(f"Build it with: make -C {parsed.out}")
+    if target and runtime.application:
+        runtime.write_application(artifact, sample, target, parsed.out)
+        print(f"Or for the chip, with ESP-IDF (not tried here): see {parsed.out / 'README.md'}")
     return 0
 
 
@@ -266,6 +360,19 @@ def _lint_v1(parsed: argparse.Namespace) -> int:
     findings = lint_v1(parsed.directory)
     print("\n".join(findings) if findings else f"{parsed.directory}: nothing found")
     return int(bool(findings))
+
+
+def _import_folder(parsed: argparse.Namespace) -> int:
+    form = Form(parse_size(parsed.size) if parsed.size else None, gray=parsed.gray or None)
+    real = None
+    if parsed.scale is not None or parsed.offset is not None:
+        real = Preprocess("affine", 1.0 if parsed.scale is None else parsed.scale, parsed.offset or 0.0)
+    progress = ProgressLine(str(parsed.directory), ConsoleWriter(sys.stderr), "images")
+    done = import_folder(parsed.directory, parsed.out, form, parsed.split, parsed.calibration, real, progress)
+    print(f"{len(done.classes)} classes: {', '.join(done.classes)}")
+    for path, images in done.files.items():
+        print(f"{path}: {images} images {'x'.join(map(str, done.shape))}")
+    return 0
 
 
 def _parse(parsed: argparse.Namespace) -> int:
@@ -309,33 +416,48 @@ def _read_log(name: str) -> bytes:
 
 
 def _quantise(parsed: argparse.Namespace) -> int:
-    runtime = Espdl()
-    variant = runtime.variant(get_target(parsed.target))
-    source = float_model(load_model(parsed.model), parsed.data)
-    result = espdl_quantise.quantise(runtime, source, variant, parsed.out, parsed.calibration)
+    source = float_model(load_model(parsed.model), parsed.data, ConsoleWriter(sys.stderr).line)
+    result: espdl_quantise.Quantised | tvm_quantise.Quantised
+    if parsed.runtime == "tvm":
+        if parsed.scheme not in Tvm.schemes:
+            raise UsageError(
+                f"runtime tvm has no scheme '{parsed.scheme}'", f"Known: {', '.join(Tvm.schemes)}"
+            )
+        result = tvm_quantise.quantise(Tvm(), source, parsed.out, parsed.calibration)
+    elif parsed.target is None:
+        raise UsageError("runtime espdl has a file for each kind of chip", "Name one, e.g. --target esp32s3")
+    else:
+        runtime = Espdl(parsed.scheme)
+        variant = runtime.variant(get_target(parsed.target))
+        result = espdl_quantise.quantise(runtime, source, variant, parsed.out, parsed.calibration)
     for method, loss in result.losses.items():
         agreement = "" if loss.agreement is None else f"agreement {loss.agreement:.2%}, "
         print(f"{method:<11}{agreement}mean |difference| {loss.mean_abs:.4g}, max {loss.max_abs:.4g}")
-    print(f"{result.path}: {result.method}, on the calibration set against the float model")
+    print(f"{result.path}: {parsed.scheme}, {result.method}, on the calibration set against the float model")
     return 0
 
 
 def _train(parsed: argparse.Namespace) -> int:
-    print(f"Artifacts in {train(parsed.name, full=parsed.full, out=parsed.out)}")
+    made = train(parsed.name, full=parsed.full, folder=parsed.folder, out=parsed.out)
+    print(f"Artifacts in {made}")
     return 0
 
 
 def _list(parsed: argparse.Namespace) -> int:  # noqa: ARG001 - every command takes the parsed arguments
     print("models")
     for name in zoo():
-        print(f"  {name:<14}{load_model(name).description}")
+        print(f"  {name:<22}{load_model(name).description}")
     print("targets")
     for target in TARGETS.values():
         emulated = f"without a board: {target.isa_platform}, fidelity isa"
         print(f"  {target.id:<14}{target.core}; {emulated if target.isa_platform else 'generate only'}")
     print("runtimes")
     for runtime in RUNTIMES.values():
-        print(f"  {runtime.name:<14}takes .{runtime.artifact_kind}; kernels {', '.join(runtime.kernels)}")
+        others = [f"{runtime.name}:{scheme}" for scheme in runtime.schemes[1:]]
+        also = f"; also {', '.join(others)}" if others else ""
+        print(
+            f"  {runtime.name:<14}takes .{runtime.artifact_kind}; kernels {', '.join(runtime.kernels)}{also}"
+        )
     return 0
 
 

@@ -140,8 +140,10 @@ class Deployment(ABC):
 
     @property
     def fidelity(self) -> str | None:
-        """What this board's numbers mean, by the device's own word; None when it says nothing."""
-        return self.identity.fidelity if self.identity else None
+        """What this board's numbers mean: the device's own word, unless the board knows better. None
+        when the device says nothing.
+        """
+        return self.board.info.fidelity if self.identity else None
 
     def infer(self, images: Array | Sequence[Array], labels: Array | None = None) -> Result:
         """Runs the network on every image and compares.

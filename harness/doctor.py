@@ -1,16 +1,39 @@
-"""What is installed, what is missing, and the command that mends it. It installs nothing."""
+"""What is installed and attached, what is missing, and the command that mends it. It installs nothing.
+
+Asking an attached board which chip it is restarts it.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
 
+from harness.boards.detect import UsbPort, usb_ports
+from harness.boards.esp_emulators import (
+    ESP_EMU_REMEDY,
+    ESP_QEMU_REMEDY,
+    ESP_QEMU_TARGETS,
+    find_esp_qemu,
+    qemu_machines,
+)
+from harness.boards.esptool import Esptool
+from harness.boards.port_faults import may_open, permission_remedy
+from harness.boards.qemu import MACHINES, qemu_version
+from harness.errors import HarnessError
 from harness.extras import EXTRAS, install_command
 from harness.targets import TARGETS
 from harness.toolchains.bare_metal import required_programs
 from harness.toolchains.programs import install_line
+
+_IDF_REMEDY = (
+    "git clone --recursive https://github.com/espressif/esp-idf && esp-idf/install.sh && . esp-idf/export.sh"
+)
 
 
 @dataclass(frozen=True)
@@ -24,13 +47,17 @@ class Check:
 
 
 def diagnose() -> Iterator[Check]:
-    """Programs that the emulated targets need (required), then the optional Python extras."""
+    """What the emulated targets need (required), then what boards of the chips need, then the extras."""
     platforms = sorted({target.isa_platform for target in TARGETS.values() if target.isa_platform})
-    programs = [name for platform in platforms for name in required_programs(platform)]
-    emulators = [platform.replace("qemu_", "qemu-system-") for platform in platforms]
-    for program in [*programs, *emulators]:
+    for program in [name for platform in platforms for name in required_programs(platform)]:
         yield Check(program, shutil.which(program), install_line([program]), required=True)
+    for platform in platforms:
+        yield _upstream_qemu(platform)
     yield Check("gcc", shutil.which("gcc"), install_line(["gcc"]), required=False)
+    yield Check("esptool", f"version {metadata.version('esptool')}", "pip install esptool", required=False)
+    yield _idf()
+    yield from _esp_emulators()
+    yield from _boards()
     for target in TARGETS.values():
         if target.isa_platform is None:
             yield Check(
@@ -40,3 +67,59 @@ def diagnose() -> Iterator[Check]:
         absent = [module for module in modules if importlib.util.find_spec(module) is None]
         found = None if absent else f"extra, brings {', '.join(modules)}"
         yield Check(f"[{extra}]", found, install_command(extra), required=False)
+
+
+def _upstream_qemu(platform: str) -> Check:
+    machine = MACHINES[platform]
+    name = machine.arguments[machine.arguments.index("-M") + 1]
+    program = shutil.which(machine.program)
+    remedy = install_line([machine.program])
+    if program is not None and name not in qemu_machines(program):
+        return Check(machine.program, None, f"{program} has no machine {name}; {remedy}", required=True)
+    found = f"{program}, version {qemu_version(program)}, machine {name}" if program else None
+    return Check(machine.program, found, remedy, required=True)
+
+
+def _esp_emulators() -> Iterator[Check]:
+    programs = {target: find_esp_qemu(target) for target in ESP_QEMU_TARGETS}
+    found = ", ".join(f"{target}: {program}" for target, program in programs.items() if program)
+    yield Check("Espressif's QEMU", found or None, ESP_QEMU_REMEDY, required=False)
+    yield Check("esp-emu", shutil.which("esp-emu"), ESP_EMU_REMEDY, required=False)
+
+
+def _idf() -> Check:
+    """ESP-IDF as `export.sh` leaves it: IDF_PATH, and idf.py on PATH."""
+    path, program = os.environ.get("IDF_PATH"), shutil.which("idf.py")
+    if not path:
+        return Check("ESP-IDF", None, _IDF_REMEDY, required=False)
+    if program is None:
+        return Check("ESP-IDF", None, f". {path}/export.sh", required=False)
+    try:
+        text = (Path(path) / "tools" / "cmake" / "version.cmake").read_text(encoding="utf-8")
+    except OSError:
+        return Check("ESP-IDF", None, f"IDF_PATH={path} holds no ESP-IDF; {_IDF_REMEDY}", required=False)
+    version = ".".join(re.findall(r"set\(IDF_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)\)", text))
+    return Check("ESP-IDF", f"version {version} in {path}", _IDF_REMEDY, required=False)
+
+
+def _boards() -> Iterator[Check]:
+    ports = usb_ports()
+    if not ports:
+        yield Check(
+            "attached boards", None, "none: attach one by a USB cable that carries data", required=False
+        )
+    for port in ports:
+        yield _board(port)
+
+
+def _board(port: UsbPort) -> Check:
+    name = f"board {port.device}"
+    if not may_open(port.device):
+        return Check(name, None, permission_remedy(port.device), required=False)
+    try:
+        chip = Esptool(port.device).identify()
+    except HarnessError as error:
+        return Check(name, None, str(error), required=False)
+    flash = f"{chip.flash_bytes >> 20} MB flash" if chip.flash_bytes else "flash not recognised"
+    found = f"{chip.description}, MAC {chip.mac}, {flash}, {port.vendor} USB at {port.location or '?'}"
+    return Check(name, found, "", required=False)

@@ -52,6 +52,10 @@ class PortError(HarnessError):
     """A serial port is busy, gone or not permitted."""
 
 
+class FlashError(HarnessError):
+    """A chip's flash could not be written, or holds something else than was written."""
+
+
 class SilentError(HarnessError):
     """The device did not answer in time; the message carries the log's tail."""
 

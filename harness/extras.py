@@ -14,10 +14,11 @@ from types import ModuleType
 from harness.errors import MissingError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "keras": ("tensorflow", "keras", "tf2onnx", "mlxtend"),
+    "keras": ("tensorflow", "keras", "mlxtend"),
     "espdl": ("torch", "esp_ppq"),
     "tvm": ("tvm",),
     "farm": ("labgrid",),
+    "history": ("psycopg", "pyarrow"),
 }
 """Extra of pyproject.toml -> the top-level modules it brings."""
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import __version__
-from harness.errors import DataError, ModelError, OutputError, UsageError
+from harness.errors import DataError, ModelError, OutputError, UnsupportedError, UsageError
 from harness.extras import available
+from harness.model.keras_onnx import float_onnx
 from harness.model.spec import ModelSpec
+from harness.progress import Say, silent
 from harness.runtimes import RUNTIMES, get_runtime
 from harness.runtimes.base import Artifact, FloatModel, Runtime
 from harness.targets import Target
@@ -40,10 +42,12 @@ class Workshop:
     """Where artifacts are made that a model does not bring, and from which calibration set.
 
     `calibration` stands in for the model's own. Made once: a file is named by what went into it.
+    `say` is told what is being done meanwhile.
     """
 
     directory: Path
     calibration: Path | None = None
+    say: Say = silent
 
 
 EVERY = "all"
@@ -60,16 +64,16 @@ def check_names(asked: Sequence[str]) -> None:
             raise UsageError(f"--runtime {name}: all takes no scheme but all", "e.g. all:all, or espdl:int16")
 
 
-def runtimes_for(model: ModelSpec, asked: Sequence[str], workshop: Workshop) -> list[str]:
-    """What a model runs in: the runtimes asked for, `all` and `espdl:all` spelt out.
+def runtimes_for(model: ModelSpec, target: Target, asked: Sequence[str], workshop: Workshop) -> list[str]:
+    """What a model runs in on a chip: the runtimes asked for, `all` and `espdl:all` spelt out.
 
-    `all` are those that the model has an artifact for, or that can make one with what is installed.
-    Raises ModelError when that is none.
+    `all` are those that know the chip and that the model has an artifact for, or that can make one with
+    what is installed. Raises ModelError when that is none.
     """
     names = []
     for name in asked:
         family, _, scheme = name.partition(":")
-        families = _taking(model, workshop) if family == EVERY else [family]
+        families = _taking(model, target, workshop) if family == EVERY else [family]
         for one in families:
             schemes = [scheme]
             if scheme == EVERY:
@@ -77,27 +81,31 @@ def runtimes_for(model: ModelSpec, asked: Sequence[str], workshop: Workshop) -> 
             names += [get_runtime(f"{one}:{each}").name for each in schemes]
     if not names:
         raise ModelError(
-            f"{model.name}: no runtime takes {_had(model)}",
+            f"{model.name}: no runtime of {target.id} takes {_had(model)}",
             "Float models need a calibration set to be quantised: --calibration FILE.npz",
         )
     return list(dict.fromkeys(names))
 
 
-def _taking(model: ModelSpec, workshop: Workshop) -> list[str]:
-    """The runtimes that the model has an artifact for or that can make one."""
-    return [
-        name
-        for name, runtime in RUNTIMES.items()
-        if any(key.startswith(runtime.artifact_kind) for key in model.artifacts)
-        or _makes(model, runtime(), workshop)
-    ]
+def _taking(model: ModelSpec, target: Target, workshop: Workshop) -> list[str]:
+    """The runtimes of the chip that the model has an artifact for or that can make one."""
+    names = []
+    for name, kind in RUNTIMES.items():
+        runtime = kind()
+        try:
+            brought = _brought(model, runtime, runtime.variant(target))
+        except UnsupportedError:
+            continue
+        if brought or _makes(model, runtime, workshop):
+            names.append(name)
+    return names
 
 
 def _makes(model: ModelSpec, runtime: Runtime, workshop: Workshop) -> bool:
     """Whether a runtime can make its artifacts of this model, here."""
     calibrated = workshop.calibration or model.calibration
     able = runtime.quantises and available(runtime.extra)
-    return able and "onnx" in model.artifacts and calibrated is not None
+    return able and model.has_float and calibrated is not None
 
 
 def load_artifact(
@@ -121,7 +129,7 @@ def load_artifact(
     variant = owner.variant(target) if target else ""
     path = _brought(model, owner, variant)
     if path is None:
-        if workshop is None or not owner.quantises or "onnx" not in model.artifacts:
+        if workshop is None or not owner.quantises or not model.has_float:
             chip = f" for {target.id}" if target and variant else ""
             raise ModelError(
                 f"{model.name}: runtime {runtime} takes a .{owner.artifact_kind} file{chip}, "
@@ -131,9 +139,11 @@ def load_artifact(
         path = _make(model, owner, variant, workshop)
     artifact = owner.load(path, variant)
     if owner.scheme not in (artifact.scheme, owner.schemes[0]):
+        family = runtime.partition(":")[0]
+        right = f"{family}:{artifact.scheme}" if artifact.scheme in owner.schemes[1:] else family
         raise ModelError(
             f"{path} is {artifact.scheme}; runtime {runtime} takes {owner.scheme}",
-            f"Run it as --runtime {artifact.runtime.partition(':')[0]}:{artifact.scheme}",
+            f"Run it as --runtime {right}",
         )
     return dataclasses.replace(artifact, name=model.name)
 
@@ -144,11 +154,12 @@ def _brought(model: ModelSpec, owner: Runtime, variant: str) -> Path | None:
     # A single file says itself how it is quantised.
     if owner.scheme != owner.schemes[0] and model.directory is not None:
         kind = f"{kind}_{owner.scheme}"
-    return model.artifacts.get(f"{kind}_{variant}") or model.artifacts.get(kind)
+    accepted = (path for path in model.artifacts.values() if owner.accepts(path))
+    return model.artifacts.get(f"{kind}_{variant}") or model.artifacts.get(kind) or next(accepted, None)
 
 
 def _make(model: ModelSpec, owner: Runtime, variant: str, workshop: Workshop) -> Path:
-    source = float_model(model, workshop.calibration)
+    source = float_model(model, workshop.calibration, workshop.say)
     recipe = hashlib.sha256(f"{__version__} {owner.name} {variant} {source.preprocess}".encode())
     for file in (source.onnx, source.calibration):
         try:
@@ -170,15 +181,16 @@ def _make(model: ModelSpec, owner: Runtime, variant: str, workshop: Workshop) ->
     return path
 
 
-def float_model(model: ModelSpec, calibration: Path | None = None) -> FloatModel:
+def float_model(model: ModelSpec, calibration: Path | None = None, say: Say = silent) -> FloatModel:
     """What an artifact can be made from; `calibration` instead of the model's own.
 
     Raises:
         ModelError: the model has no float .onnx file, or no calibration set.
     """
-    if "onnx" not in model.artifacts:
+    onnx = float_onnx(model)
+    if onnx is None:
         raise ModelError(
-            f"{model.name}: expected a float .onnx file, this model has {_had(model)}",
+            f"{model.name}: expected a float .onnx, .keras or .h5 file, this model has {_had(model)}",
             "Export it to ONNX with batch 1",
         )
     chosen = calibration or model.calibration
@@ -186,7 +198,7 @@ def float_model(model: ModelSpec, calibration: Path | None = None) -> FloatModel
         raise ModelError(
             f"{model.name} has no calibration set", "Give some 200 typical inputs: --calibration FILE.npz"
         )
-    return FloatModel(model.name, model.artifacts["onnx"], chosen, model.preprocess)
+    return FloatModel(model.name, onnx, chosen, model.preprocess, say)
 
 
 def _had(model: ModelSpec) -> str:

@@ -30,6 +30,7 @@ from harness.report import render_table
 from harness.report.figures import flat_figures
 from harness.runtimes.base import Artifact, Project
 from harness.settings import OPTIONS, Option, settings_from
+from harness.targets import get_target
 from harness.toolchains.base import Image
 
 _BENCH = pytest.StashKey[Bench]()
@@ -91,10 +92,16 @@ def _make_bench(config: pytest.Config, target: str) -> Bench:
         target=target,
         port=config.getoption("port", None),
         baud=config.getoption("baud", None),
+        port_mac=config.getoption("port_mac", None),
+        port_location=config.getoption("port_location", None),
         root=project,
     )
     command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
-    return Bench(settings, reports_root=project / "reports", command=command)
+
+    def say(line: str) -> None:
+        _ReporterWriter(config).line(line)
+
+    return Bench(settings, reports_root=project / "reports", command=command, say=say)
 
 
 def _project_directory(config: pytest.Config) -> Path:
@@ -133,11 +140,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for name in (mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0])
     }
     open_names = set(metafunc.fixturenames) - marked
+    items = [(item.target.id, item.model.name, item.runtime) for item in bench.items()]
+    if {"target", "model", "runtime"} <= open_names:
+        # Together: not every runtime knows every chip and takes every model.
+        metafunc.parametrize(("target", "model", "runtime"), items, indirect=True)
+        return
     if "target" in open_names:
         metafunc.parametrize("target", [target.id for target in bench.targets], indirect=True)
     if {"model", "runtime"} <= open_names:
-        # Together: not every model comes in a form that every runtime takes.
-        metafunc.parametrize(("model", "runtime"), bench.model_runtimes(), indirect=True)
+        pairs = list(dict.fromkeys((model, runtime) for _, model, runtime in items))
+        metafunc.parametrize(("model", "runtime"), pairs, indirect=True)
     elif "model" in open_names:
         metafunc.parametrize("model", [spec.name for spec in bench.models], indirect=True)
     elif "runtime" in open_names and (
@@ -189,9 +201,9 @@ def model(request: pytest.FixtureRequest, bench: Bench) -> ModelSpec:
 
 
 @pytest.fixture
-def runtime(request: pytest.FixtureRequest, bench: Bench, model: ModelSpec) -> str:
+def runtime(request: pytest.FixtureRequest, bench: Bench, model: ModelSpec, target: str) -> str:
     """What executes the network; --runtime."""
-    return str(getattr(request, "param", None) or bench.runtimes(model)[0])
+    return str(getattr(request, "param", None) or bench.runtimes(model, get_target(target))[0])
 
 
 @pytest.fixture
@@ -236,10 +248,16 @@ def board(bench: Bench, harness_item: Item, image: Image | None) -> Board:
 
 @pytest.fixture
 def deployment(
-    bench: Bench, harness_item: Item, artifact: Artifact, image: Image | None, board: Board
+    request: pytest.FixtureRequest,
+    bench: Bench,
+    harness_item: Item,
+    artifact: Artifact,
+    image: Image | None,
+    board: Board,
 ) -> Iterator[Deployment]:
     """The model on the board, identity checked, ready for inputs."""
-    with bench.deploy(harness_item, artifact, image, board) as deployed:
+    flashing = ProgressLine(f"{harness_item.key} flashing", _ReporterWriter(request.config), "bytes")
+    with bench.deploy(harness_item, artifact, image, board, flashing) as deployed:
         yield deployed
 
 
@@ -261,12 +279,15 @@ def deploy(request: pytest.FixtureRequest, bench: Bench, target: str) -> Iterato
 
     `deploy(...).infer(images)` returns a `Result`: runtime_gap, quantisation_gap, scores, counts.
     """
-    with bench.deployments() as start:
+    with bench.deployments(ProgressLine("flashing", _ReporterWriter(request.config), "bytes")) as start:
 
         def one(model: str, runtime: str | None = None, kernels: str | None = None) -> Deployment:
             spec = bench.model(model)
             item = bench.item(
-                target, spec, runtime or bench.runtimes(spec)[0], kernels or bench.settings.kernels
+                target,
+                spec,
+                runtime or bench.runtimes(spec, get_target(target))[0],
+                kernels or bench.settings.kernels,
             )
             request.node.stash.setdefault(_ITEMS, []).append(item)
             return start(item)

@@ -9,6 +9,14 @@ from typing import Protocol, TextIO
 Progress = Callable[[int, int], None]
 """Called with how many are done and how many there are in all."""
 
+Say = Callable[[str], None]
+"""Called with a line of text for each step of work that takes seconds."""
+
+
+def silent(line: str) -> None:
+    """The `Say` of whoever has no one to tell."""
+
+
 PLAIN_INTERVAL_S = 10.0
 TERMINAL_INTERVAL_S = 0.1
 
@@ -27,8 +35,9 @@ class Writer(Protocol):
 class ProgressLine:
     """Turns (done, total) into "esp32c3-mnist_mlp-tflm  430/1000 inferences  212/s"."""
 
-    def __init__(self, label: str, writer: Writer) -> None:
+    def __init__(self, label: str, writer: Writer, unit: str = "inferences") -> None:
         self._label = label
+        self._unit = unit
         self._writer = writer
         self._start = time.monotonic()
         self._next = self._start + (TERMINAL_INTERVAL_S if writer.terminal else PLAIN_INTERVAL_S)
@@ -42,7 +51,7 @@ class ProgressLine:
         if now < self._next:
             return
         rate = done / (now - self._start)
-        text = f"{self._label}  {done}/{total} inferences  {rate:.0f}/s"
+        text = f"{self._label}  {done}/{total} {self._unit}  {rate:.0f}/s"
         if self._writer.terminal:
             self._next = now + TERMINAL_INTERVAL_S
             width = 24

@@ -1,16 +1,19 @@
 """The user's choices: one table of options, shared by the pytest plugin and the `harness` command.
 
 Each is a flag, an ini setting (`harness_samples = 100`) and, through `Settings`, plain data for
-everything below. `--target`, `--port` and `--baud` are pytest-embedded's own and only read here.
+everything below. `--target`, `--port`, `--port-mac`, `--port-location` and
+`--baud` are pytest-embedded's own and only read here.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.boards import Attachment
 from harness.errors import UsageError
 
 
@@ -73,15 +76,28 @@ OPTIONS = (
         "the float model to compare with: onnx (onnxruntime), keras (extra [keras]) or none",
         choices=("onnx", "keras", "none"),
     ),
-    Option("samples", "all", "N", "how many samples of the data to run, or all; of random data, 100 if all"),
+    Option(
+        "samples",
+        "auto",
+        "N",
+        "how many samples of the data to run; all; or auto: what model.toml's [bench] says, else all. "
+        "Of random data, 100 without a number",
+    ),
     Option("layer-samples", "10", "N", "compare every layer, not only the outputs, on the first N samples"),
     Option(
         "board",
         "auto",
         "KIND",
-        "auto (a board on --port, else QEMU), serial, qemu, host (native process), "
-        "silicon (never fall back to an emulator)",
-        choices=("auto", "serial", "qemu", "host", "silicon"),
+        "auto (an attached board, else an emulator), serial (attached), silicon (attached, and no "
+        "emulator behind the port), qemu, esp_qemu and espemu (Espressif's emulators), host (native process)",
+        choices=("auto", "serial", "silicon", "qemu", "esp_qemu", "espemu", "host"),
+    ),
+    Option(
+        "reset",
+        "dtr-rts",
+        "NAME",
+        "how an attached board is restarted: dtr-rts, usb-jtag, watchdog, none (by its buttons)",
+        choices=("dtr-rts", "usb-jtag", "watchdog", "none"),
     ),
     Option(
         "dialect",
@@ -97,11 +113,15 @@ OPTIONS = (
 )
 
 RANDOM_SAMPLES = 100
+ALL_SAMPLES = sys.maxsize
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The choices of one run, parsed and range-checked; names are resolved later, by their owners."""
+    """The choices of one run, parsed and range-checked; names are resolved later, by their owners.
+
+    `samples` None leaves it to each model; ALL_SAMPLES is more than any data have.
+    """
 
     targets: tuple[str, ...]
     models: tuple[str, ...]
@@ -113,8 +133,7 @@ class Settings:
     samples: int | None
     layer_samples: int
     board: str
-    port: str | None
-    baud: int | None
+    attachment: Attachment
     dialect: str | None
     infer_timeout_s: float
     seed: int
@@ -129,6 +148,8 @@ def settings_from(
     port: str | None,
     baud: str | None,
     root: Path,
+    port_mac: str | None = None,
+    port_location: str | None = None,
 ) -> Settings:
     """Parses option texts.
 
@@ -155,11 +176,16 @@ def settings_from(
         data=Path(texts["data"]) if texts["data"] else None,
         calibration=Path(texts["calibration"]) if texts["calibration"] else None,
         reference=texts["reference"],
-        samples=None if texts["samples"] == "all" else _integer("--samples", texts["samples"], 1),
+        samples=_samples(texts["samples"]),
         layer_samples=_integer("--layer-samples", texts["layer_samples"], 0),
         board=texts["board"],
-        port=port,
-        baud=_integer("--baud", baud, 1) if baud else None,
+        attachment=Attachment(
+            port=port,
+            mac=port_mac,
+            location=port_location,
+            baud=_integer("--baud", baud, 1) if baud else None,
+            reset=texts["reset"],
+        ),
         dialect=texts["dialect"] or None,
         infer_timeout_s=_seconds("--infer-timeout", texts["infer_timeout"]),
         seed=_integer("--seed", texts["seed"], 0),
@@ -179,6 +205,12 @@ def split_list(flag: str, text: str) -> tuple[str, ...]:
     if not names:
         raise UsageError(f"{flag} expects a comma-separated list, got '{text}'")
     return names
+
+
+def _samples(text: str) -> int | None:
+    if text in ("auto", "all"):
+        return ALL_SAMPLES if text == "all" else None
+    return _integer("--samples", text, 1)
 
 
 def _integer(flag: str, text: str, minimum: int) -> int:

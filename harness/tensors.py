@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Rounding = Literal["half_away", "half_up", "half_even"]
+Rounding = Literal["half_away", "half_up", "half_even", "truncate"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class TensorInfo:
 
     `scale` is 0.0 and `zero_point` 0 for a tensor that is not quantised.
     `dtype` is a numpy name: int8, uint8, int16, int32, int64, float32, bool.
-    `rounding` says what becomes of a real value halfway between two integers.
+    `rounding` says what becomes of a real value between two integers.
     """
 
     name: str
@@ -44,7 +44,8 @@ class TensorInfo:
 
         Divides in float32, then rounds as `rounding` says: half_away is TFLite's AffineQuantize
         (tensorflow/lite/kernels/internal/reference/quantize.h), half_up and half_even are
-        ESP-DL's dl::quantize on most chips and on the ESP32-P4 (dl/tool/src/dl_tool.cpp).
+        ESP-DL's dl::quantize on most chips and on the ESP32-P4 (dl/tool/src/dl_tool.cpp), truncate the cast
+        in the applications of esp-dl v1's tutorials.
         """
         if not self.quantised:
             return np.asarray(real).astype(self.dtype)
@@ -54,6 +55,8 @@ class TensorInfo:
             rounded = np.floor(scaled + 0.5)
         elif self.rounding == "half_even":
             rounded = np.rint(scaled)
+        elif self.rounding == "truncate":
+            rounded = np.trunc(scaled)
         else:
             rounded = np.trunc(scaled + np.copysign(0.5, scaled))
         limits = np.iinfo(self.dtype)

@@ -1,4 +1,4 @@
-"""Writes small int8 .espdl files for tests, without esp-ppq.
+"""Writes small .espdl files for tests, without esp-ppq.
 
     model = EspdlBuilder("esp32s3")
     x = model.input("x", (1, 8, 8, 3), exponent=-5)
@@ -23,33 +23,46 @@ from numpy.typing import NDArray
 
 DTYPES = {"float32": 1, "int8": 3, "int16": 5, "int32": 6, "int64": 7}
 PLAIN_VARIANT = "c"
+# quant_type of an operator, and of one with int8 filter in w8a16.
+SCHEMES = {"int8": ("S8", "S8"), "int16": ("S16", "S16"), "w8a16": ("S16", "W8A16")}
 
 
 class EspdlBuilder:
-    def __init__(self, variant: str = PLAIN_VARIANT) -> None:
+    def __init__(self, variant: str = PLAIN_VARIANT, scheme: str = "int8") -> None:
         self.variant = variant
+        self.scheme = scheme
+        self.data = "int8" if scheme == "int8" else "int16"
+        self.lanes = 16 if scheme == "int8" else 8
         self.inputs: list[str] = []
         self.values: dict[str, tuple[tuple[int, ...], str, list[int]]] = {}
         self.constants: dict[str, tuple[NDArray[Any], tuple[int, ...], list[int], str]] = {}
         self.operators: list[tuple[str, list[str], str, dict[str, Any]]] = []
 
-    def input(self, name: str, shape: Sequence[int], exponent: int = -5, dtype: str = "int8") -> str:
+    def input(self, name: str, shape: Sequence[int], exponent: int = -5, dtype: str = "") -> str:
         self.inputs.append(name)
-        self.values[name] = (tuple(shape), dtype, [exponent])
+        self.values[name] = (tuple(shape), dtype or self.data, [exponent])
         return name
 
     def constant(self, name: str, data: NDArray[Any], exponents: Sequence[int] = (0,)) -> str:
         self.constants[name] = (data, data.shape, list(exponents), "layout ==> UNK")
         return name
 
-    def filter(
-        self, name: str, data: NDArray[np.int8], exponents: Sequence[int], grouped: bool = False
-    ) -> str:
+    def filter(self, name: str, data: NDArray[Any], exponents: Sequence[int], grouped: bool = False) -> str:
         """`data` is [out channel][row][column][filter channel]; stored as the variant's chips have it."""
         n, h, w, c = data.shape
         dims = (h, w, n, c) if grouped else (h, w, c, n)
-        packed, layout = pack(data, self.variant, grouped)
+        packed, layout = pack(data, self.variant, grouped, self.lanes)
         self.constants[name] = (packed, dims, list(exponents), f"layout ==> {layout}")
+        return name
+
+    def matrices(self, name: str, data: NDArray[Any], exponents: Sequence[int]) -> str:
+        """The constant side of a MatMul, [..., row, column]; each matrix is stored as a 1 x 1 filter is."""
+        parts = [
+            pack(matrix.T[:, None, None, :], self.variant, False, self.lanes)
+            for matrix in data.reshape(-1, *data.shape[-2:])
+        ]
+        packed = np.concatenate([values for values, _ in parts])
+        self.constants[name] = (packed, data.shape, list(exponents), f"layout ==> {parts[0][1]}")
         return name
 
     def operator(
@@ -58,12 +71,16 @@ class EspdlBuilder:
         inputs: Sequence[str],
         output: str,
         exponent: int = 0,
-        dtype: str = "int8",
+        dtype: str = "",
         **options: Any,
     ) -> str:
         # The shape in value_info is left at (1,): readers must not use it.
-        self.values[output] = ((1,), dtype, [exponent])
-        self.operators.append((op, list(inputs), output, {"quant_type": "S8", **options}))
+        self.values[output] = ((1,), dtype or self.data, [exponent])
+        filters = [self.constants[name][0] for name in inputs[1:2] if name in self.constants]
+        narrow = op in ("Conv", "Gemm", "MatMul") and any(values.dtype == np.int8 for values in filters)
+        self.operators.append(
+            (op, list(inputs), output, {"quant_type": SCHEMES[self.scheme][narrow], **options})
+        )
         return output
 
     def build(
@@ -109,7 +126,7 @@ class EspdlBuilder:
         return _table(b, [*names, None, b.CreateString(op), None, _offsets(b, attributes)])
 
 
-def pack(data: NDArray[np.int8], variant: str, grouped: bool) -> tuple[NDArray[np.int8], str]:
+def pack(data: NDArray[Any], variant: str, grouped: bool, lanes: int = 16) -> tuple[NDArray[Any], str]:
     """Flat values and the layout's name."""
     n, h, w, c = data.shape
     order: list[tuple[int, int, int, int]] = []
@@ -120,19 +137,19 @@ def pack(data: NDArray[np.int8], variant: str, grouped: bool) -> tuple[NDArray[n
         order = [(o, y, x, i) for o in range(n) for y in range(h) for x in range(w) for i in range(c)]
         layout = "NHWC"
     else:
-        whole = n // 16 * 16
-        for first in range(0, whole, 16):
+        whole = n // lanes * lanes
+        for first in range(0, whole, lanes):
             for y in range(h):
                 for x in range(w):
                     for i in range(c):
-                        order += [(first + lane, y, x, i) for lane in range(16)]
+                        order += [(first + lane, y, x, i) for lane in range(lanes)]
         rest = range(whole, n)
         if grouped:
             order += [(o, y, x, i) for i in range(c) for y in range(h) for x in range(w) for o in rest]
         else:
             order += [(o, y, x, i) for o in rest for y in range(h) for x in range(w) for i in range(c)]
-        layout = "(N/16)HWC16" + ("_UNALIGNED" if n % 16 else "")
-    return np.array([data[place] for place in order], np.int8), layout
+        layout = f"(N/{lanes})HWC{lanes}" + ("_UNALIGNED" if n % lanes else "")
+    return np.array([data[place] for place in order], data.dtype), layout
 
 
 def _table(b: Any, offsets: Sequence[int | None], scalars: Mapping[int, int] | None = None) -> int:

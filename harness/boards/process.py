@@ -26,19 +26,26 @@ class BoardProcess:
     however that comes about: start boards from a thread that outlives them.
     """
 
-    def __init__(self, arguments: Sequence[str], pass_fds: Sequence[int] = ()) -> None:
-        """Raises PortError when the program cannot be started."""
+    def __init__(
+        self, arguments: Sequence[str], pass_fds: Sequence[int] = (), wire: int | None = None
+    ) -> None:
+        """
+        Args:
+            wire: a descriptor that becomes its standard input and output; else it has neither.
+
+        Raises PortError when the program cannot be started.
+        """
         self.program = os.path.basename(arguments[0])
         # A file and not a pipe: a full pipe would stop the process.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()
         try:
             self._process = subprocess.Popen(
                 arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=self._errors,
+                stdin=subprocess.DEVNULL if wire is None else wire,
+                stdout=self._errors if wire is None else wire,
                 stderr=self._errors,
                 pass_fds=tuple(pass_fds),
-                preexec_fn=_die_with_parent(),
+                preexec_fn=die_with_parent(),
             )
         except OSError as error:
             self._errors.close()
@@ -93,7 +100,8 @@ class BoardProcess:
         return True
 
 
-def _die_with_parent() -> Callable[[], None]:
+def die_with_parent() -> Callable[[], None]:
+    """For `preexec_fn`: the kernel kills the child when the thread that started it ends."""
     parent = os.getpid()
     # Loaded here: after the fork only the call itself is safe.
     prctl = ctypes.CDLL(None, use_errno=True).prctl

@@ -1,7 +1,8 @@
-"""Upstream QEMU as a board of fidelity `isa`: the target's instruction set on another machine.
+"""QEMU as a board: how its process is started, watched and reset; and upstream QEMU, fidelity `isa`.
 
-It runs the ELF, not a flash image, and its only figure is the number of instructions. `-icount`
-is always on: without it QEMU's counters are the host's clock.
+Upstream QEMU runs the ELF on another machine with the target's instruction set, and its only figure
+is the number of instructions. `-icount` is always on: without it its counters are the host's clock.
+Espressif's QEMU, which emulates the chip, is in `esp_emulators`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import shutil
 import socket
 import tempfile
 import time
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,48 +51,30 @@ MACHINES = {
 }
 
 
-class QemuBoard(Board):
+class QemuProcess(Board):
     """One QEMU process. `open` starts it anew; the guest runs only when its UART has a listener."""
 
-    def __init__(self, target: str, platform: str, elf: Path) -> None:
-        """
-        Args:
-            target: the chip whose place it takes, such as esp32c3.
-            platform: the firmware platform the ELF was built for, a key of `MACHINES`.
-
-        Raises:
-            UsageError: no machine for this platform.
-            MissingError: QEMU is not installed.
-        """
-        if platform not in MACHINES:
-            raise UsageError(f"expected a platform of {', '.join(MACHINES)}, got {platform!r}")
-        self._machine = MACHINES[platform]
-        self._program = str(require_program(self._machine.program))
-        self._elf = elf
+    def __init__(self, info: BoardInfo) -> None:
+        self.info = info
         self._process: BoardProcess | None = None
         self._qmp: Qmp | None = None
         self._port: SocketPort | None = None
         self._started = False
-        self.info = BoardInfo(
-            name=f"{platform}-{target}",
-            target=target,
-            kind="qemu",
-            fidelity="isa",
-            details={
-                "emulator": _version(self._program),
-                "command": " ".join((self._machine.program, *self._machine.arguments)),
-            },
-        )
+
+    @abstractmethod
+    def _command(self, directory: Path) -> list[str]:
+        """Program and arguments that choose machine and firmware.
+
+        `directory` is for files that QEMU opens at its start; it goes as soon as QEMU runs.
+        """
 
     def open(self) -> SocketPort:
-        """Starts QEMU on the ELF.
+        """Starts QEMU on its firmware.
 
         Raises:
-            PortError: QEMU ended at once; carries what it said.
+            PortError: no firmware, or QEMU ended at once; carries what it said.
         """
         self.close()
-        if not self._elf.is_file():
-            raise PortError(f"no firmware at {self._elf}", "Build it first")
         # QEMU connects to us, so that no byte is lost before anyone listens. The directory may
         # go as soon as it has: a connected socket needs no name. /tmp, as a socket's name must be short.
         directory = Path(tempfile.mkdtemp(prefix="qemu-", dir="/tmp"))
@@ -107,10 +91,11 @@ class QemuBoard(Board):
                 self.close()
 
     def _start(self, directory: Path) -> SocketPort:
+        command = self._command(directory)
         with _listener(directory / "uart") as uart, _listener(directory / "qmp") as monitor:
             self._process = BoardProcess(
                 [
-                    *(self._program, *self._machine.arguments, "-kernel", str(self._elf)),
+                    *command,
                     *("-display", "none", "-monitor", "none", "-S"),
                     *("-chardev", f"socket,id=uart,path={directory}/uart", "-serial", "chardev:uart"),
                     *("-qmp", f"unix:{directory}/qmp"),
@@ -175,6 +160,43 @@ class QemuBoard(Board):
                     raise PortError(f"QEMU did not connect within {_START_TIMEOUT_S:.0f} s") from None
 
 
+class QemuBoard(QemuProcess):
+    """Upstream QEMU on an ELF."""
+
+    def __init__(self, target: str, platform: str, elf: Path) -> None:
+        """
+        Args:
+            target: the chip whose place it takes, such as esp32c3.
+            platform: the firmware platform the ELF was built for, a key of `MACHINES`.
+
+        Raises:
+            UsageError: no machine for this platform.
+            MissingError: QEMU is not installed.
+        """
+        if platform not in MACHINES:
+            raise UsageError(f"expected a platform of {', '.join(MACHINES)}, got {platform!r}")
+        self._machine = MACHINES[platform]
+        self._program = str(require_program(self._machine.program))
+        self._elf = elf
+        super().__init__(
+            BoardInfo(
+                name=f"{platform}-{target}",
+                target=target,
+                kind="qemu",
+                fidelity="isa",
+                details={
+                    "emulator": qemu_version(self._program),
+                    "command": " ".join((self._machine.program, *self._machine.arguments)),
+                },
+            )
+        )
+
+    def _command(self, directory: Path) -> list[str]:  # noqa: ARG002 - it opens no other file
+        if not self._elf.is_file():
+            raise PortError(f"no firmware at {self._elf}", "Build it first")
+        return [self._program, *self._machine.arguments, "-kernel", str(self._elf)]
+
+
 def _listener(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
@@ -183,7 +205,7 @@ def _listener(path: Path) -> socket.socket:
 
 
 @cache
-def _version(program: str) -> str:
+def qemu_version(program: str) -> str:
     """QEMU's own version line, for the record."""
     output = run([program, "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
     return output.partition("\n")[0].removeprefix("QEMU emulator version ").strip() or "unknown"

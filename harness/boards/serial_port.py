@@ -1,7 +1,7 @@
-"""A board on a serial port that already runs its firmware: a device path, rfc2217:// or socket://.
+"""A board on a serial port: a device path, rfc2217:// or socket://.
 
-Attach only: nothing is flashed here yet. Whether the right firmware is on it is for the link's
-IDENTIFY to say, and so is the board's fidelity: a port cannot know what is behind it.
+What is on it is for the link's IDENTIFY to say, and so is the board's fidelity: a port cannot know
+what is behind it. Flashing is stock esptool's work; `harness.flashing` decides what is flashed.
 """
 
 from __future__ import annotations
@@ -11,23 +11,28 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import serial
-from serial.tools import list_ports
 
 from harness.boards.base import UNKNOWN_FIDELITY, Board, BoardInfo, Port
+from harness.boards.esptool import Esptool
+from harness.boards.port_faults import port_holders, why_not_opened
 from harness.boards.socket_port import SocketPort
 from harness.errors import PortError, UsageError
+from harness.progress import Progress
+from harness.toolchains.flash_image import FlashImage, FlashPart
 
 DEFAULT_BAUD = 115200
 _READ_BYTES = 65536
 _CONNECT_TIMEOUT_S = 5.0
 _WRITE_TIMEOUT_S = 10.0
 _RESET_PULSE_S = 0.1
+_REAPPEAR_S = 5.0
 # One read of a port without a descriptor; a byte that arrives ends it at once.
 _SLICE_S = 0.05
 
@@ -36,15 +41,22 @@ class SerialBoard(Board):
     """One board on one port. `fidelity` narrows what its firmware may say of itself."""
 
     def __init__(
-        self, target: str, port: str, baud: int | None = None, fidelity: str = UNKNOWN_FIDELITY
+        self,
+        target: str,
+        port: str,
+        baud: int | None = None,
+        fidelity: str = UNKNOWN_FIDELITY,
+        reset: str = "dtr-rts",
     ) -> None:
         """
         Args:
             port: a device path, `socket://HOST:PORT` or `rfc2217://HOST:PORT`.
             baud: bits per second; 115200 when None.
             fidelity: `silicon` refuses a device that says it is emulated.
+            reset: how the chip is restarted, a key of `esptool.RESETS`.
         """
         self._name = port
+        self._reset = reset
         self._baud = baud or DEFAULT_BAUD
         self._port: SerialPort | SocketPort | None = None
         self.info = BoardInfo(
@@ -90,7 +102,31 @@ class SerialBoard(Board):
         others = f", also held by {', '.join(holders)}" if holders else ""
         return f"{self._name} is open at {self._baud} baud{others}"
 
+    def flash(
+        self,
+        image: FlashImage,
+        parts: Sequence[FlashPart],
+        log: Path | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Writes `parts` of `image` and restarts the chip; the port must not be open.
+
+        Raises PortError, IdentityError and FlashError as `Esptool.write`.
+        """
+        self.close()
+        chip = Esptool(self._name, reset=self._reset, log=log).write(image, parts, progress)
+        found = {"chip": chip.description, "mac": chip.mac, "features": chip.features}
+        self.info = replace(self.info, details={**self.info.details, **found})
+        # A chip with USB of its own takes its port away while it restarts.
+        give_up_s = time.monotonic() + _REAPPEAR_S
+        while not urlsplit(self._name).scheme and not os.path.exists(self._name):
+            if time.monotonic() > give_up_s:
+                raise self._gone()
+            time.sleep(_SLICE_S)
+
     def _pulse_reset(self) -> bool:
+        if self._reset == "none":
+            return False
         return isinstance(self._port, SerialPort) and self._port.pulse_reset()
 
     def _open_device(self) -> Any:
@@ -99,7 +135,7 @@ class SerialBoard(Board):
                 self._name, self._baud, timeout=0, write_timeout=_WRITE_TIMEOUT_S, exclusive=True
             )
         except (OSError, ValueError) as error:
-            raise self._not_opened(error) from error
+            raise why_not_opened(self._name, error) from error
 
     def _open_remote(self) -> Any:
         try:
@@ -107,23 +143,6 @@ class SerialBoard(Board):
             return serial.serial_for_url(self._name, self._baud, timeout=_SLICE_S)
         except (OSError, ValueError) as error:
             raise PortError(f"cannot reach {self._name}: {error}", "Check host, port and server") from error
-
-    def _not_opened(self, error: Exception) -> PortError:
-        if not os.path.exists(self._name):
-            present = ", ".join(sorted(port.device for port in list_ports.comports())) or "none"
-            return PortError(
-                f"no such port: {self._name} (ports here: {present})", "Attach the board or change --port"
-            )
-        if not os.access(self._name, os.R_OK | os.W_OK):
-            return PortError(
-                f"no permission for {self._name}", "Run: sudo usermod -aG dialout $USER, and log in again"
-            )
-        if holders := port_holders(self._name):
-            return PortError(
-                f"{self._name} is busy, held by {', '.join(holders)}",
-                "End that program or choose another --port",
-            )
-        return PortError(f"cannot open {self._name}: {error}", "Check that it is a serial port")
 
     def _gone(self) -> PortError:
         return PortError(f"{self._name} is gone: unplugged, or its other end was closed", "Attach it again")
@@ -188,21 +207,6 @@ class SerialPort:
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._device.close()
-
-
-def port_holders(name: str) -> list[str]:
-    """Other processes that have this device open, as `pid 123 (name)`; of those one may look at."""
-    device = os.path.realpath(name)
-    found = []
-    for process in Path("/proc").iterdir():
-        if not process.name.isdecimal() or int(process.name) == os.getpid():
-            continue
-        # Processes end while they are looked at, and others' descriptors are not ours to read.
-        with contextlib.suppress(OSError):
-            if any(os.path.realpath(link) == device for link in (process / "fd").iterdir()):
-                program = (process / "comm").read_text().strip()
-                found.append(f"pid {process.name} ({program})")
-    return found
 
 
 def _connect(url: str) -> socket.socket:

@@ -92,7 +92,7 @@ def render(parsed: ParsedLog, comparison: Comparison | None, console: Console) -
             (str(verdict.line), _verdict(verdict), ", ".join(verdict.outputs), verdict.reason or "")
             for verdict in parsed.verdicts
         )
-        _print(console, "Model::test()", ("line", "verdict", "outputs", "reason"), tests)
+        _print(console, "verdicts", ("line", "verdict", "outputs", "reason"), tests)
     if comparison:
         figures = ((name, str(value)) for name, value in _figures(comparison))
         _print(console, f"{comparison.model} on {comparison.data}", ("figure", "value"), figures)

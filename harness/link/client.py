@@ -22,6 +22,7 @@ from harness.link.messages import (
     WireStatistics,
 )
 from harness.link.pipeline import Pipeline
+from harness.link.watch import Watch
 from harness.link.wirelog import WireLog
 from harness.tensors import Layer
 
@@ -42,6 +43,7 @@ class Link:
         timeout_s: float = 10.0,
         baud: int = 0,
         board_state: Callable[[], str] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """
         Args:
@@ -49,8 +51,9 @@ class Link:
             timeout_s: the longest wait for any one answer; must exceed the slowest inference.
             baud: the rate the port was opened with, for `set_baud` to return to.
             board_state: `Board.state`, shown when the device is silent.
+            watch: reads the device's text for crashes; a fault it names is a DeviceError.
         """
-        self._pipeline = Pipeline(port, log or WireLog(), timeout_s, baud, board_state)
+        self._pipeline = Pipeline(port, log or WireLog(), timeout_s, baud, board_state, watch)
         self._identity: Identity | None = None
         self._model: DeviceModel | None = None
         self._inferences: Inferences | None = None

@@ -27,6 +27,7 @@ from harness.link.frames import (
     payload_limit,
 )
 from harness.link.messages import Hello, WireStatistics
+from harness.link.watch import Watch
 from harness.link.wirelog import Direction, WireLog
 
 _PROBE_BYTES = encoded_limit(8)
@@ -64,6 +65,7 @@ class Pipeline:
         timeout_s: float,
         baud: int = 0,
         board_state: Callable[[], str] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.timeout_s = timeout_s
         self.log = log
@@ -71,6 +73,7 @@ class Pipeline:
         self.hello = Hello(VERSION, 0, 0, 0, 0, 0)
         self._port = port
         self._board_state = board_state
+        self._watch = watch
         self._reader = FrameReader()
         self._in_flight: dict[int, Request] = {}
         self._sequence = int.from_bytes(os.urandom(2), "little")
@@ -282,13 +285,20 @@ class Pipeline:
     def _poll(self, timeout_s: float) -> None:
         with self._told():
             data = self._port.read(timeout_s)
-        if not data:
-            return
+        if data:
+            self._take_data(data)
+        if self._watch is not None and (fault := self._watch.fault()):
+            what, remedy = fault
+            raise DeviceError(what, "\n".join(filter(None, (remedy, self._last_words()))))
+
+    def _take_data(self, data: bytes) -> None:
         self.log.data(Direction.FROM_DEVICE, data)
         self.statistics.bytes_received += len(data)
         for item in self._reader.feed(data):
             if isinstance(item, Frame):
                 self.statistics.frames_received += 1
+                if self._watch is not None:
+                    self._watch.alive()
                 self._take(item)
             elif item.damaged:
                 self.statistics.crc_errors += 1
@@ -297,6 +307,8 @@ class Pipeline:
             else:
                 self.statistics.text_bytes += len(item.data)
                 self.log.text(item.data)
+                if self._watch is not None:
+                    self._watch.text(item.data)
 
     def _take(self, frame: Frame) -> None:
         if frame.kind == Kind.READY:
@@ -377,9 +389,10 @@ class Pipeline:
         damaged = self.statistics.crc_errors
         hint = f" ({damaged} damaged frames came: wrong baud rate?)" if damaged else ""
         state = f" ({self._board_state()})" if self._board_state else ""
+        advice = self._watch.hint() if self._watch else ""
         return SilentError(
             f"expected the answer to {what}, nothing valid came for {timeout_s:.1f} s{hint}{state}",
-            f"Check port, baud rate and firmware, and reset the board. {self._last_words()}",
+            f"{advice or 'Check port, baud rate and firmware, and reset the board'}. {self._last_words()}",
         )
 
     def _last_words(self) -> str:

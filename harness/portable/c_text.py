@@ -20,6 +20,7 @@ C_TYPES = {
     "int32": "int32_t",
     "uint32": "uint32_t",
     "int64": "int64_t",
+    "uint64": "uint64_t",
     "float32": "uint32_t",
 }
 END = "}"
@@ -55,6 +56,8 @@ def literals(values: NDArray[np.generic]) -> list[str]:
     """The elements of an integer array as C literals."""
     if values.dtype == np.uint32:
         return [f"0x{value:08x}u" for value in values.reshape(-1).tolist()]
+    if values.dtype == np.uint64:
+        return [f"0x{value:016x}u" for value in values.reshape(-1).tolist()]
     return ["INT32_MIN" if value == -(1 << 31) else str(value) for value in values.reshape(-1).tolist()]
 
 

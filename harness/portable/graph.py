@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.tensors import TensorInfo
 
-Option = int | float | bool | tuple[int, ...]
+Option = int | float | bool | str | tuple[int, ...]
 
 
 @dataclass(frozen=True)

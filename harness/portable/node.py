@@ -91,6 +91,13 @@ class Node:
             self.malformed(f"{name} is {value}, expected a number")
         return float(value)
 
+    def text(self, name: str) -> str:
+        """An option that is a word."""
+        value = self._option(name)
+        if not isinstance(value, str):
+            self.malformed(f"{name} is {value}, expected a word")
+        return value
+
     def integers(self, name: str) -> tuple[int, ...]:
         """An option that is a list."""
         value = self._option(name)
@@ -127,6 +134,11 @@ class Node:
     def constant_int32(self, tensor: Tensor) -> list[int]:
         """The values of an int32 constant, flat."""
         self.require_dtype(tensor, "int32")
+        return self.constant_integers(tensor)
+
+    def constant_integers(self, tensor: Tensor) -> list[int]:
+        """The values of an int32 or int64 constant, flat."""
+        self.require_dtype(tensor, "int32", "int64")
         return [int(value) for value in self.constant(tensor).reshape(-1)]
 
     def require_same_scale(self, a: Tensor, b: Tensor) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.bundled import firmware_dir
@@ -21,8 +22,13 @@ from harness.portable.source import (
 from harness.runtimes.base import Project
 
 
-def write_project(plan: Plan, identity: Identity, directory: Path) -> Project:
+def write_project(
+    plan: Plan, identity: Identity, directory: Path, kernels: Mapping[str, str] | None = None
+) -> Project:
     """Writes the engine for `plan`; the same plan gives the same bytes.
+
+    `kernels` are further sources and headers by name, where the steps call functions written elsewhere;
+    model.c includes the headers.
 
     The directory gets model.c, model_weights.c/.h and the shared headers the kernels use;
     other files in it are left alone. Each file appears whole.
@@ -31,8 +37,11 @@ def write_project(plan: Plan, identity: Identity, directory: Path) -> Project:
         OutputError: the directory cannot be written.
     """
     shared = firmware_dir() / "runtimes" / "portable"
+    kernels = kernels or {}
+    own_headers = [name for name in kernels if name.endswith(".h")]
     files = {
-        "model.c": model_source(plan, identity),
+        **kernels,
+        "model.c": model_source(plan, identity, own_headers),
         "model_weights.c": weights_source(plan),
         "model_weights.h": weights_header(plan),
     }
@@ -54,7 +63,7 @@ def write_project(plan: Plan, identity: Identity, directory: Path) -> Project:
         ) from error
     return Project(
         directory=directory,
-        sources=(directory / "model.c", directory / "model_weights.c"),
+        sources=tuple(directory / name for name in sorted(files) if name.endswith(".c")),
         include_dirs=(directory, firmware_dir()),
         arena_bytes=arena_bytes(plan),
     )

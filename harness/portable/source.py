@@ -7,6 +7,7 @@ gives the same bytes, on every machine. Writes no files; `project.py` does.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.portable.c_text import C_TYPES, WIDTH, comment_text, fill, layout, literals, string
@@ -32,7 +33,7 @@ class Identity:
     digest: str
 
 
-def model_source(plan: Plan, identity: Identity) -> str:
+def model_source(plan: Plan, identity: Identity, kernel_headers: Sequence[str] = ()) -> str:
     """model.c: layers in the order they run, then the functions of engine.h."""
     graph = plan.graph
     inputs = [graph.tensors[index] for index in graph.inputs]
@@ -51,7 +52,7 @@ def model_source(plan: Plan, identity: Identity) -> str:
         "#include <string.h>",
         "",
         '#include "engine.h"',
-        *[f'#include "{header}"' for header in sorted({"model_weights.h", *headers(plan)})],
+        *[f'#include "{header}"' for header in sorted({"model_weights.h", *kernel_headers, *headers(plan)})],
         "",
         "/* Layers stay functions of their own: merged into one, they run out of registers",
         " * (rv32imc: 40 % more instructions), and a profiler could not tell them apart. And not",

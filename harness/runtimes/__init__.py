@@ -5,9 +5,16 @@ from __future__ import annotations
 from harness.errors import UsageError
 from harness.runtimes.base import Runtime
 from harness.runtimes.espdl import Espdl
+from harness.runtimes.espdl_v1 import EspdlV1
 from harness.runtimes.tflm import Tflm
+from harness.runtimes.tvm import Tvm
 
-RUNTIMES: dict[str, type[Runtime]] = {"tflm": Tflm, "espdl": Espdl}
+RUNTIMES: dict[str, type[Runtime]] = {
+    "tflm": Tflm,
+    "espdl": Espdl,
+    "espdl-v1": EspdlV1,
+    "tvm": Tvm,
+}
 
 
 def get_runtime(name: str) -> Runtime:

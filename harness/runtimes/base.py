@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from harness.errors import ModelError
 from harness.model.preprocess import Preprocess
+from harness.progress import Say, silent
 from harness.targets import Target
 from harness.tensors import Layer, TensorInfo
 
@@ -26,13 +27,15 @@ Array = NDArray[np.generic]
 class FloatModel:
     """What a runtime can make its artifact from: a float .onnx file and typical inputs.
 
-    `calibration` is a file as for --data; `preprocess` makes real values of its pixels.
+    `calibration` is a file as for --data; `preprocess` makes real values of its pixels. `say` hears what is
+    being done, a line for each step that takes seconds.
     """
 
     name: str
     onnx: Path
     calibration: Path
     preprocess: Preprocess | None = None
+    say: Say = field(default=silent, compare=False)
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ class Artifact:
     """What a runtime executes: the file's bytes and the facts every consumer needs.
 
     `digest` is the SHA-256 of `data`, lower-case hex; the firmware carries it and
-    the device is asked for it before any inference. `scheme` is how it is quantised, one of the
-    runtime's `schemes`.
+    the device is asked for it before any inference. `scheme` is how it is quantised: one of the
+    runtime's `schemes`, or a word of the runtime's own for a file that is none of them as a whole.
     """
 
     runtime: str
@@ -91,6 +94,9 @@ class Runtime(ABC):
     `schemes` are the quantisations it runs; one other than the first is asked for as `espdl:int16`, which
     is then the runtime's `name` in records and its key in [artifacts] (`espdl_int16_esp32s3`).
 
+    `model_folder` is where the model's sources lie in a generated tree; `application` says that
+    `write_application` makes the tree a project of the vendor's SDK as well.
+
     `quantises`: `quantise` makes an artifact from a float model; `extra` is what must be installed for it.
     """
 
@@ -102,6 +108,8 @@ class Runtime(ABC):
     schemes: tuple[str, ...] = ("int8",)
     quantises: bool = False
     extra: str = ""
+    model_folder: str = "model"
+    application: bool = False
 
     def __init__(self, scheme: str = "") -> None:
         self.scheme = scheme or self.schemes[0]
@@ -130,6 +138,10 @@ class Runtime(ABC):
         """
         raise ModelError(f"{model.name}: runtime {self.name} makes no artifacts", self.conversion_hint)
 
+    def accepts(self, path: Path) -> bool:  # noqa: ARG002 - most go by the suffix alone
+        """Whether a file is to be taken as this runtime's artifact though its suffix is of another kind."""
+        return False
+
     @abstractmethod
     def load(self, path: Path, variant: str = "") -> Artifact:
         """Reads and verifies an artifact file for the chips of `variant`.
@@ -146,3 +158,11 @@ class Runtime(ABC):
     @abstractmethod
     def generate(self, artifact: Artifact, kernels: str, directory: Path) -> Project:
         """Writes the firmware project into `directory` (made if absent)."""
+
+    def write_application(self, model: Artifact, inputs: Sequence[Array], target: Target, out: Path) -> None:
+        """Adds to `out` a program for the vendor's SDK that runs one sample; for runtimes with `application`.
+
+        Raises:
+            OutputError: the directory cannot be written.
+        """
+        raise NotImplementedError(f"{self.name}: {model}, {inputs}, {target}, {out}")

@@ -33,12 +33,16 @@ class PlannedRuntime(Runtime):
     kernels = ("portable",)
 
     def generate(self, artifact: Artifact, kernels: str, directory: Path) -> Project:
+        self.check_kernels(kernels)
+        own = self.own(artifact)
+        return write_project(own.plan, Identity(self.name, own.name, own.digest), directory)
+
+    def check_kernels(self, kernels: str) -> None:
+        """Raises UsageError for kernels that this runtime does not have."""
         if kernels not in self.kernels:
             raise UsageError(
                 f"runtime {self.name} has no kernels '{kernels}'", f"Use one of: {', '.join(self.kernels)}"
             )
-        own = self.own(artifact)
-        return write_project(own.plan, Identity(self.name, own.name, own.digest), directory)
 
     def own(self, artifact: Artifact) -> PlannedArtifact:
         """`artifact` as this runtime's; UsageError when another runtime loaded it."""

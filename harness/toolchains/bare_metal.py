@@ -136,6 +136,7 @@ def build(
             compiler=version,
             flags=flags,
             cached=False,
+            flash=None,
             **_section_sizes(scratch / cache.ELF),
         )
         cache.save_image(image, scratch)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.toolchains.flash_image import FlashImage
+
 
 @dataclass(frozen=True)
 class Image:
     """A linked firmware: the files a board runs, sizes from its ELF, digests, provenance.
 
     `digest` is the SHA-256 over everything the image was built from (sources, flags,
-    compiler version); the firmware reports it as `firmware` in IDENTIFY.
+    compiler version); the firmware reports it as `firmware` in IDENTIFY. `flash` is what goes
+    onto a chip; None for firmware that only QEMU's own machines or this host run.
     """
 
     elf: Path
@@ -27,6 +30,7 @@ class Image:
     data_bytes: int
     bss_bytes: int
     cached: bool
+    flash: FlashImage | None = None
 
     @property
     def flash_bytes(self) -> int:

@@ -23,12 +23,13 @@ ELF = "firmware.elf"
 MAP = "firmware.map"
 LOG = "build.log"
 _IMAGE = "image.json"
-_PATHS = ("elf", "map_file", "build_log")
+# Paths, which change when the folder moves, and what is known only of this use of the image.
+_NOT_SAVED = ("elf", "map_file", "build_log", "cached", "flash")
 
 
 def save_image(image: Image, directory: Path) -> None:
     """Writes image.json beside the files; paths are left out, so the folder may move."""
-    fields = {key: value for key, value in asdict(image).items() if key not in (*_PATHS, "cached")}
+    fields = {key: value for key, value in asdict(image).items() if key not in _NOT_SAVED}
     fields["elf_sha256"] = _sha256(directory / ELF)
     (directory / _IMAGE).write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
 

@@ -20,7 +20,9 @@ def refused(
     monkeypatch.setenv("COLUMNS", "1000")
     code = main(["run", "--target", "esp32c3", *map(str, arguments)])
     captured = capsys.readouterr()
-    assert not (tmp_path / "build").exists(), "something was built before the input was checked"
+    # A runtime may have quantised the float model to know its tensors.
+    made = {path.name for path in (tmp_path / "build").glob("*")}
+    assert made <= {"artifacts"}, "something was built before the input was checked"
     return code, captured.out + captured.err
 
 
@@ -34,7 +36,8 @@ def refused(
         (["mnist_mlp", "--runtime", "nope"], "unknown runtime 'nope'. Known: tflm, espdl"),
         (["mnist_mlp", "--samples", "0"], "--samples expects a whole number of at least 1, got '0'"),
         (["mnist_mlp", "--infer-timeout", "-1"], "--infer-timeout expects seconds above 0, got '-1'"),
-        (["mnist_mlp", "--board", "silicon"], "--board silicon needs the port of an attached board"),
+        (["mnist_mlp", "--board", "silicon"], "--board silicon needs an attached board, and no"),
+        (["mnist_mlp", "--port-mac", "c3"], "expected a MAC such as 7c:df:a1:00:11:22, got 'c3'"),
         (["mnist_mlp", "--board", "qemu", "--port", "/dev/x"], "--board qemu does not use a port"),
         (["mnist_mlp", "--report-dir", "/proc/nowhere"], "Give a directory that can be written"),
         (["mnist_mlp", "--report-dir", __file__], "is a file"),

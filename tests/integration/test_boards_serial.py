@@ -16,8 +16,10 @@ import serial
 import serial.rfc2217
 
 from harness.boards.base import Port
+from harness.boards.console_watch import ConsoleWatch
+from harness.boards.port_faults import port_holders
 from harness.boards.qemu import QemuBoard
-from harness.boards.serial_port import SerialBoard, port_holders
+from harness.boards.serial_port import SerialBoard
 from harness.errors import IdentityError, PortError, SilentError, UsageError
 from harness.link.client import Link
 from harness.toolchains.base import Image
@@ -124,7 +126,7 @@ def test_no_permission(monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> N
     # root may open anything: only the system's refusal is played.
     monkeypatch.setattr(serial, "Serial", refuse)
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(PortError, match=r"no permission for .* usermod -aG dialout"):
+    with pytest.raises(PortError, match=r"no permission for .*Run: .*(udev|usermod -aG)"):
         SerialBoard("esp32c3", terminal.path).open()
 
 
@@ -138,8 +140,9 @@ class LoaderStub(PythonDevice):
 def test_a_silent_board_shows_what_it_says_instead() -> None:
     with terminal_of(LoaderStub(mute=True)) as terminal:
         board = SerialBoard("esp32c3", terminal.path)
-        with board as port, pytest.raises(SilentError, match=r"(?s)HELLO.*\| waiting for download"):
-            Link(port, board_state=board.state).connect(0.5)
+        said = r"(?s)HELLO.*waits in its ROM loader: let go of BOOT.*\| waiting for download"
+        with board as port, pytest.raises(SilentError, match=said):
+            Link(port, board_state=board.state, watch=ConsoleWatch()).connect(0.5)
 
 
 def test_a_board_with_another_model_and_a_garbled_banner() -> None:

@@ -14,7 +14,15 @@ from tests.bench_runs import run_harness, run_pytest
 
 def test_the_zoo_passes_on_both_instruction_sets_beside_tflm(tmp_path: Path) -> None:
     run = run_pytest(
-        tmp_path / "r", "--target", "esp32s3,esp32c3,esp32p4", "--runtime", "tflm,espdl", "--samples", "25"
+        tmp_path / "r",
+        "--model",
+        "mnist_mlp,himax_cnn",
+        "--target",
+        "esp32s3,esp32c3,esp32p4",
+        "--runtime",
+        "tflm,espdl",
+        "--samples",
+        "25",
     )
     assert run.code == 0, run.output
     assert "12 passed" in run.output

@@ -14,20 +14,25 @@ from harness.targets import get_target
 from harness.toolchains import bare_metal
 from tests.engine_host import assert_exact, random_input
 from tests.espdl_builder import EspdlBuilder
-from tests.espdl_cases import CASES, network
+from tests.espdl_cases import CASES, CASES16, FAMILIES, network
 from tests.firmware_wire import digest8
 
 VARIANTS = ("c", "esp32s3", "esp32p4")
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("op", sorted(CASES))
-def test_an_operator_is_exact(op: str, variant: str, tmp_path: Path) -> None:
-    seed = sorted(CASES).index(op) * len(VARIANTS) + VARIANTS.index(variant)
-    model, outputs = network(np.random.default_rng(seed), variant, (op,), 16)
-    path = tmp_path / "operator.espdl"
+@pytest.mark.parametrize("family", FAMILIES)
+def test_operators_are_exact(family: str, variant: str, tmp_path: Path) -> None:
+    seed = list(FAMILIES).index(family) * len(VARIANTS) + VARIANTS.index(variant)
+    count = 2 if family == "tables" else 16
+    model, outputs = network(np.random.default_rng(seed), variant, FAMILIES[family], count)
+    path = tmp_path / "operators.espdl"
     path.write_bytes(model.build(outputs))
     assert_exact(Espdl().load(path, variant), tmp_path / "project", seed)
+
+
+def test_every_operator_is_in_a_family() -> None:
+    assert sorted(op for family in FAMILIES.values() for op in family) == sorted(CASES)
 
 
 def test_sums_halfway_between_two_integers(tmp_path: Path) -> None:
@@ -48,11 +53,19 @@ def test_sums_halfway_between_two_integers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chip", "variant"), [("esp32c3", "c"), ("esp32s3", "esp32s3"), ("esp32p4", "esp32p4")]
+    ("chip", "variant", "scheme"),
+    [
+        ("esp32c3", "c", "int8"),
+        ("esp32s3", "esp32s3", "int8"),
+        ("esp32p4", "esp32p4", "int8"),
+        ("esp32c3", "c", "int16"),
+        ("esp32s3", "esp32s3", "w8a16"),
+        ("esp32p4", "esp32p4", "int16"),
+    ],
 )
-def test_every_operator_is_exact_on(chip: str, variant: str, tmp_path: Path) -> None:
+def test_every_operator_is_exact_on(chip: str, variant: str, scheme: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(11)
-    model, outputs = network(rng, variant, tuple(CASES), 2)
+    model, outputs = network(rng, variant, tuple(CASES if scheme == "int8" else CASES16), 2, scheme)
     path = tmp_path / "everything.espdl"
     path.write_bytes(model.build(outputs))
     artifact = Espdl().load(path, variant)

@@ -202,7 +202,7 @@ def test_the_command_prints_the_old_tools_lines_and_writes_the_same_again(
         for out in ("a", "b")
     )
     assert first == second
-    assert len(first) == 8
+    assert len(first) == 9
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,20 @@ def test_each_fault_is_found(name: str, pattern: str, replacement: str, finding:
     assert any(re.search(finding, line) for line in found), found
 
 
+def test_exponents_that_only_the_table_states(tmp_path: Path) -> None:
+    project = _export(tmp_path / "out", "esp32", Scheme(8, "per-channel")).directory
+    spoil(project, MODEL, r"(l3\(Conv2D<int8_t, int16_t>\()-?\d+", r"\g<1>5")
+    spoil(project, "main/app_main.cpp", r"input_exponent = -?\d+", "input_exponent = -7")
+    assert lint_v1(project) == [
+        "input: exponent -7, but quantization_table.json has 0: they must be the same",
+        "l3: output exponent 5, but quantization_table.json has 0: they must be the same",
+    ]
+    (project / "quantization_table.json").write_text("{}")
+    assert lint_v1(project) == [
+        "quantization_table.json: 0 exponents for the input and 5 layers with weights"
+    ]
+
+
 def test_a_clean_project_ends_with_zero(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lint-v1", str(project)]) == 0
     assert capsys.readouterr().out == f"{project}: nothing found\n"

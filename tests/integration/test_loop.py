@@ -97,6 +97,16 @@ def test_an_unseen_model_passes_with_random_inputs_and_with_data(unseen: Path, t
     assert item["quantisation_gap"] is None
 
 
+def test_a_heavy_model_says_how_many_samples_make_a_run(tmp_path: Path) -> None:
+    arguments = ("test21_mnist_190k", "--target", "esp32c3", "--runtime", "tflm", "--reference", "none")
+    (record,) = run_harness(tmp_path / "own", *arguments).items().values()
+    assert record["runtime_gap"]["samples"] == 2
+    assert "its model.toml stops at so many; --samples all takes the whole test set" in record["notes"]
+    (record,) = run_harness(tmp_path / "asked", *arguments, "--samples", "1").items().values()
+    assert record["runtime_gap"]["samples"] == 1
+    assert not any("model.toml" in note for note in record["notes"])
+
+
 def test_a_failed_build_fails_its_items_and_no_others(tmp_path: Path) -> None:
     """No Xtensa compiler on PATH: only the Xtensa item breaks, with the line that installs it."""
     tools = tmp_path / "bin"

@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from harness.bundled import zoo_directory
 from harness.errors import DataError
 from harness.runtimes.espdl import Espdl
-from harness.runtimes.espdl.oracle import shift_and_round
+from harness.runtimes.espdl.oracle import EspdlOracle, shift_and_round
+from harness.runtimes.espdl.reader import read
+from harness.runtimes.espdl.variants import VARIANTS
 from harness.tensors import TensorInfo
+from tests.espdl_builder import EspdlBuilder
 
 
 @given(st.integers(-(2**40), 2**40), st.integers(-20, 30), st.booleans())
@@ -68,6 +71,58 @@ def test_softmax_is_the_softmax() -> None:
         z = logits.astype(np.float64) * artifact.layers[-2].output.scale
         exact = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
         np.testing.assert_allclose(scores, exact, rtol=1e-6, atol=1e-44)
+
+
+def both(model: EspdlBuilder, output: str, x: np.ndarray, variant: str = "c") -> list[list[int]]:
+    """What ESP-DL's kernel gives for one operator, and what esp-ppq's executor."""
+    graph = read(model.build([output]), VARIANTS[variant]).graph
+    return [EspdlOracle(graph, as_exporter=who).run([x])[0].reshape(-1).tolist() for who in (False, True)]
+
+
+def test_a_mean_halfway_falls_where_single_precision_puts_it() -> None:
+    """Sums over 7 x 8 values: (n + 1/2) * 56 is halfway, but 56 times 1 / 56 in float32 is not one."""
+    model = EspdlBuilder()
+    x = model.input("x", (1, 7, 8, 128), 0)
+    y = model.operator("GlobalAveragePool", [x], "y", 0)
+    values = np.zeros((1, 7, 8, 128), np.int8)
+    values[:, :, :4] = -np.arange(128)  # means of -n / 2
+    chip, exporter = both(model, y, values)
+    assert exporter == [-(n // 2) for n in range(128)]
+    wrong = [n for n in range(128) if chip[n] != exporter[n]]
+    assert wrong
+    assert all(n % 2 == 1 and chip[n] == exporter[n] - 1 for n in wrong)
+
+
+def test_padding_counts_into_an_average() -> None:
+    model = EspdlBuilder()
+    x = model.input("x", (1, 2, 2, 1), 0)
+    y = model.operator("AveragePool", [x], "y", 0, kernel_shape=[2, 2], pads=[1, 1, 0, 0], strides=[1, 1])
+    chip, exporter = both(model, y, np.full((1, 2, 2, 1), 100, np.int8))
+    assert chip == exporter == [25, 50, 50, 100]
+
+
+def test_prelu_drops_the_fraction_and_the_p4_rounds_it() -> None:
+    x = np.array([-1, -2, -3, -5, 7], np.int8).reshape(1, 1, 5, 1)
+    results = {}
+    for variant in ("c", "esp32p4"):
+        model = EspdlBuilder(variant)
+        slopes = model.constant("slopes", np.full((1, 1, 1), 64, np.int8), [-7])  # one half
+        y = model.operator("PRelu", [model.input("x", x.shape, 0), slopes], "y", 0)
+        results[variant] = both(model, y, x, variant)
+    assert results["c"] == [[-1, -1, -2, -3, 7], [0, -1, -1, -2, 7]]
+    assert results["esp32p4"] == [[0, -1, -2, -2, 7]] * 2
+
+
+def test_resize_goes_by_the_reciprocal_of_the_scale() -> None:
+    """6 to 26: output row 13 lies on input row 3, but 13 * (1 / (26 / 6)) in float32 is just below."""
+    model = EspdlBuilder()
+    x = model.input("x", (1, 6, 1, 1), 0)
+    sizes = model.constant("sizes", np.array([1, 1, 26, 1], np.int64))
+    y = model.operator("Resize", [x, "", "", sizes], "y", 0, mode="nearest")
+    chip, exporter = both(model, y, np.arange(6, dtype=np.int8).reshape(1, 6, 1, 1))
+    assert exporter == [place * 6 // 26 for place in range(26)]
+    assert [place for place in range(26) if chip[place] != exporter[place]] == [13]
+    assert (chip[13], exporter[13]) == (2, 3)
 
 
 def test_wrong_inputs_are_refused() -> None:

@@ -14,7 +14,7 @@ from harness.errors import DataError, UsageError
 from harness.model.spec import load_model
 from harness.runtimes.espdl_v1 import oracle
 from harness.runtimes.espdl_v1.calibrate import Scheme, calibrate, exponent_of, kl_threshold
-from harness.runtimes.espdl_v1.export import read_samples
+from harness.runtimes.espdl_v1.from_onnx import read_samples
 from harness.runtimes.espdl_v1.graph import Graph, read_graph
 from harness.runtimes.espdl_v1.layout import pack_filter
 from harness.runtimes.espdl_v1.network import Network, read_network

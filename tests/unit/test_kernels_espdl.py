@@ -13,12 +13,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.portable.ops.float_softmax import exponential_tables
+
 HEADERS = Path(__file__).parents[2] / "firmware" / "runtimes" / "portable"
 SOURCE = """
+#include "dot16.h"
+#include "exponential.h"
 #include "power_of_two.h"
-#include "softmax_float.h"
+#include "quotient.h"
+#include "single.h"
+#include "single_mean.h"
 int32_t t_up(int32_t x, int32_t n) { return shift_half_up(x, n); }
 int32_t t_even(int32_t x, int32_t n) { return shift_half_even(x, n); }
+int64_t t_up_wide(int64_t x, int32_t n) { return shift_half_up_wide(x, n); }
+int64_t t_even_wide(int64_t x, int32_t n) { return shift_half_even_wide(x, n); }
+void t_exponentials(const uint64_t *mantissas, const uint8_t *shifts, uint32_t *c) {
+    for (uint32_t d = 0; d < 65536; d++) c[d] = single_exponential(d, mantissas, shifts);
+}
+int32_t t_quotient_up(int32_t n, int32_t d) { return quotient_half_up(n, d); }
+int32_t t_quotient_even(int32_t n, int32_t d) { return quotient_half_even(n, d); }
+void t_means(const int32_t *sums, int32_t mantissa, int32_t shift, int32_t *up, int32_t *even, int32_t n) {
+    for (int32_t i = 0; i < n; i++) {
+        up[i] = scaled_half_up(sums[i], mantissa, shift);
+        even[i] = scaled_half_even(sums[i], mantissa, shift);
+    }
+}
 void t_sums(const uint32_t *a, const uint32_t *b, uint32_t *c, int32_t n) {
     for (int32_t i = 0; i < n; i++) c[i] = single_sum(a[i], b[i]);
 }
@@ -38,7 +57,9 @@ def c(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     flags += ["-fsanitize=undefined", "-fno-sanitize-recover=all"]
     command = ["gcc", *flags, f"-I{HEADERS}", str(directory / "twin.c"), "-o", str(library)]
     subprocess.run(command, check=True)
-    return ctypes.CDLL(str(library))
+    loaded = ctypes.CDLL(str(library))
+    loaded.t_up_wide.restype = loaded.t_even_wide.restype = ctypes.c_int64
+    return loaded
 
 
 @settings(deadline=None)
@@ -47,6 +68,49 @@ def test_shifts(c: ctypes.CDLL, x: int, shift: int) -> None:
     real = Fraction(x, 2**shift)
     assert c.t_up(x, shift) == math.floor(real + Fraction(1, 2))
     assert c.t_even(x, shift) == round(real)
+
+
+@settings(deadline=None)
+@given(st.integers(-(2**61), 2**61), st.integers(0, 62))
+def test_wide_shifts(c: ctypes.CDLL, x: int, shift: int) -> None:
+    real = Fraction(x, 2**shift)
+    assert c.t_up_wide(ctypes.c_int64(x), shift) == math.floor(real + Fraction(1, 2))
+    assert c.t_even_wide(ctypes.c_int64(x), shift) == round(real)
+
+
+@pytest.mark.parametrize("exponent", [-64, *range(-24, 9)])
+def test_exponentials_of_every_distance_are_correctly_rounded(c: ctypes.CDLL, exponent: int) -> None:
+    """Down to nothing: at exponent -6 the largest distance is 1024."""
+    scale = 2.0**exponent
+    mantissas, shifts = exponential_tables(scale)
+    assert int(mantissas.min()) >= 1 << 63
+    result = np.empty(65536, np.uint32)
+    c.t_exponentials(*(array.ctypes.data_as(ctypes.c_void_p) for array in (mantissas, shifts, result)))
+    expected = np.exp(np.arange(65536) * -scale).astype(np.float32).view(np.uint32)
+    np.testing.assert_array_equal(result, expected)
+
+
+@settings(deadline=None)
+@given(st.integers(-(2**28), 2**28), st.integers(1, 2**15))
+def test_quotients_of_integers(c: ctypes.CDLL, n: int, d: int) -> None:
+    real = Fraction(n, d)
+    assert c.t_quotient_up(n, d) == math.floor(real + Fraction(1, 2))
+    assert c.t_quotient_even(n, d) == round(real)
+
+
+@pytest.mark.parametrize("area", [3, 15, 49, 56, 196, 3136, 131071])
+@pytest.mark.parametrize("rescale", [-8, -1, 0, 1, 5])
+def test_means_are_those_of_this_machines_floats(c: ctypes.CDLL, area: int, rescale: int) -> None:
+    """Every sum of a small area, a million of a large one; halves on both sides among them."""
+    sums = np.arange(-128 * area, 127 * area + 1, max(1, area // 4000), np.int32)
+    scale = np.float32(1) / np.float32(area) * np.float32(2.0**rescale)
+    fraction, exponent = math.frexp(float(scale))
+    up, even = np.empty_like(sums), np.empty_like(sums)
+    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (sums, up, even)]
+    c.t_means(pointers[0], int(fraction * (1 << 24)), 24 - exponent, *pointers[1:], len(sums))
+    real = sums.astype(np.float32) * scale
+    np.testing.assert_array_equal(up, np.floor(real + np.float32(0.5)))
+    np.testing.assert_array_equal(even, np.rint(real))
 
 
 def bits(rng: np.random.Generator, lowest: int, highest: int) -> np.ndarray:
@@ -70,6 +134,17 @@ def test_sums_are_this_machines(c: ctypes.CDLL, spread: int) -> None:
     a, b = bits(rng, 127 - spread, 127 + spread), bits(rng, 127 - spread, 127 + spread)
     expected = (a.view(np.float32) + b.view(np.float32)).view(np.uint32)
     np.testing.assert_array_equal(called(c.t_sums, a, b), expected)
+
+
+def test_sums_and_quotients_of_numbers_below_the_normal_ones(c: ctypes.CDLL) -> None:
+    """Zero among them; a divisor is normal."""
+    rng = np.random.default_rng(5)
+    a, b = bits(rng, 0, 3), bits(rng, 0, 40)
+    expected = (a.view(np.float32) + b.view(np.float32)).view(np.uint32)
+    np.testing.assert_array_equal(called(c.t_sums, a, b), expected)
+    divisors = bits(rng, 120, 135)
+    expected = (a.view(np.float32) / divisors.view(np.float32)).view(np.uint32)
+    np.testing.assert_array_equal(called(c.t_quotients, a, divisors), expected)
 
 
 @pytest.mark.parametrize("spread", [0, 2, 60, 100])

@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -55,8 +56,8 @@ def test_an_unknown_name_lists_the_zoo_and_the_near_match():
     with pytest.raises(UsageError) as caught:
         load_model("himax_cn")
     assert str(caught.value) == (
-        "himax_cn: no such model. Did you mean himax_cnn? The zoo has: himax_cnn, mnist_mlp; "
-        "a path to a .tflite, .espdl, .onnx or .keras file works too"
+        f"himax_cn: no such model. Did you mean himax_cnn? The zoo has: {', '.join(zoo())}; "
+        f"a path to a {', '.join(spec.SUFFIXES)} file works too"
     )
 
 
@@ -69,7 +70,9 @@ def test_a_missing_path_is_called_a_file(name):
 def test_a_file_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "picture.png"
     path.touch()
-    with pytest.raises(UsageError, match=r"expected a model file \(\.espdl, \.keras, \.onnx, \.tflite\)"):
+    with pytest.raises(
+        UsageError, match=r"expected a model file \(\.espdl, \.espdlv1, \.h5, \.keras, \.onnx, \.tflite\)"
+    ):
         load_model(path)
 
 
@@ -94,8 +97,7 @@ def test_a_directory_without_model_toml_is_refused(tmp_path):
         (
             'tflite = "mine.tflite"',
             "",
-            "artifacts: expected at least one of espdl, espdl_c, espdl_esp32p4, espdl_esp32s3, keras, onnx, "
-            "tflite, came 'none'",
+            "artifacts: expected at least one of espdl, espdlv1, keras, onnx, tflite, came 'none'",
         ),
         ("mine.tflite", "absent.tflite", "artifacts.tflite: no such file: "),
         ('"mine.tflite"', "7", "artifacts.tflite: expected text, came 7"),
@@ -127,6 +129,8 @@ def test_a_directory_without_model_toml_is_refused(tmp_path):
         ),
         ("[input]", "classes = [0, 1]\n[input]", "classes: expected a list of texts, came [0, 1]"),
         ("[input]", "[input", "not readable as TOML: "),
+        ("[input]", "[bench]\nsamples = 0\n[input]", "bench.samples: expected a whole number of at least 1"),
+        ("[input]", "[bench]\nsamples = true\n[input]", "bench.samples: expected a whole number of at"),
     ],
 )
 def test_a_wrong_model_toml_names_file_and_key(model_dir, old, new, message):
@@ -151,6 +155,17 @@ def test_a_damaged_sums_file_is_refused(model_dir):
     (model_dir / "SHA256SUMS").write_text("garbage\n")
     with pytest.raises(ModelError, match=r"expected 'digest  file', came 'garbage'"):
         read_spec(model_dir)
+
+
+def test_what_is_written_is_read_back(model_dir):
+    zoo_model = load_model("himax_cnn")
+    artifacts = {"tflite": model_dir / "mine.tflite"}
+    written = dataclasses.replace(zoo_model, title='say "ä\\"', bench_samples=3, artifacts=artifacts)
+    spec.write_spec(written, model_dir)
+    assert read_spec(model_dir) == written
+    bare = spec.ModelSpec("bare", artifacts, input_shape=(1, 4))
+    spec.write_spec(bare, model_dir)
+    assert read_spec(model_dir) == bare
 
 
 def test_the_zoo_of_a_wheel_is_the_bundled_one(tmp_path, monkeypatch):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.boards import Attachment
 from harness.errors import UsageError
-from harness.settings import OPTIONS, Option, Settings, settings_from, split_list
+from harness.settings import ALL_SAMPLES, OPTIONS, Option, Settings, settings_from, split_list
 
 
 def parse(target: str = "esp32c3", **texts: str) -> Settings:
@@ -23,7 +24,8 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.targets == ("esp32s3", "esp32c3")
     assert (settings.models, settings.runtimes, settings.kernels) == (("zoo",), ("all",), "portable")
     assert (settings.samples, settings.layer_samples, settings.infer_timeout_s) == (None, 10, 60.0)
-    assert (settings.data, settings.report_dir, settings.port, settings.baud) == (None, None, None, None)
+    assert (settings.data, settings.report_dir) == (None, None)
+    assert settings.attachment == Attachment()
     assert settings.build_root == Path("/project/build")
 
 
@@ -35,7 +37,8 @@ def test_the_build_root_can_be_moved(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_values_are_parsed() -> None:
     settings = parse(samples="7", data="d.npz", model="a, b,", baud="921600", report_dir="out")
     assert (settings.samples, settings.data, settings.models) == (7, Path("d.npz"), ("a", "b"))
-    assert (settings.baud, settings.report_dir) == (921600, Path("out"))
+    assert parse(samples="all").samples == ALL_SAMPLES
+    assert (settings.attachment.baud, settings.report_dir) == (921600, Path("out"))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +48,7 @@ def test_values_are_parsed() -> None:
         ("layer_samples", "-1", "--layer-samples expects a whole number of at least 0, got '-1'"),
         ("baud", "fast", "--baud expects a whole number of at least 1, got 'fast'"),
         ("infer_timeout", "nan", "--infer-timeout expects seconds above 0, got 'nan'"),
-        ("board", "qemo", "--board takes auto, serial, qemu, host, silicon, not 'qemo'"),
+        ("board", "qemo", "--board takes auto, serial, silicon, qemu, esp_qemu, espemu, host, not 'qemo'"),
         ("reference", "torch", "--reference takes onnx, keras, none, not 'torch'"),
         ("model", " , ", "--model expects a comma-separated list"),
     ],

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -200,7 +199,7 @@ class Conv2D(Convolution):
             return super().body()
         return [
             *enum(*self.shapes(), *self.sums.named()),
-            *tile.window_constant([0], self.in_channels, self.in_channels),
+            *tile.window_constant(["0"], "IN_C", "IN_C"),
             "",
             *tile.pixel_loop("PIXELS", "input", "IN_C"),
             *tile.tile_loop(self.sums, self.prefix, depth="IN_C", channels="OUT_C"),
@@ -208,20 +207,16 @@ class Conv2D(Convolution):
             END,
         ]
 
-    @cached_property
-    def _runs(self) -> tuple[list[int], int]:
-        """Where inputs of a window lie side by side, and how many do."""
-        rows = [row * self.row_stride for row in range(self.height.taps)]
-        if self.width.dilation == 1 and self.groups == 1:
-            return rows, self.width.taps * self.filter_channels
-        taps = [tap * self.width.dilation * self.in_channels for tap in range(self.width.taps)]
-        return [row + tap for row in rows for tap in taps], self.filter_channels
-
     def declarations(self) -> list[str]:
+        """Runs of inputs are whole rows of the filter, or single taps where these do not lie side by side."""
         if not self.narrow:
             return []
-        offsets, length = self._runs
-        return tile.window_constant(offsets, length, self.width.stride * self.in_channels)
+        rows = [f"{row} * ROW" if row else "0" for row in range(self.height.taps)]
+        if self.width.dilation == 1 and self.groups == 1:
+            return tile.window_constant(rows, "FILTER_W * FILTER_C", "STRIDE_W * IN_C")
+        taps = [tap * self.width.dilation for tap in range(self.width.taps)]
+        offsets = [f"{row} + {tap} * IN_C" if tap else row for row in rows for tap in taps]
+        return tile.window_constant(offsets, "FILTER_C", "STRIDE_W * IN_C")
 
     def row(self) -> list[str]:
         return self._tiles() if self.narrow else self._dots()

@@ -90,7 +90,7 @@ class Mul(Binary):
 
 
 def plan_add_sub(node: Node) -> Step:
-    operands, target, nest = _operands(node)
+    operands, target, nest = plan_operands(node)
     first, second, result = (tensor.info.scale for tensor in (*operands, target))
     twice = 2 * max(first, second)
     reals = (first / twice, second / twice, twice / ((1 << LEFT_SHIFT) * result))
@@ -115,7 +115,7 @@ def plan_add_sub(node: Node) -> Step:
 
 
 def plan_mul(node: Node) -> Step:
-    operands, target, nest = _operands(node)
+    operands, target, nest = plan_operands(node)
     real = operands[0].info.scale * operands[1].info.scale / target.info.scale
     multiplier, shift = quantise_multiplier(real)
     if 255 * 255 << max(shift, 0) > INT32_MAX - 256:
@@ -136,11 +136,13 @@ def plan_mul(node: Node) -> Step:
     )
 
 
-def _operands(node: Node) -> tuple[tuple[Tensor, Tensor], Tensor, Nest]:
+def plan_operands(node: Node) -> tuple[tuple[Tensor, Tensor], Tensor, Nest]:
     """Both inputs, the output, and the loops over the output with both inputs' strides."""
     node.check_counts(2)
-    operands = (node.int8_activation(node.input(0)), node.int8_activation(node.input(1)))
-    target = node.int8_activation(node.output())
+    operands = (node.activation(node.input(0)), node.activation(node.input(1)))
+    target = node.activation(node.output())
+    for operand in operands:
+        node.require(operand.info.dtype == target.info.dtype, "inputs and output of different types")
     rank = max(len(operand.info.shape) for operand in operands)
     node.require(rank <= MAX_RANK, f"more than {MAX_RANK} dimensions")
     shapes = [(1,) * (rank - len(operand.info.shape)) + operand.info.shape for operand in operands]

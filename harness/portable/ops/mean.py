@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.portable.c_text import END, enum, loop
@@ -21,9 +23,6 @@ class Mean(Step):
     kept: Nest
     reduced: Nest
     start: int
-    multiplier: int
-    shift: int
-    output_zero_point: int
 
     def constants(self) -> list[Constant]:
         return []
@@ -32,9 +31,8 @@ class Mean(Step):
         inner = [loop(f"r{i}", extent) for i, extent in enumerate(self.reduced.extents)]
         position = self.kept.index(0)
         place = self.reduced.index(0).replace("i", "r")
-        function = "requantise" if self.shift <= 0 else "requantise_any"
         return [
-            *enum({"OUTPUT_ZERO_POINT": self.output_zero_point}),
+            *self.named(),
             *self.kept.head(),
             f"const int8_t *const values = input{'' if position == '0' else ' + ' + position};",
             f"int32_t sum = {self.start};",
@@ -42,10 +40,34 @@ class Mean(Step):
             *inner,
             f"sum += values[{place}];",
             *[END] * len(inner),
-            f"sum = {function}(sum, {self.multiplier}, {abs(self.shift)});",
-            "*output++ = (int8_t)clamp(sum + OUTPUT_ZERO_POINT, INT8_MIN, INT8_MAX);",
+            f"*output++ = (int8_t){self.scaled()};",
             *self.kept.tail(),
         ]
+
+    def named(self) -> list[str]:
+        """The constants that `scaled` refers to."""
+        return []
+
+    @abstractmethod
+    def scaled(self) -> str:
+        """C expression: the result for `sum`, clamped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultipliedMean(Mean):
+    """Scaled by a multiplier with 1/count worked in, as TFLite has it."""
+
+    multiplier: int
+    shift: int
+    output_zero_point: int
+
+    def named(self) -> list[str]:
+        return enum({"OUTPUT_ZERO_POINT": self.output_zero_point})
+
+    def scaled(self) -> str:
+        function = "requantise" if self.shift <= 0 else "requantise_any"
+        mean = f"{function}(sum, {self.multiplier}, {abs(self.shift)})"
+        return f"clamp({mean} + OUTPUT_ZERO_POINT, INT8_MIN, INT8_MAX)"
 
 
 def plan_mean(node: Node) -> Step:
@@ -54,35 +76,51 @@ def plan_mean(node: Node) -> Step:
     node.require(source.data is None, f"its input '{source.info.name}' is a constant")
     shape = source.info.shape
     given = node.constant_int32(node.input(1))
-    axes = {axis + len(shape) if axis < 0 else axis for axis in given}
-    if not axes or not axes <= set(range(len(shape))):
-        node.malformed(f"axes {given} of {len(shape)} dimensions")
+    axes = mean_axes(node, given)
+    if not axes:
+        node.malformed("no axes")
     keep = node.flag("keep_dims")
     expected = tuple(
         1 if axis in axes else extent for axis, extent in enumerate(shape) if keep or axis not in axes
     )
     if target.info.shape != expected:
-        node.malformed(
-            f"the mean of {shape} over {sorted(axes)} is {expected}, its output {target.info.shape}"
-        )
-    strides = contiguous(shape)
-    kept = [axis for axis in range(len(shape)) if axis not in axes]
+        node.malformed(f"the mean of {shape} over {axes} is {expected}, its output {target.info.shape}")
+    kept, reduced = mean_nests(shape, axes)
     count = product(shape[axis] for axis in axes)
     multiplier, shift = _scale(node, source.info.scale / target.info.scale, count)
     if 256 * count << max(shift, 0) > INT32_MAX - 256:
         node.refuse(f"a sum of {count} values does not fit 32 bits")
-    return Mean(
+    return MultipliedMean(
         index=node.operator.index,
         op=node.operator.op,
         reads=(source,),
         writes=(target,),
-        kept=merge([shape[axis] for axis in kept], [strides[axis] for axis in kept]),
-        reduced=merge([shape[axis] for axis in sorted(axes)], [strides[axis] for axis in sorted(axes)]),
+        kept=kept,
+        reduced=reduced,
         start=-source.info.zero_point * count,
         multiplier=multiplier,
         shift=shift,
         output_zero_point=target.info.zero_point,
     )
+
+
+def mean_axes(node: Node, given: Iterable[int]) -> list[int]:
+    """`given` counted from the front, in order, each once."""
+    rank = len(node.input().info.shape)
+    axes = sorted({axis + rank if axis < 0 else axis for axis in given})
+    if not set(axes) <= set(range(rank)):
+        node.malformed(f"axes {axes} of {rank} dimensions")
+    return axes
+
+
+def mean_nests(shape: Sequence[int], axes: Sequence[int]) -> tuple[Nest, Nest]:
+    """Loops over the means, and over what each is the mean of."""
+    strides = contiguous(shape)
+    kept = [axis for axis in range(len(shape)) if axis not in axes]
+    outer, inner = (
+        merge([shape[axis] for axis in side], [strides[axis] for axis in side]) for side in (kept, axes)
+    )
+    return outer, inner
 
 
 def _scale(node: Node, real: float, count: int) -> tuple[int, int]:

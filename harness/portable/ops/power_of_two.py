@@ -19,17 +19,17 @@ from harness.portable.fixed_point import INT32_MAX, INT64_MAX
 from harness.portable.graph import Tensor
 from harness.portable.node import Node
 from harness.portable.ops.conv import Conv2D, DepthwiseConv2D
-from harness.portable.ops.float_softmax import plan_float_softmax
 from harness.portable.ops.fully_connected import FullyConnected
+from harness.portable.ops.int16_functions import plan_nearest_lookup, rescale
 from harness.portable.ops.lookup import Lookup
-from harness.portable.ops.move import concatenation, transpose
+from harness.portable.ops.move import transpose
 from harness.portable.ops.pool import MaxPool
 from harness.portable.ops.shape import alias
+from harness.portable.ops.shift import MAX_SHIFT, MAX_SHIFT_WIDE, shifted
 from harness.portable.ops.sums import Sums
 from harness.portable.ops.window import Axis
 from harness.portable.step import Constant, Step
 
-MAX_SHIFT = 30
 LIMIT = 1 << 20
 
 
@@ -48,32 +48,28 @@ class ShiftedSums(Sums):
         return [Constant("shift", np.array(self.shifts, np.uint8))] if len(self.shifts) > 1 else []
 
     def store(self, prefix: str, place: str = "*output++") -> list[str]:
-        shift = f"{prefix}_shift[c]" if len(self.shifts) > 1 else str(self.shifts[0])
+        shift = f"{prefix}_shift[c]" if len(self.shifts) > 1 else self.shifts[0]
+        scaled = shifted("sum", shift, half_even=self.half_even, wide=self.wide)
         wide = "_wide" if self.wide else ""
-        scaled = f"{'shift_half_even' if self.half_even else 'shift_half_up'}{wide}(sum, {shift})"
-        if self.shifts == (0,):
-            scaled = "sum"
-        elif self.shifts[0] < 0:
-            scaled = f"sum * {1 << -self.shifts[0]}"
         return [f"{place} = ({self.data_type})clamp{wide}({scaled}, LOW, HIGH);"]
 
 
-def _exponents(tensor: Tensor) -> list[int]:
+def exponents(tensor: Tensor) -> list[int]:
     """Of scales that the reader made as powers of two."""
     return [math.frexp(scale)[1] - 1 for scale in tensor.scales]
 
 
-def _plan_sums(node: Node, weights: NDArray[np.generic]) -> ShiftedSums:
+def plan_shifted_sums(node: Node, weights: NDArray[np.generic]) -> ShiftedSums:
     """`weights` as (output channel, everything that is summed); bias has their sums' exponent."""
     source, target = node.activation(node.input(0)), node.activation(node.output())
     node.require(source.data is None, f"its input '{source.info.name}' is a constant")
     node.require(source.info.dtype == target.info.dtype, "input and output of different types")
     limits = np.iinfo(source.info.dtype)
     channels = len(weights)
-    by_channel = _exponents(node.input(1))
+    by_channel = exponents(node.input(1))
     if len(by_channel) not in (1, channels):
         node.malformed(f"its filter has {len(by_channel)} exponents for {channels} channels")
-    sums = [_exponents(source)[0] + exponent for exponent in by_channel]
+    sums = [exponents(source)[0] + exponent for exponent in by_channel]
     bias = np.zeros(channels, np.int64)
     if node.has_input(2):
         tensor = node.input(2)
@@ -81,16 +77,21 @@ def _plan_sums(node: Node, weights: NDArray[np.generic]) -> ShiftedSums:
         bias = node.constant(tensor).reshape(-1).astype(np.int64)
         if len(bias) != channels:
             node.malformed(f"has {len(bias)} biases for {channels} channels")
-        if _exponents(tensor) != sums:
-            node.malformed(f"its bias has the exponents {_exponents(tensor)}, its sums {sums}")
-    shifts = tuple(dict.fromkeys(_exponents(target)[0] - exponent for exponent in sums))
+        if exponents(tensor) != sums:
+            node.malformed(f"its bias has the exponents {exponents(tensor)}, its sums {sums}")
+    shifts = tuple(dict.fromkeys(exponents(target)[0] - exponent for exponent in sums))
     if len(shifts) > 1:
-        shifts = tuple(_exponents(target)[0] - exponent for exponent in sums)
+        shifts = tuple(exponents(target)[0] - exponent for exponent in sums)
         node.require(min(shifts) >= 0, f"channels scaled up, by 2^{-min(shifts)}")
-    node.require(max(shifts) <= MAX_SHIFT, f"sums scaled down by 2^{max(shifts)}")
+    narrow = source.info.dtype == "int8"
+    node.require(
+        max(shifts) <= (MAX_SHIFT if narrow else MAX_SHIFT_WIDE), f"sums scaled down by 2^{max(shifts)}"
+    )
     bound = int((np.abs(bias) - limits.min * np.abs(weights.astype(np.int64)).sum(axis=1)).max())
-    bound = (bound << max(0, -min(shifts))) + (1 << max(0, max(shifts) - 1))
-    width, largest = (32, INT32_MAX) if source.info.dtype == "int8" else (64, INT64_MAX)
+    # A shift by more than MAX_SHIFT needs a wide sum, however small.
+    half = 1 << max(shifts) if max(shifts) > MAX_SHIFT else 1 << max(0, max(shifts) - 1)
+    bound = (bound << max(0, -min(shifts))) + half
+    width, largest = (32, INT32_MAX) if narrow else (64, INT64_MAX)
     node.require(bound <= largest, f"its sums can reach {bound}, which does not fit {width} bits")
     return ShiftedSums(
         weights=np.ascontiguousarray(weights).reshape(-1),
@@ -104,23 +105,23 @@ def _plan_sums(node: Node, weights: NDArray[np.generic]) -> ShiftedSums:
     )
 
 
-def _check_weights(node: Node, source: Tensor, weights: Tensor) -> None:
+def check_weights(node: Node, source: Tensor, weights: Tensor) -> None:
     """int8 weights go with int8 and int16 data, int16 weights with int16 data."""
     node.require_dtype(weights, *(("int8",) if source.info.dtype == "int8" else ("int8", "int16")))
 
 
-def _pair(node: Node, name: str) -> tuple[int, int]:
+def pair(node: Node, name: str) -> tuple[int, int]:
     values = node.integers(name)
     if len(values) != 2 or not all(1 <= value <= LIMIT for value in values):
         node.malformed(f"{name} is {values}, expected two numbers")
     return values[0], values[1]
 
 
-def _axes(node: Node, taps: tuple[int, int]) -> tuple[Axis, Axis]:
+def window_axes(node: Node, taps: tuple[int, int]) -> tuple[Axis, Axis]:
     """Rows and columns; pads are ONNX's (top, left, bottom, right)."""
     source, target = node.input().info.shape, node.output().info.shape
     pads = node.integers("pads")
-    strides, dilations = _pair(node, "strides"), _pair(node, "dilations")
+    strides, dilations = pair(node, "strides"), pair(node, "dilations")
     rows, columns = (
         Axis(source[1 + i], target[1 + i], taps[i], strides[i], dilations[i], pads[i]) for i in range(2)
     )
@@ -132,15 +133,15 @@ def _axes(node: Node, taps: tuple[int, int]) -> tuple[Axis, Axis]:
 def plan_conv(node: Node) -> Step:
     node.check_counts(range(2, 4))
     source, weights, target = node.input(0), node.input(1), node.output()
-    _check_weights(node, source, weights)
+    check_weights(node, source, weights)
     values = node.constant(weights)
     out_channels, filter_height, filter_width, filter_channels = weights.info.shape
     in_channels = source.info.shape[3]
     groups = node.integer("group", 1, in_channels)
     if filter_channels * groups != in_channels or out_channels % groups:
         node.malformed(f"{in_channels} channels in {groups} groups, filter {weights.info.shape}")
-    height, width = _axes(node, (filter_height, filter_width))
-    sums = _plan_sums(node, values.reshape(out_channels, -1))
+    height, width = window_axes(node, (filter_height, filter_width))
+    sums = plan_shifted_sums(node, values.reshape(out_channels, -1))
     convolution: Callable[..., Step] = functools.partial(Conv2D, groups=groups)
     if filter_channels == 1 and groups > 1:
         # The depthwise kernel reads its filter tap by tap, all channels of one side by side.
@@ -164,11 +165,15 @@ def plan_conv(node: Node) -> Step:
 
 def plan_gemm(node: Node) -> Step:
     node.check_counts(range(2, 4))
-    source, weights, target = node.input(0), node.input(1), node.output()
-    _check_weights(node, source, weights)
-    outputs = weights.info.shape[0]
-    values = node.constant(weights).reshape(outputs, -1)
-    inputs = values.shape[1]
+    weights = node.input(1)
+    return fully_connected(node, node.constant(weights).reshape(weights.info.shape[0], -1))
+
+
+def fully_connected(node: Node, weights: NDArray[np.generic]) -> Step:
+    """`weights`, the values of input 1, as (output, input)."""
+    source, target = node.input(0), node.output()
+    check_weights(node, source, node.input(1))
+    outputs, inputs = weights.shape
     if source.info.shape[-1] != inputs:
         node.malformed(f"input {source.info.shape}, expected {inputs} at the end")
     batches = target.info.elements // outputs
@@ -181,14 +186,14 @@ def plan_gemm(node: Node) -> Step:
         batches=batches,
         inputs=inputs,
         outputs=outputs,
-        sums=_plan_sums(node, values),
+        sums=plan_shifted_sums(node, weights),
     )
 
 
 def plan_max_pool(node: Node) -> Step:
     node.check_counts(1)
-    source, target = _same_scale(node)
-    height, width = _axes(node, _pair(node, "kernel_shape"))
+    source, target = same_scale(node)
+    height, width = window_axes(node, pair(node, "kernel_shape"))
     node.require((height.dilation, width.dilation) == (1, 1), "dilation")
     node.require(node.integer("ceil_mode", 0, 1) == 0, "an output size rounded up")
     return MaxPool(
@@ -207,22 +212,38 @@ def plan_max_pool(node: Node) -> Step:
 
 def plan_table(node: Node) -> Step:
     """The 256 results are in the file, that of -128 first; on the device the byte is the index."""
+    if not node.flag("table"):
+        node.refuse(
+            "ESP-DL computes it in floating point, as the file holds no table of its results",
+            "Export with esp-ppq's setting lut_optimization, which covers most activations in 16 bits",
+        )
+    if node.activation(node.input()).info.dtype == "int16":
+        return plan_nearest_lookup(node)
     node.check_counts(2)
     values = node.constant(node.input(1)).reshape(-1)
     node.require_dtype(node.input(1), "int8")
     if len(values) != 256:
         node.malformed(f"its table has {len(values)} entries, expected 256")
-    return _lookup(node, np.roll(values, 128))
+    return lookup(node, np.roll(values, 128))
 
 
 def plan_relu(node: Node) -> Step:
+    if node.flag("table"):
+        return plan_table(node)
     node.check_counts(1)
-    _same_scale(node)
-    return _lookup(node, np.maximum(np.arange(256, dtype=np.uint8).view(np.int8), 0))
+    if node.activation(node.input()).info.dtype == "int16":
+        return rescale(node, change(node), 0, int(np.iinfo(np.int16).max))
+    same_scale(node)
+    return lookup(node, np.maximum(np.arange(256, dtype=np.uint8).view(np.int8), 0))
 
 
-def _lookup(node: Node, table: NDArray[np.generic]) -> Step:
-    source, target = node.int8_activation(node.input(0)), node.int8_activation(node.output())
+def change(node: Node) -> int:
+    """By how much the output's exponent is above the input's."""
+    return exponents(node.output())[0] - exponents(node.input())[0]
+
+
+def lookup(node: Node, table: NDArray[np.generic]) -> Step:
+    source, target = node.int8_activation(node.input(0)), node.activation(node.output())
     node.require(source.data is None, f"its input '{source.info.name}' is a constant")
     return Lookup(
         index=node.operator.index, op=node.operator.op, reads=(source,), writes=(target,), table=table
@@ -231,7 +252,7 @@ def _lookup(node: Node, table: NDArray[np.generic]) -> Step:
 
 def plan_transpose(node: Node) -> Step:
     node.check_counts(1)
-    source, target = _same_scale(node)
+    source, target = same_scale(node)
     permutation = node.integers("perm")
     moving = [axis for axis in permutation if source.info.shape[axis] > 1]
     if moving == sorted(moving):  # only axes of length 1 change places
@@ -240,32 +261,15 @@ def plan_transpose(node: Node) -> Step:
 
 
 def plan_alias(node: Node) -> Step:
-    """Reshape and Flatten: the reader has worked out the output's shape."""
+    """Reshape, Flatten, Squeeze and Unsqueeze: the reader has worked out the output's shape."""
     node.check_counts(range(1, 3))
-    _same_scale(node)
+    same_scale(node)
     return alias(node, node.output().info.shape)
 
 
-def _same_scale(node: Node) -> tuple[Tensor, Tensor]:
+def same_scale(node: Node) -> tuple[Tensor, Tensor]:
     source, target = node.activation(node.input(0)), node.activation(node.output())
     node.require(source.info.dtype == target.info.dtype, "input and output of different types")
     node.require(source.data is None, f"its input '{source.info.name}' is a constant")
     node.require_same_scale(source, target)
     return source, target
-
-
-ESPDL_OPERATORS: dict[str, Callable[[Node], Step]] = {
-    "Concat": concatenation,
-    "Conv": plan_conv,
-    "Flatten": plan_alias,
-    "Gemm": plan_gemm,
-    "HardSwish": plan_table,
-    "LeakyRelu": plan_table,
-    "MaxPool": plan_max_pool,
-    "Relu": plan_relu,
-    "Reshape": plan_alias,
-    "Sigmoid": plan_table,
-    "Softmax": plan_float_softmax,
-    "Tanh": plan_table,
-    "Transpose": plan_transpose,
-}

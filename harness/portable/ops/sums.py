@@ -22,6 +22,21 @@ from harness.portable.step import Constant
 SMALL_SUM = 1 << 29
 
 
+def dot_product(data: str, weights: str, *, wide: bool) -> str:
+    """The C function for operands of these types; `wide`: sums of 64 bits, for int16 data alone.
+
+    int8 data have only the strided one: whole rows of them go by tiles.
+    """
+    if data == "int8":
+        return "dot"
+    return f"dot16x{8 * np.dtype(weights).itemsize}{'_wide' if wide else ''}"
+
+
+def dot_header(data: str) -> str:
+    """Where that function is."""
+    return "dot.h" if data == "int8" else "dot16.h"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sums(ABC):
     """Per output channel: weights, and what the sum starts from; how it is scaled is the subclass's.
@@ -58,8 +73,7 @@ class Sums(ABC):
 
     @property
     def dot(self) -> str:
-        """The dot product of int16 data with these weights."""
-        return f"dot16x{8 * self.weights.dtype.itemsize}{'_wide' if self.wide else ''}"
+        return dot_product(self.data, self.weights.dtype.name, wide=self.wide)
 
     @property
     def headers(self) -> tuple[str, ...]:

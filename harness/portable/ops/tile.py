@@ -25,17 +25,14 @@ def tile_order(weights: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.concatenate([eights.reshape(-1), weights[full:].reshape(-1)])
 
 
-def window_constant(offsets: Sequence[int], length: int, pixel_stride: int) -> list[str]:
-    """The filter_window that `tile_loop` refers to."""
-    values = fill(map(str, offsets))
+def window_constant(offsets: Sequence[str], length: str, pixel_stride: str) -> list[str]:
+    """The filter_window that `tile_loop` refers to: runs of `length` inputs at `offsets`."""
+    values = fill(offsets)
     runs = [f"static const int32_t runs[] = {{{values[0].strip()}}};"]
     if len(values) > 1:
         runs = ["static const int32_t runs[] = {", *values, "};"]
-    return [
-        *runs,
-        f"static const filter_window window = {{{len(offsets)}, runs, {length}, {pixel_stride}}};",
-        "",
-    ]
+    shape = f"{len(offsets)}, runs, {length}, {pixel_stride}"
+    return [*runs, f"static const filter_window window = {{{shape}}};", ""]
 
 
 def pixel_loop(count: str, rows: str, stride: str) -> list[str]:
@@ -76,7 +73,8 @@ def tile_loop(
         "int32_t sums[TILE_SUMS];",
         "const int32_t *next = sums;",
         "",
-        f"count = sum_tile(sums, {inputs}, {weights}, &window, {left}, {pixels});",
+        f"count = sum_tile(sums, {inputs}, {weights},",
+        f"&window, {left}, {pixels});",
         loop("c", "first + count", "first"),
         *([loop("p", pixels)] if several else []),
         "int32_t sum = *next++;",

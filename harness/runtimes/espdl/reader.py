@@ -1,7 +1,7 @@
-"""An .espdl file (ESP-DL v3, int8) as a `Graph`: read with bounds checks, filters un-permuted.
+"""An .espdl file (ESP-DL v3) as a `Graph`: read with bounds checks, filters un-permuted.
 
-Every value is an integer times a power of two, without zero points. Refuses what is encrypted,
-packed, of 16 bits or float, or laid out for another chip. Whether an operator can be run in its
+Every value is an integer of 8 or 16 bits times a power of two, without zero points. Refuses what is
+encrypted, packed, float, or laid out for another chip. Whether an operator can be run in its
 form is for the planner to say.
 
 Sources: espressif/esp-dl v3.3.9, fbs_loader/espdl.fbs (schema) and its header; files of esp-ppq 1.3.12.
@@ -30,30 +30,68 @@ from harness.runtimes.espdl.slots import (
     ValueSlot,
 )
 from harness.runtimes.espdl.tables import Table, damaged
-from harness.runtimes.espdl.variants import Variant, check_layout, filter_layout, unpack_filter
+from harness.runtimes.espdl.variants import (
+    Variant,
+    check_filter,
+    filter_layout,
+    unpack_filter,
+    unpack_matrices,
+)
 from harness.tensors import Rounding, TensorInfo
 
 HEADER_BYTES = 16
 RAW_ITEM_BYTES = 16
-# TensorDataType of the schema, as far as int8 models use it.
-DTYPES = {1: "float32", 3: "int8", 5: "int16", 6: "int32", 7: "int64"}
-# AttributeType of the schema.
-INT, INTS = 2, 7
+# TensorDataType of the schema, as far as quantised models use it; float64 in esp-ppq's test values alone.
+DTYPES = {1: "float32", 3: "int8", 5: "int16", 6: "int32", 7: "int64", 11: "float64"}
+# AttributeType of the schema, and which of them an option has.
+INT, STRING, INTS = 2, 3, 7
+KINDS = {int: INT, str: STRING, tuple: INTS}
 MAX_EXPONENT = 64
 FILTERED = ("Conv", "Gemm")
+CASTS = ("QuantizeLinear", "DequantizeLinear")
+# How the second input of a MatMul lies in memory: as a filter does, or row by row.
+PACKED, ROW_BY_ROW = "packed", "native_kn"
 MAX_EXTENT = 1 << 24
 
 # Attributes an operator may have besides those that say nothing about its arithmetic, with their defaults.
 _WINDOW: dict[str, Option] = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
 ATTRIBUTES: dict[str, dict[str, Option]] = {
+    "AveragePool": {**_WINDOW, "ceil_mode": 0, "kernel_shape": ()},
     "Concat": {"axis": 0},
     "Conv": {**_WINDOW, "group": 1},
     "Flatten": {"axis": 1},
+    "MatMul": {"input1_layout": PACKED},
     "MaxPool": {**_WINDOW, "ceil_mode": 0, "kernel_shape": ()},
+    "Pad": {"mode": ""},
+    "ReduceMean": {"keepdims": 1, "noop_with_empty_axes": 0},
+    "Resize": {"mode": "", "coordinate_transformation_mode": ""},
     "Softmax": {"axis": -1},
     "Transpose": {"perm": ()},
 }
 ACTIVATIONS = ("Linear", "Relu")
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """An operator's quant_type: the types of its data and of its filter, and how many output channels
+    of that lie side by side where filters are blocked.
+    """
+
+    data: str
+    weights: str
+    lanes: int
+
+
+QUANTISATIONS = {
+    "S8": Quantisation("int8", "int8", 16),
+    "S16": Quantisation("int16", "int16", 8),
+    "W8A16": Quantisation("int16", "int8", 8),
+}
+# Of a file, by what its operators are.
+SCHEMES = {("S8",): "int8", ("S16",): "int16", ("W8A16",): "w8a16", ("S16", "W8A16"): "w8a16"}
+MIXED = "mixed"
+# The one operator whose input may be of another type than its output.
+CONVERTING = "RequantizeLinear"
 
 
 @dataclass(frozen=True)
@@ -69,9 +107,12 @@ class Stored:
 
 @dataclass(frozen=True)
 class Contents:
-    """`test_inputs` and `test_outputs`: the sample that esp-ppq may embed, by tensor name."""
+    """`scheme` is int8, int16, w8a16, or mixed of int8 and another. `test_inputs` and `test_outputs`: the
+    sample that esp-ppq may embed, by tensor name.
+    """
 
     graph: Graph
+    scheme: str
     test_inputs: Mapping[str, NDArray[np.generic]]
     test_outputs: Mapping[str, NDArray[np.generic]]
 
@@ -81,7 +122,7 @@ def read(data: bytes, variant: Variant) -> Contents:
 
     Raises:
         ModelError: no .espdl file, truncated, damaged, or of another chip's layout.
-        UnsupportedError: encrypted, packed, not int8, or an operator outside the list.
+        UnsupportedError: encrypted, packed, not quantised, or an operator outside the list.
     """
     return _Reader(Table.root(payload(data)), variant).contents()
 
@@ -125,6 +166,7 @@ class _Reader:
         self._values = {info.text(ValueSlot.NAME): info for slot in declared for info in graph.tables(slot)}
         self._tensors: list[Tensor] = []
         self._by_name: dict[str, int] = {}
+        self._quantisations: set[str] = set()
 
     def contents(self) -> Contents:
         taken, given = (
@@ -133,6 +175,7 @@ class _Reader:
         )
         inputs = tuple(self._activation(name, self._declared_shape(name)) for name in taken)
         nodes = self._graph.tables(GraphSlot.NODES)
+        _check_supported([node.text(NodeSlot.OP_TYPE) for node in nodes])
         operators = tuple(self._operator(index, node) for index, node in enumerate(nodes))
         if not operators or not inputs or not given:
             raise damaged("the model has no operators, inputs or outputs")
@@ -141,7 +184,8 @@ class _Reader:
             {one.name: one.values.reshape(one.dims) for one in map(_stored, self._graph.tables(slot))}
             for slot in (GraphSlot.TEST_INPUTS, GraphSlot.TEST_OUTPUTS)
         ]
-        return Contents(graph, *tests)
+        scheme = SCHEMES.get(tuple(sorted(self._quantisations)), MIXED)
+        return Contents(graph, scheme, *tests)
 
     def _known(self, name: str) -> int:
         if name not in self._by_name:
@@ -171,9 +215,9 @@ class _Reader:
 
     def _activation(self, name: str, shape: tuple[int, ...]) -> int:
         dtype = DTYPES.get(self._type(name).integer(0), "unknown")
-        if dtype not in ("int8", "float32"):
+        if dtype not in ("int8", "int16", "float32"):
             raise UnsupportedError(
-                f"tensor '{name}' is {dtype}; runtime espdl takes int8 models", "Export with 8 bits"
+                f"tensor '{name}' is {dtype}; runtime espdl takes int8 and int16", "Export with 8 or 16 bits"
             )
         if not shape or any(not 1 <= extent <= MAX_EXTENT for extent in shape):
             raise UnsupportedError(f"tensor '{name}' has the shape {list(shape)}", "Export with batch 1")
@@ -186,20 +230,25 @@ class _Reader:
         rounding: Rounding = "half_even" if self._variant.half_even else "half_up"
         return self._add(TensorInfo(name, shape, dtype, scale, 0, rounding), (scale,), None)
 
-    def _input(self, name: str, op: str, position: int, grouped: bool) -> int:
-        """An operator's input; -1 for an optional one left out."""
-        if not name:
+    def _input(self, name: str, op: str, position: int, lanes: int, grouped: bool) -> int:
+        """An operator's input; -1 for an optional one left out or empty."""
+        if not name or (name in self._stored and not self._stored[name].values.size):
             return -1
-        return self._constant(name, op, position, grouped) if name in self._stored else self._known(name)
+        if name not in self._stored:
+            return self._known(name)
+        return self._constant(name, op, position, lanes, grouped)
 
-    def _constant(self, name: str, op: str, position: int, grouped: bool) -> int:
+    def _constant(self, name: str, op: str, position: int, lanes: int, grouped: bool) -> int:
         """A stored tensor; one that is used twice becomes two."""
         stored = self._stored[name]
         values, shape = stored.values, stored.dims
         if op in FILTERED and position == 1:
-            check_layout(name, stored.layout, self._variant)
-            values = unpack_filter(values, stored.dims, stored.layout, grouped)
+            check_filter(name, stored.layout, len(stored.exponents), self._variant, lanes)
+            values = unpack_filter(values, stored.dims, stored.layout, lanes, grouped)
             shape = values.shape
+        if op == "MatMul" and position == 1:
+            check_filter(name, stored.layout, len(stored.exponents), self._variant, lanes)
+            values = unpack_matrices(values, stored.dims, stored.layout, lanes)
         scales = _scales(name, stored.exponents)
         index = len(self._tensors)
         info = TensorInfo(name, shape, values.dtype.name, scales[0] if scales else 0.0)
@@ -210,46 +259,97 @@ class _Reader:
 
     def _operator(self, index: int, node: Table) -> Operator:
         op = node.text(NodeSlot.OP_TYPE)
-        if op not in SHAPES:
-            raise UnsupportedError(
-                f"operator {index} ({op}) is not supported", f"Supported: {', '.join(sorted(SHAPES))}"
-            )
         attributes = {a.text(AttributeSlot.NAME): a for a in node.tables(NodeSlot.ATTRIBUTES)}
-        quantisation = _text(attributes.get("quant_type"))
-        if quantisation != "S8":
+        kind = _text(attributes.get("quant_type"))
+        quantisation = QUANTISATIONS.get(kind)
+        if quantisation is None:
             raise UnsupportedError(
-                f"operator {index} ({op}) is quantised as {quantisation or 'float'}; runtime espdl takes S8",
-                "Export with 8 bits and for a target ESP-DL knows",
+                f"operator {index} ({op}) is quantised as {kind or 'float'}; "
+                f"runtime espdl takes {', '.join(QUANTISATIONS)}",
+                "Export with 8 or 16 bits and for a target ESP-DL knows",
             )
         options = self._options(op, index, attributes)
         grouped = options.get("group", 1) != 1
-        names = node.texts(NodeSlot.INPUTS) + ([_text(attributes["lut"])] if "lut" in attributes else [])
+        names = node.texts(NodeSlot.INPUTS)
+        if options["table"]:  # what it was made of, such as the limits of a Clip, no longer counts
+            names = [*names[:1], _text(attributes["lut"])]
+        if op == CONVERTING:
+            names = names[:1]  # ESP-DL goes by the exponents alone
+        else:
+            self._quantisations.add(kind)
         if op in FILTERED and len(names) > 1 and names[1] not in self._stored:
             raise UnsupportedError(f"operator {index} ({op}): its filter '{names[1]}' is computed")
-        inputs = tuple(self._input(name, op, position, grouped) for position, name in enumerate(names))
+        if (
+            op == "MatMul"
+            and options["input1_layout"] != ROW_BY_ROW
+            and names[1:]
+            and names[1] not in self._stored
+        ):
+            raise UnsupportedError(
+                f"operator {index} (MatMul): its second input is computed and rearranged as a filter",
+                "Export with esp-ppq 1.3.12 or later",
+            )
+        inputs = tuple(
+            self._input(name, op, position, quantisation.lanes, grouped)
+            for position, name in enumerate(names)
+        )
         outputs = node.texts(NodeSlot.OUTPUTS)
         if not inputs or len(outputs) != 1:
             raise damaged(f"operator {index} ({op}) has {len(inputs)} inputs and {len(outputs)} outputs")
         # The node without its output is enough to tell that output's shape.
         unfinished = Operator(index, op, inputs, (), options)
         shape = SHAPES[op](Node(Graph(tuple(self._tensors), (), (), ()), unfinished))
-        return Operator(index, op, inputs, (self._activation(outputs[0], shape),), options)
+        output = self._activation(outputs[0], shape)
+        self._check_types(f"operator {index} ({op}) is {kind}", op, quantisation, inputs, output)
+        return Operator(index, op, inputs, (output,), options)
+
+    def _check_types(
+        self, title: str, op: str, quantisation: Quantisation, inputs: tuple[int, ...], output: int
+    ) -> None:
+        """ESP-DL takes the bytes of every tensor for what the operator's quant_type says."""
+        if op == CONVERTING:
+            return
+        data = [self._tensors[i] for i in (*inputs, output) if i >= 0 and self._tensors[i].data is None]
+        wrong = [one.info for one in data if one.info.dtype not in (quantisation.data, "float32")]
+        if op in (*FILTERED, "MatMul") and inputs[1:] and self._tensors[inputs[1]].data is not None:
+            weights = self._tensors[inputs[1]].info
+            wrong += [weights] if weights.dtype != quantisation.weights else []
+        if wrong:
+            raise damaged(f"{title}, but '{wrong[0].name}' is {wrong[0].dtype}")
 
     def _options(self, op: str, index: int, attributes: Mapping[str, Table]) -> dict[str, Option]:
         options = dict(ATTRIBUTES.get(op, {}))
         for name in options.keys() & attributes.keys():
             table = attributes[name]
             kind = table.integer(AttributeSlot.TYPE)
+            if kind != KINDS[type(options[name])]:
+                raise damaged(f"attribute {name} of operator {index} ({op}) has type {kind}")
             if kind == INT:
                 options[name] = table.integer(AttributeSlot.INTEGER, "<q")
-            elif kind == INTS:
-                options[name] = tuple(int(value) for value in table.vector(AttributeSlot.INTEGERS, "<i8"))
+            elif kind == STRING:
+                options[name] = _text(table)
             else:
-                raise damaged(f"attribute {name} of operator {index} ({op}) has type {kind}")
+                options[name] = tuple(int(value) for value in table.vector(AttributeSlot.INTEGERS, "<i8"))
         activation = _text(attributes.get("activation")) or "Linear"
         if activation not in ACTIVATIONS:
             raise UnsupportedError(f"operator {index} ({op}): fused activation {activation}")
-        return {**options, "relu": activation == "Relu", "half_even": self._variant.half_even}
+        return {
+            **options,
+            "relu": activation == "Relu",
+            # In 16 bits ESP-DL looks at the table of no operator but this; the others compute.
+            "table": "lut" in attributes and (op == "LUT" or _text(attributes["quant_type"]) == "S8"),
+            "half_even": self._variant.half_even,
+        }
+
+
+def _check_supported(names: list[str]) -> None:
+    """Refuses the first operator outside the list; rather one that esp-ppq left in float than its casts."""
+    unknown = [(index, name) for index, name in enumerate(names) if name not in SHAPES]
+    if unknown:
+        index, name = next((one for one in unknown if one[1] not in CASTS), unknown[0])
+        raise UnsupportedError(
+            f"operator {index} ({name}) is not supported", f"Supported: {', '.join(sorted(SHAPES))}"
+        )
 
 
 def _text(attribute: Table | None) -> str:
@@ -266,12 +366,13 @@ def _scales(name: str, exponents: tuple[int, ...]) -> tuple[float, ...]:
 def _stored(tensor: Table) -> Stored:
     name = tensor.text(TensorSlot.NAME)
     dims = tuple(int(dim) for dim in tensor.vector(TensorSlot.DIMS, "<i8"))
-    if any(not 1 <= dim <= MAX_EXTENT for dim in dims) or len(dims) > 8:
+    if any(not 0 <= dim <= MAX_EXTENT for dim in dims) or len(dims) > 8:
         raise damaged(f"tensor '{name}' has the dimensions {list(dims)}")
     dtype = DTYPES.get(tensor.integer(TensorSlot.DATA_TYPE))
     if dtype is None:
         raise UnsupportedError(
-            f"tensor '{name}' has data type {tensor.integer(TensorSlot.DATA_TYPE)}", "Export with 8 bits"
+            f"tensor '{name}' has data type {tensor.integer(TensorSlot.DATA_TYPE)}",
+            "Export with 8 or 16 bits",
         )
     if tensor.integer(TensorSlot.DATA_LOCATION):
         raise UnsupportedError(f"tensor '{name}' is stored outside the file")

@@ -46,12 +46,28 @@ class Scheme:
                 raise UsageError(f"int16 has {plain} only, came '{value}'", f"Use {plain}, or 8 bits")
 
     @property
+    def name(self) -> str:
+        """int16, int8-per-channel-entropy: the width, and what is not as simple as can be."""
+        choices = ((self.granularity, GRANULARITIES[0]), (self.method, METHODS[0]))
+        return "-".join([f"int{self.bits}", *(value for value, plain in choices if value != plain)])
+
+    @property
     def per_channel(self) -> bool:
         return self.granularity == "per-channel"
 
     @property
     def c_type(self) -> str:
         return f"int{self.bits}_t"
+
+
+SCHEMES = {
+    scheme.name: scheme
+    for scheme in (
+        Scheme(16),
+        *(Scheme(8, granularity, method) for granularity in GRANULARITIES for method in METHODS),
+    )
+}
+"""By name; that of the tutorials first."""
 
 
 def exponent_of(largest: float, bits: int) -> int:

@@ -6,10 +6,16 @@ combinations are inferred from these and from ESP-DL v3; `is_inferred` says whic
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import DataError
+
 CHIPS = ("esp32", "esp32s2", "esp32s3", "esp32c3")
+BLOCKED = "esp32s3"
+"""The chip whose vector unit wants the channels in blocks."""
 _SEEN = {("esp32", 16), ("esp32s3", 16)}
 _VECTOR_BITS = 128
 _ESP32_PADDING = 16
@@ -32,7 +38,7 @@ def pack_filter(
     if depthwise:
         values = values.transpose(0, 1, 3, 2)
     channels = values.shape[3]
-    if chip == "esp32s3":
+    if chip == BLOCKED:
         block = _VECTOR_BITS // bits
         whole = channels - channels % block
         parts = [values[..., start : start + block].reshape(-1) for start in range(0, whole, block)]
@@ -42,3 +48,22 @@ def pack_filter(
     if chip == "esp32" and bits == 16 and values.shape[2] == 1 and not dense and not depthwise:
         flat = np.pad(flat, (0, -len(flat) % _ESP32_PADDING))
     return flat
+
+
+def unpack_filter(
+    flat: NDArray[np.int64], shape: tuple[int, ...], chip: str, bits: int, *, depthwise: bool
+) -> NDArray[np.int64]:
+    """The inverse of `pack_filter`: `shape` as the file states it.
+
+    Raises:
+        DataError: the number of elements does not fit the shape.
+    """
+    size = math.prod(shape)
+    padded = size + -size % _ESP32_PADDING
+    if len(flat) != size and (len(flat) != padded or flat[size:].any()):
+        raise DataError(f"a filter of shape {shape} needs {size} elements, the array has {len(flat)}")
+    # Packing the elements' own positions says where each of them lies.
+    positions = pack_filter(np.arange(size).reshape(shape), chip, bits, depthwise=depthwise, dense=True)
+    values = np.empty(size, dtype=np.int64)
+    values[positions] = flat[:size]
+    return values.reshape(shape)

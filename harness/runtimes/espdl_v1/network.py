@@ -19,10 +19,18 @@ from harness.runtimes.espdl_v1.graph import Graph, attribute
 Shape3 = tuple[int, int, int]
 FLOAT_OPS = ("Softmax", "Sigmoid")
 FILTER_OPS = ("Conv2D", "DepthwiseConv2D")
+POOL_OPS = ("GlobalMaxPool2D", "MaxPool2D")
 SUPPORTED = (
-    "BatchNormalization (after Conv or Gemm), Conv, Flatten, Gemm, LeakyRelu (after Conv or Gemm), MatMul, "
-    "MaxPool, Relu, Reshape, Sigmoid (last), Softmax (last), Squeeze, Transpose, Unsqueeze"
+    "BatchNormalization (after Conv or Gemm), Conv, Flatten, Gemm, GlobalMaxPool, LeakyRelu (after Conv or "
+    "Gemm), MatMul, MaxPool, Relu, Reshape, Sigmoid (last), Softmax (last), Squeeze, Transpose, Unsqueeze"
 )
+
+_CLOSED = "v1's layer for it is in a closed library, and its numerics are not published"
+UNKNOWN = {
+    **dict.fromkeys(("Add", "AveragePool", "GlobalAveragePool", "Mul", "Pad", "PRelu", "Sub"), _CLOSED),
+    "Tanh": "v1 computes it with the chip's own exp",
+}
+"""What v1 has layers for whose integers cannot be foretold, and why."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ class _Reader:
         self.reshaped: tuple[str, str] | None = None
         shape = graph.input_shape
         first = next((n.op_type for n in graph.nodes if n.op_type != "Relu"), "")
-        if len(shape) == 4 and first in ("Conv", "MaxPool"):
+        if len(shape) == 4 and first in ("Conv", "GlobalMaxPool", "MaxPool"):
             self.shape: Shape3 = (shape[2], shape[3], shape[1])
             self.order = _planes(self.shape)
         else:
@@ -100,10 +108,14 @@ class _Reader:
         self.input_shape, self.input_order = self.shape, self.order
 
     def read(self) -> None:
+        for index, node in enumerate(self.graph.nodes):
+            if node.op_type in UNKNOWN:
+                self.where = self._where(index, node)
+                raise self._refuse(f"is not supported: {UNKNOWN[node.op_type]}")
         index = 0
         while index < len(self.graph.nodes):
             node = self.graph.nodes[index]
-            self.where = f"operator {index} ({node.op_type} {node.name or node.output[0]})"
+            self.where = self._where(index, node)
             if list(node.input[:1]) != [self.tensor] or len(self.graph.consumers(self.tensor)) > 1:
                 raise self._refuse("branches off: only a chain of layers is read")
             if self.layers and self.layers[-1].op in FLOAT_OPS:
@@ -170,6 +182,11 @@ class _Reader:
             raise self._refuse("has padding or dilation: what libdl.a fills in is not known")
         del window["dilations"]
         self._append(node, "MaxPool2D", channels=self.shape[2], kernel=(kernel[0], kernel[1]), **window)
+        return 1
+
+    def _globalmaxpool(self, node: Any) -> int:
+        self._enter_planes()
+        self._append(node, "GlobalMaxPool2D", channels=self.shape[2], kernel=self.shape[:2])
         return 1
 
     def _relu(self, node: Any) -> int:
@@ -254,11 +271,17 @@ class _Reader:
 
     def _append(self, node: Any, op: str, *, channels: int, tensor: str = "", **fields: Any) -> None:
         kernel, pads = fields["kernel"], fields.get("pads", (0, 0, 0, 0))
-        sizes = []
-        for axis in (0, 1):
-            reach = (kernel[axis] - 1) * fields.get("dilations", (1, 1))[axis] + 1
-            padded = self.shape[axis] + pads[2 * axis] + pads[2 * axis + 1]
-            sizes.append((padded - reach) // fields.get("strides", (1, 1))[axis] + 1)
+        strides, dilations = fields.get("strides", (1, 1)), fields.get("dilations", (1, 1))
+        sizes = [
+            window_size(
+                self.shape[axis],
+                kernel[axis],
+                strides[axis],
+                dilations[axis],
+                pads[2 * axis] + pads[2 * axis + 1],
+            )
+            for axis in (0, 1)
+        ]
         if min(sizes) < 1:
             raise ModelError(f"{self.where} has a window larger than its input {self.shape}")
         output = (sizes[0], sizes[1], channels)
@@ -275,15 +298,10 @@ class _Reader:
         auto = attribute(node, "auto_pad", b"NOTSET")
         top, left, bottom, right = attribute(node, "pads", [0, 0, 0, 0])
         if auto in (b"SAME_UPPER", b"SAME_LOWER"):
-            before, after = [0, 0], [0, 0]
-            for axis in (0, 1):
-                reach = (kernel[axis] - 1) * dilations[axis] + 1
-                size = self.shape[axis]
-                total = max((-(-size // strides[axis]) - 1) * strides[axis] + reach - size, 0)
-                small = total // 2
-                before[axis] = small if auto == b"SAME_UPPER" else total - small
-                after[axis] = total - before[axis]
-            (top, left), (bottom, right) = before, after
+            reach = [(kernel[axis] - 1) * dilations[axis] + 1 for axis in (0, 1)]
+            upper = auto == b"SAME_UPPER"
+            top, bottom = same_pads(self.shape[0], reach[0], strides[0], upper)
+            left, right = same_pads(self.shape[1], reach[1], strides[1], upper)
         return {"strides": strides, "dilations": dilations, "pads": (top, bottom, left, right)}
 
     def _weights(self, node: Any) -> Any:
@@ -328,6 +346,10 @@ class _Reader:
     def _name(self, node: Any) -> str:
         return str(node.name or node.output[0])
 
+    @staticmethod
+    def _where(index: int, node: Any) -> str:
+        return f"operator {index} ({node.op_type} {node.name or node.output[0]})"
+
     def _refuse(self, why: str) -> UnsupportedError:
         return UnsupportedError(f"{self.where} {why}", f"Supported: {SUPPORTED}")
 
@@ -335,3 +357,17 @@ class _Reader:
 def _planes(shape: Shape3) -> NDArray[np.int64]:
     """The order of an ONNX (1, C, H, W) tensor that lies on the device as (H, W, C)."""
     return np.arange(int(np.prod(shape))).reshape(shape).transpose(2, 0, 1)[np.newaxis]
+
+
+def window_size(size: int, taps: int, stride: int, dilation: int, padding: int) -> int:
+    """Output positions along one axis; below 1 where the window does not fit."""
+    return (size + padding - (taps - 1) * dilation - 1) // stride + 1
+
+
+def same_pads(size: int, reach: int, stride: int, upper: bool) -> tuple[int, int]:
+    """Zeros before and after an axis that leave ceil(size / stride) positions; an odd one goes after
+    where `upper` (TensorFlow, v1's PADDING_SAME_END), else before (MXNet, PADDING_SAME_BEGIN).
+    """
+    total = max((-(-size // stride) - 1) * stride + reach - size, 0)
+    small = total // 2
+    return (small, total - small) if upper else (total - small, small)

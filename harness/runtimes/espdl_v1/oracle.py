@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
+from harness.runtimes.espdl_v1.network import FLOAT_OPS, POOL_OPS
 from harness.runtimes.espdl_v1.quantise import (
     PER_CHANNEL_BIAS_SHIFT,
     Integers,
@@ -21,6 +22,8 @@ from harness.runtimes.espdl_v1.quantise import (
 
 Array = NDArray[Any]
 EXP_FAST_STEPS = 8
+NAN = np.float32(np.nan)
+"""Of all its bit patterns the one that every machine is to give."""
 
 
 def run(network: QuantisedNetwork, integers: Array) -> list[Array]:
@@ -39,10 +42,11 @@ def run(network: QuantisedNetwork, integers: Array) -> list[Array]:
     if integers.shape != expected or integers.dtype != dtype:
         raise DataError(f"expected {dtype} {expected}, came {integers.dtype} {integers.shape}")
     outputs: list[Array] = []
-    value: Array = integers
     for layer in network.layers:
-        value = _run_layer(layer, value, network)
-        outputs.append(value)
+        given = [integers if position < 0 else outputs[position] for position in layer.reads]
+        outputs.append(
+            np.concatenate(given, axis=2) if len(given) > 1 else _run_layer(layer, given[0], network)
+        )
     return outputs
 
 
@@ -56,15 +60,18 @@ def exp_fast(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _run_layer(layer: QuantisedLayer, value: Array, network: QuantisedNetwork) -> Array:
     op = layer.layer.op
+    if op == "Concat":
+        return value
     if op == "Reshape":
         return value.reshape(layer.layer.output_shape)
     if op == "Relu":
         return np.maximum(value, np.zeros_like(value))
-    if op == "MaxPool2D":
+    if op in POOL_OPS:
         return np.asarray(_windows(value, layer).max(axis=(-2, -1)))
-    if op in ("Softmax", "Sigmoid"):
-        with np.errstate(over="ignore"):
-            return (_softmax if op == "Softmax" else _sigmoid)(value, layer.input_exponent)
+    if op in FLOAT_OPS:
+        with np.errstate(over="ignore", invalid="ignore"):
+            real = (_softmax if op == "Softmax" else _sigmoid)(value, layer.input_exponent)
+        return np.where(np.isnan(real), NAN, real)
     limits = np.iinfo(network.integer_dtype)
     sums = _filtered(layer, value.astype(np.int64), network.scheme.per_channel)
     result = np.clip(sums, limits.min, limits.max)
@@ -110,12 +117,14 @@ def _windows(value: Array, layer: QuantisedLayer) -> Array:
 
 
 def _softmax(value: Array, exponent: int) -> NDArray[np.float32]:
+    """Over the channels; the sum is taken in their order."""
     real = value.astype(np.float32)
-    exponentials = exp_fast((real - real.max()) * np.float32(2.0**exponent))
-    total = np.float32(0.0)
-    for item in exponentials.reshape(-1):
-        total = np.float32(total + item)
-    return (exponentials * np.float32(1.0 / np.float64(total))).astype(np.float32)
+    largest = real.max(axis=-1, keepdims=True)
+    exponentials = exp_fast((real - largest) * np.float32(2.0**exponent))
+    total = np.zeros_like(largest)
+    for channel in range(value.shape[-1]):
+        total += exponentials[..., channel : channel + 1]
+    return np.asarray(exponentials * (np.float32(1.0) / total), dtype=np.float32)
 
 
 def _sigmoid(value: Array, exponent: int) -> NDArray[np.float32]:

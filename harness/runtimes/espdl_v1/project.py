@@ -17,6 +17,7 @@ from harness.runtimes.espdl_v1.quantise import QuantisedLayer, QuantisedNetwork
 _HEADERS = {
     "Conv2D": "conv2d",
     "DepthwiseConv2D": "depthwise_conv2d",
+    "GlobalMaxPool2D": "global_max_pool2d",
     "MaxPool2D": "max_pool2d",
     "Relu": "relu",
     "Reshape": "reshape",
@@ -154,6 +155,6 @@ def _arguments(layer: QuantisedLayer, name: str) -> str:
         return "{" + ", ".join(str(size) for size in shape.output_shape) + "}, " + quoted
     if shape.op == "MaxPool2D":
         return f"{{{shape.kernel[0]}, {shape.kernel[1]}}}, PADDING_VALID, {{}}, {strides}, {quoted}"
-    if shape.op == "Relu":
+    if shape.op in ("GlobalMaxPool2D", "Relu"):
         return quoted
     return f"{layer.output_exponent}, {quoted}"

@@ -24,9 +24,13 @@ PER_CHANNEL_BIAS_SHIFT = 4
 
 @dataclass(frozen=True)
 class QuantisedLayer:
-    """`filter_exponents` has one element, or one per channel. `bias_exponent` is None per channel."""
+    """`reads` are the positions of the layers whose outputs it takes, -1 the network's input.
+
+    `filter_exponents` has one element, or one per channel. `bias_exponent` is None per channel.
+    """
 
     layer: Layer
+    reads: tuple[int, ...]
     input_exponent: int
     output_exponent: int
     filter: Integers | None = None
@@ -71,18 +75,18 @@ def quantise(network: Network, table: dict[str, int], scheme: Scheme) -> Quantis
     """
     exponent = table[network.input]
     layers = []
-    for layer in network.layers:
+    for index, layer in enumerate(network.layers):
         output_exponent = exponent if layer.filter is None else table[layer.tensor]
-        layers.append(_quantise_layer(layer, exponent, output_exponent, scheme))
+        layers.append(_quantise_layer(layer, (index - 1,), exponent, output_exponent, scheme))
         exponent = output_exponent
     return QuantisedNetwork(network, scheme, table[network.input], tuple(layers))
 
 
 def _quantise_layer(
-    layer: Layer, input_exponent: int, output_exponent: int, scheme: Scheme
+    layer: Layer, reads: tuple[int, ...], input_exponent: int, output_exponent: int, scheme: Scheme
 ) -> QuantisedLayer:
     if layer.filter is None:
-        return QuantisedLayer(layer, input_exponent, output_exponent)
+        return QuantisedLayer(layer, reads, input_exponent, output_exponent)
     bits = scheme.bits
     weights = layer.filter.astype(np.float64)
     channel_axis = 2 if layer.op == "DepthwiseConv2D" else 3
@@ -112,6 +116,7 @@ def _quantise_layer(
     alpha_exponent = exponent_of(abs(layer.alpha), bits) if layer.activation == "LeakyReLU" else 0
     return QuantisedLayer(
         layer,
+        reads,
         input_exponent,
         output_exponent,
         filter=filter_integers.astype(np.int64),

@@ -85,7 +85,7 @@ def _operator(builder: Any, operator: Operator, codes: list[str]) -> int:
     )
 
 
-def _option(builder: Any, value: Option) -> int | float | bool:
+def _option(builder: Any, value: Option) -> int | float | bool | str:
     return _vector(builder, value, np.int32) if isinstance(value, tuple) else value
 
 

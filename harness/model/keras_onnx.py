@@ -1,0 +1,66 @@
+"""A Keras file to a float ONNX model: channels first, batch 1, opset 13. No TensorFlow.
+
+The graph is as lean as a quantiser wants it: Conv, Gemm and pools, no transposes. What a Flatten moves
+is moved in the weights of the Dense layer behind it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from harness.errors import ModelError, UnsupportedError
+from harness.model.keras_file import read_keras
+from harness.model.keras_layers import LAYERS, Chain, NotConvertedError
+from harness.model.spec import ModelSpec
+
+
+def float_onnx(model: ModelSpec) -> Path | None:
+    """The model's .onnx file; or one made of its Keras file, there until this process ends; or None.
+
+    Raises:
+        ModelError, UnsupportedError: the Keras file is damaged, or has what is not converted.
+    """
+    if "onnx" in model.artifacts:
+        return model.artifacts["onnx"]
+    return _converted(model.artifacts["keras"]) if "keras" in model.artifacts else None
+
+
+@functools.cache
+def _converted(path: Path) -> Path:
+    model = to_onnx(path)
+    directory = Path(tempfile.mkdtemp(prefix="harness-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    out = directory / f"{path.stem}.onnx"
+    onnx.save(model, out)
+    return out
+
+
+def to_onnx(path: Path) -> Any:
+    """A .keras or .h5 file as an ONNX model: `input` (1, C, H, W), or (1, ...) where it is no image, to
+    `output`.
+
+    Raises:
+        UnsupportedError: a layer or setting that is not converted, by index and class.
+        ModelError: the file is damaged, or its weights do not fit.
+    """
+    model = read_keras(path)
+    chain = Chain(model.input_shape)
+    for layer in model.layers:
+        if layer.kind not in LAYERS:
+            raise UnsupportedError(
+                f"{path}: {layer.where} is not supported", f"Supported: {', '.join(sorted(LAYERS))}"
+            )
+        try:
+            LAYERS[layer.kind](chain, layer)
+        except NotConvertedError as refused:
+            raise UnsupportedError(f"{path}: {layer.where}: {refused}") from None
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path}: {layer.where} does not fit: {error}") from error
+    return chain.model()

@@ -1,0 +1,24 @@
+"""Eleven convolutions without a pool, 272,570 parameters."""
+
+from typing import Any
+
+from harness.model.recipe import Recipe
+
+CHANNELS = [16] * 2 + [64] * 7 + [32] * 2
+
+
+def build() -> Any:
+    import keras
+
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            *[keras.layers.Conv2D(channels, 3, activation="relu") for channels in CHANNELS],
+            keras.layers.Flatten(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+
+
+RECIPE = Recipe(build, epochs=4, batch=32, learning_rate=0.001, from_logits=False, max_shift=1, seed=1)
