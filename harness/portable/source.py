@@ -141,7 +141,7 @@ def _function(step: Step) -> list[str]:
     ]
     if step.scratch_bytes:
         parameters.append(f"{C_TYPES[step.writes[0].info.dtype]} *scratch")
-    head = f"static NOINLINE void {step.function}({', '.join(parameters)}) {{"
+    head = f"static NOINLINE {step.attributes}void {step.function}({', '.join(parameters)}) {{"
     return [*comment, " */", *_wrapped(head), *layout(step.body(), depth=1), "}", ""]
 
 

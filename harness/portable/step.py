@@ -58,6 +58,11 @@ class Step(ABC):
         return ("fixed_point.h",)
 
     @property
+    def attributes(self) -> str:
+        """Of the layer's function in C, beside NOINLINE."""
+        return ""
+
+    @property
     def scratch_bytes(self) -> int:
         """Room in the arena while the layer runs; the function gets it as `scratch`, of the output's type."""
         return 0

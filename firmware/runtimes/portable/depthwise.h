@@ -25,7 +25,7 @@ typedef struct {
 
 #define DEPTHWISE_PART static inline __attribute__((always_inline))
 
-/* One pixel, or four neighbours. */
+/* One pixel, two or four neighbours. */
 DEPTHWISE_PART void depthwise_add(int32_t *result, const int8_t *input, const int8_t *weights, int32_t bias,
                                   channel_window window, int32_t pixels) {
     int32_t sums[4] = {bias, bias, bias, bias};
@@ -38,16 +38,20 @@ DEPTHWISE_PART void depthwise_add(int32_t *result, const int8_t *input, const in
             const int32_t weight = weights[row * window.taps + tap];
 
             sums[0] += values[0] * weight;
-            if (pixels == 4) {
+            if (pixels > 1) {
                 sums[1] += values[window.pixel_stride] * weight;
+            }
+            if (pixels > 2) {
                 sums[2] += values[2 * window.pixel_stride] * weight;
                 sums[3] += values[3 * window.pixel_stride] * weight;
             }
         }
     }
     result[0] = sums[0];
-    if (pixels == 4) {
+    if (pixels > 1) {
         result[1] = sums[1];
+    }
+    if (pixels > 2) {
         result[2] = sums[2];
         result[3] = sums[3];
     }
@@ -61,7 +65,11 @@ DEPTHWISE_PART void sum_channel(int32_t *result, const int8_t *input, const int8
     for (; x < pixels - 3; x += 4) {
         depthwise_add(result + x, input + x * window.pixel_stride, weights, bias, window, 4);
     }
-    for (; x < pixels; x++) {
+    if (x < pixels - 1) {
+        depthwise_add(result + x, input + x * window.pixel_stride, weights, bias, window, 2);
+        x += 2;
+    }
+    if (x < pixels) {
         depthwise_add(result + x, input + x * window.pixel_stride, weights, bias, window, 1);
     }
 }

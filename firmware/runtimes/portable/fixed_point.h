@@ -62,12 +62,14 @@ static inline int32_t multiply_positive_q31(int32_t x, int32_t multiplier) {
 #endif
 }
 
-/* requantise() for what the sums of a layer nearly always are: |x| <= 2^29,
- * 0 <= multiplier, 1 <= right_shift. The sign takes one off a negative half. */
-static inline int32_t requantise_sum(int32_t x, int32_t multiplier, int32_t right_shift) {
+/* requantise() plus the zero point, for what sums of layers nearly always are: |x| <= 2^29,
+ * 0 <= multiplier, 1 <= right_shift <= 23, |zero_point| <= 128. One half and the zero point
+ * are a constant of the channel; the sign takes one off a negative half. */
+static inline int32_t requantise_sum(int32_t x, int32_t multiplier, int32_t right_shift, int32_t zero_point) {
     const int32_t product = multiply_positive_q31(x, multiplier);
+    const int32_t added = (1 << (right_shift - 1)) + zero_point * (1 << right_shift);
 
-    return (product + (1 << (right_shift - 1)) + (product >> 31)) >> right_shift;
+    return (product + (product >> 31) + added) >> right_shift;
 }
 
 static inline int32_t clamp(int32_t x, int32_t low, int32_t high) {

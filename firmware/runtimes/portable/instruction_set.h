@@ -1,6 +1,6 @@
 /*
- * What the kernels must know about the core they are compiled for: the only
- * header with a test for an instruction set.
+ * What the kernels must know about the core and the compiler they are compiled
+ * for: the only header with a test for an instruction set.
  *
  * SIGNED_BYTE_LOADS: one instruction loads an int8. Xtensa's zero-extends, so
  * that weights cost less when four come with one word.
@@ -23,6 +23,14 @@
 #define HIGH_PRODUCT 0
 #else
 #define HIGH_PRODUCT 1
+#endif
+
+/* For functions whose sums fill the registers. GCC would gather the loads of a whole turn at
+ * its top and put off the additions, then spill: half as many instructions again. */
+#ifdef __clang__
+#define IN_THIS_ORDER
+#else
+#define IN_THIS_ORDER __attribute__((optimize("no-schedule-insns", "no-tree-ter")))
 #endif
 
 #endif

@@ -28,13 +28,10 @@ typedef struct {
     int32_t pixel_stride;
 } filter_window;
 
-/* GCC would gather the loads of a whole turn at its top and put off the additions, run out
- * of registers and spill: half as many instructions again. In the order written, all fits. */
 #ifdef __clang__
 #define TILE_KERNEL static __attribute__((noinline, unused))
 #else
-#define TILE_KERNEL                                                                                          \
-    static __attribute__((noinline, noclone, unused, optimize("no-schedule-insns", "no-tree-ter")))
+#define TILE_KERNEL static __attribute__((noinline, noclone, unused)) IN_THIS_ORDER
 #endif
 
 /* Inlined with constant channels, pixels and offsets, so that every sum becomes a register. */

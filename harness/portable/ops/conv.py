@@ -280,6 +280,10 @@ class DepthwiseConv2D(Convolution):
     multiplier: int
 
     @property
+    def attributes(self) -> str:
+        return "IN_THIS_ORDER " if self.narrow else ""
+
+    @property
     def tile_header(self) -> str:
         return "depthwise.h"
 
@@ -293,24 +297,46 @@ class DepthwiseConv2D(Convolution):
         strides = [str(self.width.dilation * self.in_channels), str(self.width.stride * self.in_channels)]
         return [f"static const channel_window window = {{FILTER_H, ROW, FILTER_W, {', '.join(strides)}}};"]
 
-    def row(self) -> list[str]:
-        many = self.multiplier > 1
-        channels = [loop("c", "OUT_C")]
-        if many:
-            first, end = f"in_c * {self.multiplier}", f"(in_c + 1) * {self.multiplier}"
-            channels = [loop("in_c", "IN_C"), loop("c", end, first)]
-        body = self._channel("in_c" if many else "c") if self.narrow else self._dots("in_c" if many else "c")
-        if self.narrow:
-            return [*channels, *body, END, *([END] if many else []), "output += OUT_W * OUT_C;"]
-        return [loop("x", "OUT_W"), *channels, *body, END, *([END] if many else []), END]
+    def body(self) -> list[str]:
+        """Where no row has to be copied first, channel by channel: filter and scale are loaded once."""
+        if not (self.narrow and self.inside):
+            return super().body()
+        batch = f"for (int32_t batch = 0; batch < {self.batches}; batch++, input += IN_H * IN_W * IN_C) {{"
+        channels, in_channel = self._channels()
+        walk = [*channels, loop("y", "OUT_H"), *self._rows(), "", *self._channel(in_channel, "y * OUT_W + ")]
+        whole = [*walk, *[END] * (1 + len(channels)), "output += OUT_H * OUT_W * OUT_C;"]
+        return [
+            *enum(*self.shapes(), *self.sums.named()),
+            *self.declarations(),
+            "",
+            *([batch, *whole, END] if self.batches > 1 else whole[:-1]),
+        ]
 
-    def _channel(self, in_channel: str) -> list[str]:
-        """The whole row of one channel, so that its filter and scale are loaded once."""
+    def _channels(self) -> tuple[list[str], str]:
+        """The heads of the loops over output channels, and which input channel each reads."""
+        if self.multiplier == 1:
+            return [loop("c", "OUT_C")], "c"
+        first, end = f"in_c * {self.multiplier}", f"(in_c + 1) * {self.multiplier}"
+        return [loop("in_c", "IN_C"), loop("c", end, first)], "in_c"
+
+    def row(self) -> list[str]:
+        channels, in_channel = self._channels()
+        ends = [END] * len(channels)
+        if self.narrow:
+            return [*channels, *self._channel(in_channel, ""), *ends, "output += OUT_W * OUT_C;"]
+        return [loop("x", "OUT_W"), *channels, *self._dots(in_channel), *ends, END]
+
+    def _channel(self, in_channel: str, before: str) -> list[str]:
+        """A row of one channel; `before` it in the output come so many pixels."""
         chunks = self.width.out > DEPTHWISE_PIXELS
-        pixels, inputs, place = "OUT_W", f"rows + {in_channel}", "output[x * OUT_C + c]"
+        pixels, inputs, place = (
+            "OUT_W",
+            f"rows + {in_channel}",
+            f"output[({before}x) * OUT_C + c]" if before else "output[x * OUT_C + c]",
+        )
         if chunks:
             pixels, inputs = "pixels", f"rows + first * STRIDE_W * IN_C + {in_channel}"
-            place = "output[(first + x) * OUT_C + c]"
+            place = f"output[({before}first + x) * OUT_C + c]"
         filter_ = f"{self.prefix}_weights + c * FILTER_H * FILTER_W, {self.prefix}_bias[c]"
         head = ["for (int32_t first = 0, pixels; first < OUT_W; first += pixels) {"] if chunks else []
         limit = "pixels = first + DEPTHWISE_PIXELS <= OUT_W ? DEPTHWISE_PIXELS : OUT_W - first;"

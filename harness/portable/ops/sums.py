@@ -18,8 +18,8 @@ from harness.portable.graph import Tensor
 from harness.portable.node import Node
 from harness.portable.step import Constant
 
-# requantise_sum() in fixed_point.h takes sums up to this.
-SMALL_SUM = 1 << 29
+# requantise_sum() in fixed_point.h takes sums and shifts up to these.
+SMALL_SUM, SMALL_SHIFT = 1 << 29, 23
 
 
 def dot_product(data: str, weights: str, *, wide: bool) -> str:
@@ -128,21 +128,20 @@ class MultipliedSums(Sums):
         return np.array(self.shifts, np.int8)
 
     @property
-    def function(self) -> str:
-        """The quickest in fixed_point.h that is exact for these sums and shifts."""
-        if max(self.shifts) > 0:
-            return "requantise_any"
-        return "requantise_sum" if max(self.shifts) < 0 and self.bound <= SMALL_SUM else "requantise"
+    def small(self) -> bool:
+        """What requantise_sum() in fixed_point.h takes."""
+        return self.bound <= SMALL_SUM and max(self.shifts) < 0 and min(self.shifts) >= -SMALL_SHIFT
 
     def store(self, prefix: str, place: str = "*output++") -> list[str]:
         factors = f"{prefix}_multiplier[c], {prefix}_shift[c]"
         if self.uniform:
-            shift = self.shifts[0]
-            factors = f"{self.multipliers[0]}, {-shift if shift <= 0 else shift}"
-        return [
-            f"sum = {self.function}(sum, {factors});",
-            f"{place} = (int8_t)clamp(sum + OUTPUT_ZERO_POINT, LOW, HIGH);",
-        ]
+            factors = f"{self.multipliers[0]}, {abs(self.shifts[0])}"
+        if self.small:
+            scaled = f"requantise_sum(sum, {factors}, OUTPUT_ZERO_POINT)"
+        else:
+            function = "requantise" if max(self.shifts) <= 0 else "requantise_any"
+            scaled = f"{function}(sum, {factors}) + OUTPUT_ZERO_POINT"
+        return [f"sum = {scaled};", f"{place} = (int8_t)clamp(sum, LOW, HIGH);"]
 
     def named(self) -> list[dict[str, int]]:
         (limits,) = super().named()
