@@ -17,7 +17,7 @@ Parsers = Any  # argparse's own type of `add_subparsers` is private
 FORMATS = (".csv", ".parquet")
 
 
-def add_commands(commands: Parsers) -> None:
+def add_command(commands: Parsers) -> None:
     """Adds the four to the command line. Opening the history is left until one of them runs."""
     history = commands.add_parser(
         "history",

@@ -78,7 +78,7 @@ REQUIRED_IDENTITY = (
     *("target", "platform", "fidelity", "runtime", "kernels"),
     *("model", "artifact", "firmware", "counter", "counter_scale"),
 )
-_DTYPES = {1: "int8", 2: "uint8", 3: "int16", 4: "int32", 5: "float32", 6: "bool", 7: "int64"}
+DTYPES = {1: "int8", 2: "uint8", 3: "int16", 4: "int32", 5: "float32", 6: "bool", 7: "int64"}
 _HELLO = struct.Struct("<IBBHIII")
 _DESCRIBE = struct.Struct("<HHBBHIfiQ")
 _INFER = struct.Struct("<IHH8s8sQQ")
@@ -154,11 +154,11 @@ def parse_describe(payload: bytes) -> Description:
     fixed = _unpack(_DESCRIBE, payload[: _DESCRIBE.size], "DESCRIBE")
     total, index, dtype, rank, _, size_bytes, scale, zero_point, macs = fixed
     rest = payload[_DESCRIBE.size + 4 * rank :]
-    if dtype not in _DTYPES or len(payload) < _DESCRIBE.size + 4 * rank + 1 or len(rest) <= rest[0]:
+    if dtype not in DTYPES or len(payload) < _DESCRIBE.size + 4 * rank + 1 or len(rest) <= rest[0]:
         raise LinkError(f"malformed DESCRIBE reply: {payload.hex()}")
     shape = struct.unpack_from(f"<{rank}i", payload, _DESCRIBE.size)
     op, name = rest[1 : 1 + rest[0]], rest[1 + rest[0] :]
-    tensor = TensorInfo(name.decode("utf-8", "replace"), shape, _DTYPES[dtype], scale, zero_point)
+    tensor = TensorInfo(name.decode("utf-8", "replace"), shape, DTYPES[dtype], scale, zero_point)
     if tensor.size_bytes != size_bytes or not math.isfinite(scale):
         raise LinkError(f"tensor {tensor.name!r} {shape} {tensor.dtype} is described with {size_bytes} bytes")
     return Description(total, Layer(index, op.decode("utf-8", "replace"), tensor, macs))

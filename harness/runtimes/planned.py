@@ -28,12 +28,16 @@ class PlannedArtifact(Artifact):
 
 
 class PlannedRuntime(Runtime):
-    """A runtime whose only kernels are the portable ones made from a plan."""
+    """A runtime whose portable kernels are made from a plan."""
 
-    kernels = ("portable",)
+    kernels: tuple[str, ...] = ("portable",)
 
     def generate(self, artifact: Artifact, kernels: str, directory: Path) -> Project:
         self.check_kernels(kernels)
+        if kernels != "portable":
+            raise UsageError(
+                f"kernels {kernels} come with ESP-IDF only", "Give a chip: --platform esp_idf --target CHIP"
+            )
         own = self.own(artifact)
         return write_project(own.plan, Identity(self.name, own.name, own.digest), directory)
 

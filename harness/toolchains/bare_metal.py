@@ -137,7 +137,7 @@ def build(
             flags=flags,
             cached=False,
             flash=None,
-            **_section_sizes(scratch / cache.ELF),
+            **section_sizes(scratch / cache.ELF),
         )
         cache.save_image(image, scratch)
     return replace(
@@ -267,14 +267,15 @@ def _failure(error: _CommandError, job: _Job, directory: Path) -> BuildError:
     return BuildError(f"{error.what} for {job.title}: {said}", f"The whole log: {log_file}")
 
 
-def _section_sizes(elf: Path) -> dict[str, int]:
+def section_sizes(elf: Path) -> dict[str, int]:
     """Bytes of code, constants, initialised and zeroed data; the stack is nobody's."""
     write, allocate, execute = 1, 2, 4
     sizes = {"text_bytes": 0, "rodata_bytes": 0, "data_bytes": 0, "bss_bytes": 0}
     with elf.open("rb") as stream:
         for section in ELFFile(stream).iter_sections():
             flags = section["sh_flags"]
-            if not flags & allocate or section.name == ".stack":
+            # ESP-IDF maps flash where the dummies stand; they hold nothing.
+            if not flags & allocate or section.name == ".stack" or "dummy" in section.name:
                 continue
             if section["sh_type"] == "SHT_NOBITS":
                 kind = "bss_bytes"

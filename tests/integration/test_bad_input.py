@@ -93,7 +93,7 @@ def test_a_float_model_alone_is_refused(
     (tmp_path / "float.onnx").write_bytes(b"")
     code, output = refused(capsys, tmp_path, monkeypatch, tmp_path / "float.onnx")
     assert code == 2
-    assert "float: no runtime takes .onnx. Float models need a calibration set" in output
+    assert "float: no runtime of esp32c3 takes .onnx. Float models need a calibration set" in output
     code, output = refused(capsys, tmp_path, monkeypatch, tmp_path / "float.onnx", "--runtime", "tflm")
     assert code == 3
     assert "runtime tflm takes a .tflite file, this model has .onnx. Convert it" in output

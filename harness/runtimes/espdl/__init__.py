@@ -36,6 +36,7 @@ class EspdlArtifact(PlannedArtifact):
 
 class Espdl(PlannedRuntime):
     name = "espdl"
+    kernels = ("portable", "vendor")
     artifact_kind = "espdl"
     by_chip = True
     schemes = ("int8", "int16", "w8a16")

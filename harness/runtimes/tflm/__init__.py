@@ -18,6 +18,7 @@ from harness.runtimes.tflm.reader import read
 
 class Tflm(PlannedRuntime):
     name = "tflm"
+    kernels = ("portable", "vendor", "vendor-ansi")
     artifact_kind = "tflite"
     conversion_hint = (
         "Convert it with full-integer quantisation (TFLiteConverter with a representative dataset and "

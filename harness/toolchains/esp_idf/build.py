@@ -1,0 +1,137 @@
+"""Builds a generated project with idf.py and keeps what a board needs, cached by content.
+
+The cache is named by the project's sources and ESP-IDF's version. A model in its own partition is no
+part of that: one build serves every model of a runtime. Writes to no board.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+from harness.errors import BuildError
+from harness.runtimes.base import Artifact
+from harness.toolchains import cache
+from harness.toolchains.bare_metal import section_sizes
+from harness.toolchains.base import Image
+from harness.toolchains.esp_idf.failures import explain
+from harness.toolchains.esp_idf.installation import Installation, find_installation
+from harness.toolchains.esp_idf.partitions import MODEL_PARTITION
+from harness.toolchains.esp_idf.project import IdfProject
+from harness.toolchains.flash_image import FlashPart, read_idf_build
+
+PLATFORM = "esp_idf"
+FLASH = "flash"
+LOCK = "dependencies.lock"
+_ARGUMENTS = "flasher_args.json"
+
+
+def build(project: IdfProject, artifact: Artifact, *, build_root: Path) -> Image:
+    """The firmware of `project`, built or found; its `flash` carries the model of `artifact`.
+
+    The image lies in `<build_root>/<target>-esp_idf-<12 digits of its digest>/`, the log beside it.
+
+    Raises:
+        MissingError: no ESP-IDF, or one of another version.
+        BuildError: idf.py failed; carries what it said.
+        OutputError: `build_root` cannot be written.
+    """
+    idf = find_installation()
+    digest = _digest(project, idf)
+    directory = build_root.resolve() / f"{project.target}-{PLATFORM}-{digest[:12]}"
+    image = cache.load_image(directory)
+    if image is None:
+        with cache.building(directory) as scratch:
+            image = _run(project, idf, digest, scratch, directory)
+        image = replace(
+            image,
+            elf=directory / cache.ELF,
+            map_file=directory / cache.MAP,
+            build_log=directory / cache.LOG,
+        )
+    return _with_flash(image, project, artifact, directory / FLASH)
+
+
+def _digest(project: IdfProject, idf: Installation) -> str:
+    total = hashlib.sha256(f"{project.target}\0ESP-IDF {idf.version}".encode())
+    for name in project.tree:
+        content = hashlib.sha256((project.directory / name).read_bytes()).hexdigest()
+        total.update(f"\0{name}\0{content}".encode())
+    return total.hexdigest()
+
+
+def _run(project: IdfProject, idf: Installation, digest: str, scratch: Path, directory: Path) -> Image:
+    """Builds a copy of the tree in `scratch`, where only what is kept stays."""
+    tree, made = scratch / "project", scratch / "build"
+    for name in project.tree:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(project.directory / name, tree / name)
+    options = [f"-DIDF_TARGET={project.target}", f"-DFIRMWARE_DIGEST={digest}"]
+    base = [str(idf.program), "-C", str(tree), "-B", str(made), *options]
+    title = f"{project.target}/{PLATFORM}"
+    log = ""
+    for action in ("build", "size"):
+        done = subprocess.run(
+            [*base, action],
+            env={**os.environ, "LC_ALL": "C"},
+            text=True,
+            errors="replace",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        log += f"$ {' '.join([*base, action])}\n{done.stdout}"
+        if done.returncode != 0:
+            log_file = directory.with_name(directory.name + ".failed.log")
+            log_file.write_text(log, encoding="utf-8")
+            raise explain(log, log_file, title)
+    (scratch / cache.LOG).write_text(log, encoding="utf-8")
+    try:
+        _keep(made, tree, scratch)
+        sizes = section_sizes(scratch / cache.ELF)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BuildError(
+            f"{title}: idf.py ended well, but its build cannot be used: {error!r}", "Build again"
+        ) from error
+    shutil.rmtree(tree)
+    shutil.rmtree(made)
+    image = Image(
+        elf=scratch / cache.ELF,
+        map_file=scratch / cache.MAP,
+        build_log=scratch / cache.LOG,
+        target=project.target,
+        platform=PLATFORM,
+        digest=digest,
+        compiler=f"ESP-IDF {idf.version}",
+        flags=(),
+        cached=False,
+        flash=None,
+        **sizes,
+    )
+    cache.save_image(image, scratch)
+    return image
+
+
+def _keep(made: Path, tree: Path, scratch: Path) -> None:
+    """ELF, map, the components' versions, and what flasher_args.json lists."""
+    shutil.copy(made / "firmware.elf", scratch / cache.ELF)
+    shutil.copy(made / "firmware.map", scratch / cache.MAP)
+    if (tree / LOCK).is_file():
+        shutil.copy(tree / LOCK, scratch / LOCK)
+    flash = scratch / FLASH
+    files = json.loads((made / _ARGUMENTS).read_text(encoding="utf-8"))["flash_files"]
+    for file in (_ARGUMENTS, *files.values()):
+        (flash / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(made / file, flash / file)
+
+
+def _with_flash(image: Image, project: IdfProject, artifact: Artifact, files: Path) -> Image:
+    flash = read_idf_build(files, image.elf, firmware=image.digest, artifact=artifact.digest)
+    if project.model_image is not None:
+        (place,) = (row for row in project.partitions if row.name == MODEL_PARTITION)
+        flash = replace(flash, model=FlashPart(MODEL_PARTITION, place.offset, project.model_image))
+    return replace(image, flash=flash)

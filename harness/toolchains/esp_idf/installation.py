@@ -1,0 +1,60 @@
+"""The ESP-IDF on this machine, as its export.sh leaves it. Installs nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import MissingError
+from harness.toolchains.esp_idf.engines import IDF_BEFORE, IDF_FROM, IDF_VERSIONS
+
+PROGRAM = "idf.py"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """`version`: `5.5.1`; `program`: idf.py."""
+
+    path: Path
+    version: str
+    program: Path
+
+
+def find_installation() -> Installation:
+    """The active ESP-IDF, of a version that the generated projects are made for.
+
+    Raises:
+        MissingError: none is active, or it is too old or too new.
+    """
+    path, program = os.environ.get("IDF_PATH"), shutil.which(PROGRAM)
+    if path is None or program is None:
+        what = "IDF_PATH is not set" if path is None else f"{PROGRAM} is not on PATH"
+        raise MissingError(
+            f"ESP-IDF is not active: {what}",
+            f"Install ESP-IDF {IDF_VERSIONS}, then: . $IDF_PATH/export.sh; harness doctor says what is there",
+        )
+    version = read_version(Path(path))
+    if version is None:
+        raise MissingError(f"IDF_PATH={path} holds no ESP-IDF", "Set it to the folder with export.sh")
+    if not IDF_FROM <= version[:2] < IDF_BEFORE:
+        raise MissingError(
+            f"expected ESP-IDF {IDF_VERSIONS}, {path} is {'.'.join(map(str, version))}",
+            "Check out another release there: git checkout v5.5.1 && git submodule update --init --recursive "
+            "&& ./install.sh",
+        )
+    return Installation(Path(path), ".".join(map(str, version)), Path(program))
+
+
+def read_version(path: Path) -> tuple[int, ...] | None:
+    """Major, minor and patch from tools/cmake/version.cmake; None if there is none."""
+    try:
+        text = (path / "tools" / "cmake" / "version.cmake").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = dict(re.findall(r"set\(IDF_VERSION_(MAJOR|MINOR|PATCH) (\d+)\)", text))
+    if len(found) != 3:
+        return None
+    return tuple(int(found[part]) for part in ("MAJOR", "MINOR", "PATCH"))

@@ -1,0 +1,131 @@
+"""Writes an ESP-IDF project: platform esp_idf, and around it either a vendor's engine with the model's
+image or the portable kernels of the model.
+
+Opened and built by hand (`idf.py build`) or by `build`; it is the same tree. It runs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.bundled import firmware_dir
+from harness.errors import OutputError
+from harness.runtimes import get_runtime
+from harness.runtimes.base import Artifact
+from harness.targets import Target
+from harness.toolchains.by_hand import NO_DIGEST
+from harness.toolchains.esp_idf import cmake, partitions, sdkconfig
+from harness.toolchains.esp_idf.engines import IDF_VERSIONS, Engine, get_engine
+from harness.toolchains.esp_idf.model_image import encode
+from harness.toolchains.esp_idf.partitions import Layout, Partition
+
+MODEL_IMAGE = "model.bin"
+PORTABLE = "portable"
+MODEL_STORE = ("firmware/platforms/esp_idf/model_store.c", cmake.MODEL_IN_APP)
+
+
+@dataclass(frozen=True)
+class IdfProject:
+    """A project for one (artifact, target, kernels). `model_image` is the file for the model's
+    partition; None when the model is in the app. `tree` are the files, as names below `directory`,
+    that the firmware is built of: the model's image is none of them unless it is linked in.
+    """
+
+    directory: Path
+    target: str
+    partitions: tuple[Partition, ...]
+    model_image: Path | None
+    tree: tuple[str, ...]
+
+
+def write_project(
+    artifact: Artifact, target: Target, kernels: str, directory: Path, layout: Layout
+) -> IdfProject:
+    """Writes the project whole or not at all; the same arguments give the same bytes.
+
+    Other files in `directory` (a build, an edited sdkconfig) are left alone.
+
+    Raises:
+        UsageError: kernels the runtime has not, or a flash the model does not fit.
+        UnsupportedError: ESP-IDF does not know the target, or the vendor's library not the model.
+        OutputError: the directory cannot be written.
+    """
+    engine = None if kernels == PORTABLE else get_engine(artifact.runtime, kernels)
+    if engine:
+        engine.check(artifact)
+    image = encode(artifact) if engine else b""
+    table = partitions.plan(layout, len(image), artifact.name)
+    texts = {
+        "CMakeLists.txt": cmake.project_lists(),
+        "partitions.csv": partitions.to_csv(table),
+        "sdkconfig.defaults": sdkconfig.defaults(layout, engine.kernels[kernels] if engine else ()),
+        f"sdkconfig.defaults.{target.id}": sdkconfig.chip_defaults(target),
+        "main/idf_component.yml": cmake.component_manifest(
+            {"idf": IDF_VERSIONS, **(engine.components if engine else {})}
+        ),
+    }
+    if engine:
+        linked_in = artifact if layout.model_in_app else None
+        texts |= {f"main/{name}": text for name, text in engine.generated(linked_in).items()}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=directory) as name:
+            staging = Path(name)
+            main = _write_sources(staging, artifact, kernels, engine)
+            for file, text in {**texts, "main/CMakeLists.txt": cmake.main_lists(main)}.items():
+                (staging / file).write_text(text, encoding="utf-8", newline="\n")
+            if engine:
+                (staging / MODEL_IMAGE).write_bytes(image)
+            tree = _files(staging)
+            for file in tree:
+                (directory / file).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(staging / file, directory / file)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write the project into {directory}: {error.strerror}", "Choose another directory"
+        ) from error
+    apart = engine is not None and not layout.model_in_app
+    return IdfProject(
+        directory=directory,
+        target=target.id,
+        partitions=table,
+        model_image=directory / MODEL_IMAGE if apart else None,
+        tree=tuple(file for file in tree if not (apart and file == MODEL_IMAGE)),
+    )
+
+
+def _write_sources(root: Path, artifact: Artifact, kernels: str, engine: Engine | None) -> cmake.Main:
+    """Firmware and engine, or the model's own C, below `root`; makes root/main."""
+    folders = ["core", "platforms/esp_idf"]
+    folders += ["runtimes/vendor", f"runtimes/{engine.folder}"] if engine else []
+    firmware = root / "firmware"
+    for folder in folders:
+        shutil.copytree(firmware_dir() / folder, firmware / folder)
+    for header in ("engine.h", "platform.h"):
+        shutil.copy(firmware_dir() / header, firmware)
+    (root / "main").mkdir()
+    shutil.move(firmware / "platforms/esp_idf/Kconfig.projbuild", root / "main")
+    includes = ["firmware", *(f"firmware/{folder}" for folder in folders)]
+    if engine is None:
+        get_runtime(artifact.runtime).generate(artifact, kernels, root / "model")
+        includes.append("model")
+        # Only vendors' engines ask for a model and for RAM.
+        for file in MODEL_STORE:
+            (root / file).unlink()
+    return cmake.Main(
+        sources=tuple(file for file in _files(root) if file.endswith((".c", ".cc", ".cpp"))),
+        include_dirs=tuple(includes),
+        kernels=kernels,
+        definitions=engine.definitions if engine else (),
+        model_image=MODEL_IMAGE if engine else None,
+        digest=NO_DIGEST,
+    )
+
+
+def _files(root: Path) -> tuple[str, ...]:
+    """Every file below `root`, by its name from there."""
+    return tuple(sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()))

@@ -1,0 +1,50 @@
+"""The sdkconfig defaults of a generated project: settings under which a latency means something.
+
+`chips.toml` holds what differs by chip. The names are ESP-IDF's; whether they exist is checked where
+ESP-IDF's Kconfig files are.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from importlib.resources import files
+
+from harness.errors import UnsupportedError
+from harness.targets import Target
+from harness.toolchains.esp_idf.partitions import Layout, flash_megabytes
+
+CHIPS = tomllib.loads((files(__package__) / "chips.toml").read_text(encoding="utf-8"))
+
+_COMMON = (
+    "COMPILER_OPTIMIZATION_PERF=y",
+    "ESPTOOLPY_FLASHMODE_QIO=y",
+    "PARTITION_TABLE_CUSTOM=y",
+    'PARTITION_TABLE_CUSTOM_FILENAME="partitions.csv"',
+    # An inference may keep a core for seconds; the interrupt watchdog stays.
+    "ESP_TASK_WDT_INIT=n",
+    "FREERTOS_HZ=1000",
+    "LOG_DEFAULT_LEVEL_WARN=y",
+)
+
+
+def defaults(layout: Layout, engine: Sequence[str]) -> str:
+    """sdkconfig.defaults, the same for all chips; `engine`: lines of the kernels chosen."""
+    lines = [*_COMMON, f"ESPTOOLPY_FLASHSIZE_{flash_megabytes(layout)}MB=y", *engine]
+    if layout.model_in_app:
+        lines.append("HARNESS_MODEL_IN_APP=y")
+    return _text(lines)
+
+
+def chip_defaults(target: Target) -> str:
+    """sdkconfig.defaults.<chip>, which ESP-IDF reads after the other.
+
+    Raises UnsupportedError for what is no ESP chip.
+    """
+    if target.id not in CHIPS:
+        raise UnsupportedError(f"ESP-IDF does not know {target.id}", f"It knows {', '.join(CHIPS)}")
+    return _text(CHIPS[target.id]["sdkconfig"])
+
+
+def _text(lines: Sequence[str]) -> str:
+    return "".join(f"CONFIG_{line}\n" for line in lines)

@@ -1,0 +1,5 @@
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+void uart_vfs_dev_use_driver(int port);

@@ -1,0 +1,5 @@
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+uint32_t esp_cpu_get_cycle_count(void);

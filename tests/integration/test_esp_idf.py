@@ -1,0 +1,404 @@
+"""ESP-IDF projects: their files checked with Espressif's own Python tools where PyPI has them, the C by a
+compiler, and the build with a stand-in for idf.py that records how it is called. ESP-IDF itself is not here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import cli
+from harness.boards.host import HostBoard
+from harness.bundled import firmware_dir
+from harness.errors import BuildError, MissingError, UnsupportedError, UsageError
+from harness.items import load_artifact
+from harness.link.client import Link
+from harness.link.wirelog import WireLog
+from harness.model.spec import load_model
+from harness.runtimes.base import Artifact, Project
+from harness.runtimes.espdl import Espdl
+from harness.runtimes.tflm import Tflm
+from harness.targets import get_target
+from harness.toolchains import bare_metal
+from harness.toolchains.esp_idf.build import build
+from harness.toolchains.esp_idf.engines import ENGINES, check_esp_nn, check_espdl
+from harness.toolchains.esp_idf.model_image import encode
+from harness.toolchains.esp_idf.partitions import Layout
+from harness.toolchains.esp_idf.project import IdfProject, write_project
+from harness.toolchains.esp_idf.sdkconfig import CHIPS
+from tests.espdl_cases import network
+from tests.operator_cases import bundle
+
+TESTS = Path(__file__).parents[1]
+STAND_IN = TESTS / "idf_stand_in"
+ENGINE_KERNELS = [(name, kernels) for name, engine in ENGINES.items() for kernels in engine.kernels]
+VERSION = "set(IDF_VERSION_MAJOR {})\nset(IDF_VERSION_MINOR {})\nset(IDF_VERSION_PATCH 1)\n"
+Generate = Callable[..., tuple[Artifact, IdfProject]]
+
+
+@pytest.fixture
+def generate(tmp_path: Path) -> Generate:
+    """A project of a zoo model; the same arguments give another directory each time."""
+    counter = iter(range(100))
+
+    def generated(
+        model: str = "mnist_mlp",
+        runtime: str = "tflm",
+        kernels: str = "vendor",
+        chip: str = "esp32c3",
+        layout: Layout | None = None,
+    ) -> tuple[Artifact, IdfProject]:
+        target = get_target(chip)
+        artifact = load_artifact(load_model(model), runtime, target)
+        directory = tmp_path / f"project{next(counter)}"
+        return artifact, write_project(artifact, target, kernels, directory, layout or Layout())
+
+    return generated
+
+
+# The project's files.
+
+
+@pytest.mark.parametrize(
+    ("runtime", "kernels"), [*ENGINE_KERNELS, ("tflm", "portable"), ("espdl", "portable")]
+)
+def test_every_file_that_cmake_names_is_there(generate: Generate, runtime: str, kernels: str) -> None:
+    _, project = generate("himax_cnn", runtime, kernels)
+    text = (project.directory / "main/CMakeLists.txt").read_text(encoding="utf-8")
+    named = re.findall(r"\.\./(\S+?)(?=[\s)])", text)
+    assert len(named) > 15
+    missing = [name for name in named if not (project.directory / name).exists()]
+    assert missing == []
+    left_out = [
+        name
+        for name in project.tree
+        if name.endswith((".c", ".cc", ".cpp", ".S")) and f"../{name}" not in text
+    ]
+    assert left_out == []
+    assert ("esptool_py_flash_to_partition" in text) == (kernels != "portable")
+
+
+def test_generating_again_gives_the_same_bytes(generate: Generate) -> None:
+    first, second = (generate("himax_cnn", "espdl", chip="esp32s3")[1] for _ in range(2))
+    assert first.tree == second.tree
+    for name in (*first.tree, "model.bin"):
+        assert (first.directory / name).read_bytes() == (second.directory / name).read_bytes(), name
+
+
+def test_one_firmware_has_every_operator_and_one_in_the_app_its_own(generate: Generate) -> None:
+    artifact, apart = generate()
+    _, inside = generate(layout=Layout(model_in_app=True))
+    everything, own = (
+        (project.directory / "main/operators.inc").read_text(encoding="utf-8") for project in (apart, inside)
+    )
+    assert "OPERATOR(DepthwiseConv2D)\n" in everything
+    assert "OPERATOR(PadV2)\n" in everything
+    assert len(own.splitlines()) == len({layer.op for layer in artifact.layers})
+    assert "model.bin" in inside.tree
+    assert "model.bin" not in apart.tree
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_partitions_and_defaults_of_every_chip(generate: Generate, chip: str) -> None:
+    _, project = generate(kernels="vendor-ansi", chip=chip)
+    end = 0x10000
+    for row in project.partitions:
+        assert row.offset == end
+        assert row.size % 0x1000 == 0
+        end += row.size
+    assert end == Layout().flash_bytes
+    csv = (project.directory / "partitions.csv").read_text(encoding="utf-8")
+    assert re.search(r"^model, data, undefined, 0x190000, 0x270000$", csv, re.MULTILINE)
+    for name in ("sdkconfig.defaults", f"sdkconfig.defaults.{chip}"):
+        lines = (project.directory / name).read_text(encoding="utf-8").splitlines()
+        assert lines
+        assert all(re.fullmatch(r'CONFIG_[A-Z0-9_]+=(y|n|\d+|"[^"]+")', line) for line in lines)
+    assert "CONFIG_ESP_DEFAULT_CPU_FREQ_MHZ_" in "\n".join(lines)
+
+
+@pytest.mark.parametrize(("runtime", "kernels"), ENGINE_KERNELS)
+def test_the_component_manager_reads_the_manifest(generate: Generate, runtime: str, kernels: str) -> None:
+    manager = pytest.importorskip("idf_component_tools.manager")
+    _, project = generate(runtime=runtime, kernels=kernels)
+    manifest = manager.ManifestManager(str(project.directory / "main"), "main").load()
+    found = {requirement.name: requirement.version_spec for requirement in manifest.raw_requirements}
+    assert found == {"idf": ">=5.4,<6.1", **ENGINES[runtime].components}
+
+
+def test_kconfig_reads_our_menu_and_has_every_name_that_is_used(tmp_path: Path) -> None:
+    kconfig = pytest.importorskip("esp_kconfiglib.core")
+    platform = firmware_dir() / "platforms/esp_idf"
+    whole = tmp_path / "Kconfig"
+    defined = ("SOC_USB_SERIAL_JTAG_SUPPORTED", "SPIRAM", "FREERTOS_UNICORE")
+    symbols = "".join(f"config {name}\n    bool\n    default y\n" for name in defined)
+    whole.write_text(
+        f'mainmenu "test"\n{symbols}source "{platform / "Kconfig.projbuild"}"\n', encoding="utf-8"
+    )
+    menu = kconfig.Kconfig(str(whole))
+    named = {match for path in (*platform.glob("*.[chS]"),) for match in _harness_names(path.read_text())}
+    named |= {
+        name for engine in ENGINES.values() for line in engine.definitions for name in _harness_names(line)
+    }
+    assert len(named) > 5
+    assert named <= set(menu.syms)
+    assert menu.syms["HARNESS_UART_BAUD"].str_value == "115200"
+    assert menu.syms["HARNESS_ESPDL_DUAL_CORE"].str_value == "n"
+
+
+def _harness_names(text: str) -> list[str]:
+    return re.findall(r"CONFIG_(HARNESS_[A-Z_]+)", text)
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("-DCONFIG_HARNESS_MODEL_IN_APP=1", "-DCONFIG_HARNESS_SERIAL_USB=1")]
+)
+def test_the_platform_compiles_against_stand_in_headers(options: tuple[str, ...]) -> None:
+    """Types and syntax only: tests/idf_headers declares what ESP-IDF 5.5 does, and nothing runs."""
+    firmware = firmware_dir()
+    folders = (TESTS / "idf_headers", firmware, firmware / "core", firmware / "runtimes/vendor")
+    flags = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fsyntax-only", *options)
+    sources = sorted((firmware / "platforms/esp_idf").glob("*.c"))
+    assert len(sources) == 5
+    subprocess.run(["gcc", *flags, *(f"-I{folder}" for folder in folders), *sources], check=True)
+
+
+# The engines' common half, on this machine.
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_a_device_describes_itself_from_its_model_image(
+    damage: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = load_artifact(load_model("himax_cnn"), "tflm")
+    data = bytearray(encode(artifact))
+    data[-1] ^= damage
+    (tmp_path / "model.bin").write_bytes(data)
+    monkeypatch.setenv("HARNESS_MODEL_IMAGE", str(tmp_path / "model.bin"))
+    vendor = firmware_dir() / "runtimes/vendor"
+    sources = (
+        *vendor.glob("*.c"),
+        *(TESTS / "firmware" / n for n in ("image_engine.c", "host_model_store.c")),
+    )
+    project = Project(vendor, sources, (vendor,), 0)
+    image = bare_metal.build(
+        project, get_target("esp32c3"), "host", build_root=tmp_path / "build", sanitize=True
+    )
+    board = HostBoard("esp32c3", image.elf)
+    log = tmp_path / "uart.log"
+    with board as port, WireLog(wire=tmp_path / "wire.bin", text=log) as wire:
+        link = Link(port, log=wire, board_state=board.state)
+        link.connect()
+        if damage:
+            assert link.describe().inputs == ()
+            assert "the model image is damaged" in log.read_text(encoding="utf-8")
+            return
+        link.expect_identity(
+            artifact=artifact.digest, firmware=image.digest, target="esp32c3", model="himax_cnn"
+        )
+        device = link.describe()
+    assert [layer.output.shape for layer in device.layers] == [
+        layer.output.shape for layer in artifact.layers
+    ]
+    assert [(layer.op, layer.macs) for layer in device.layers] == [(x.op, x.macs) for x in artifact.layers]
+    assert [tensor.scale for tensor in device.inputs] == pytest.approx([artifact.inputs[0].scale], rel=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("operator", "seed", "what"), [("conv_2d", 4, "has "), ("softmax", 1, "has the input shape")]
+)
+def test_what_esp_nn_gets_wrong_is_refused(operator: str, seed: int, what: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(bundle(operator, seed=seed, count=12))
+    with pytest.raises(UnsupportedError, match=what):
+        check_esp_nn(Tflm().load(path))
+
+
+def test_grouped_convolutions_of_esp_dl_are_refused(tmp_path: Path) -> None:
+    """Depthwise ones it computes; the first 16 of these random ones hold both."""
+    verdicts = set()
+    for seed in range(16):
+        model, outputs = network(np.random.default_rng(seed), "c", ("Conv", "depthwise Conv"), 1)
+        path = tmp_path / f"{seed}.espdl"
+        path.write_bytes(model.build(outputs))
+        try:
+            check_espdl(Espdl().load(path, "c"))
+            verdicts.add("taken")
+        except UnsupportedError as error:
+            verdicts.add(re.sub(r"\d+", "N", error.message.partition(";")[0].partition(" over")[0]))
+    assert verdicts == {"taken", "operator N (Conv) has N groups"}
+
+
+def test_weights_of_8_bits_with_data_of_16_are_refused_for_esp_dl(generate: Generate) -> None:
+    artifact, _ = generate(runtime="espdl")
+    with pytest.raises(UnsupportedError, match="mnist_mlp is w8a16, which ESP-DL"):
+        check_espdl(dataclasses.replace(artifact, scheme="w8a16"))
+
+
+# Building.
+
+
+@pytest.fixture
+def idf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The stand-in on PATH and an IDF_PATH with a version; gives the file it records in."""
+    cmake = tmp_path / "esp-idf/tools/cmake"
+    cmake.mkdir(parents=True)
+    (cmake / "version.cmake").write_text(VERSION.format(5, 5), encoding="utf-8")
+    monkeypatch.setenv("IDF_PATH", str(tmp_path / "esp-idf"))
+    monkeypatch.setenv("PATH", f"{STAND_IN}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("IDF_STAND_IN_RECORD", str(tmp_path / "record"))
+    return tmp_path / "record"
+
+
+def calls(record: Path) -> list[dict[str, list[str]]]:
+    return [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+
+
+def test_one_build_serves_every_model_of_a_runtime(generate: Generate, idf: Path, tmp_path: Path) -> None:
+    artifact, project = generate("mnist_mlp")
+    image = build(project, artifact, build_root=tmp_path / "images")
+    first, second = calls(idf)
+    assert first["arguments"][-1] == "build"
+    assert second["arguments"][-1] == "size"
+    assert "-DIDF_TARGET=esp32c3" in first["arguments"]
+    assert f"-DFIRMWARE_DIGEST={image.digest}" in first["arguments"]
+    assert first["files"] == list(project.tree)
+    assert (image.compiler, image.cached) == ("ESP-IDF 5.5.1", False)
+    assert "Total image size" in image.build_log.read_text(encoding="utf-8")
+    assert (image.elf.parent / "dependencies.lock").is_file()
+    assert image.text_bytes > 0
+
+    other, its_project = generate("himax_cnn")
+    again = build(its_project, other, build_root=tmp_path / "images")
+    assert len(calls(idf)) == 2
+    assert (again.digest, again.cached) == (image.digest, True)
+    assert image.flash is not None
+    assert again.flash is not None
+    assert again.flash.artifact == other.digest
+    assert [part.name for part in image.flash.changed_parts(None)][-1] == "model"
+    device = {"target": "esp32c3", "firmware": image.digest, "artifact": artifact.digest}
+    (changed,) = again.flash.changed_parts(device)
+    assert (changed.name, changed.offset) == ("model", 0x190000)
+    assert changed.file.read_bytes() == encode(other)
+    assert image.flash.changed_parts(device) == ()
+
+
+def test_a_model_in_the_app_is_part_of_the_firmware(generate: Generate, idf: Path, tmp_path: Path) -> None:
+    digests = set()
+    for model in ("mnist_mlp", "himax_cnn"):
+        artifact, project = generate(model, layout=Layout(model_in_app=True))
+        image = build(project, artifact, build_root=tmp_path / "images")
+        digests.add(image.digest)
+        assert image.flash is not None
+        assert image.flash.model is None
+    assert len(digests) == 2
+    assert "model.bin" in calls(idf)[0]["files"]
+
+
+TOO_SMALL = """\
+Error: app partition is too small for binary firmware.bin size 0x104000:
+  - Part 'factory' 0/0 @ 0x10000 size 0x100000 (overflow 0x4000)
+ninja failed with exit code 1"""
+NO_REGISTRY = (
+    "ERROR: Cannot establish a connection to the component registry at https://components.espressif.com\n"
+)
+COMPILE_ERROR = "[1/9] Building C object\nmain.c:3:5: error: unknown type name 'foo'\nninja: build stopped\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (TOO_SMALL, r"1040 KiB, its partition has 1024 KiB: 16 KiB too much .*300 000.*--app-size 1280K"),
+        (NO_REGISTRY, "component registry cannot be reached"),
+        (COMPILE_ERROR, "does not build: main.c:3:5: error: unknown type name 'foo'. The whole log"),
+        (
+            "Because no versions of espressif/esp-dl match >=3.3.6, version solving failed.",
+            "has no espressif/esp-dl",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("idf")
+def test_a_failed_build_says_why(
+    said: str, expected: str, generate: Generate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "said").write_text(said, encoding="utf-8")
+    monkeypatch.setenv("IDF_STAND_IN_FAILS", str(tmp_path / "said"))
+    artifact, project = generate()
+    with pytest.raises(BuildError, match=expected) as failure:
+        build(project, artifact, build_root=tmp_path / "images")
+    log = Path(str(failure.value).rpartition("The whole log: ")[2])
+    assert said in log.read_text(encoding="utf-8")
+    assert [path for path in (tmp_path / "images").iterdir() if path != log] == []
+
+
+def test_without_esp_idf_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("IDF_PATH", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["build", "mnist_mlp", "--target", "esp32c3"]) == 2
+    assert "ESP-IDF is not active: IDF_PATH is not set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("version", [(5, 3), (6, 1), (4, 4)])
+def test_another_version_of_esp_idf_is_refused(
+    version: tuple[int, int], generate: Generate, idf: Path, tmp_path: Path
+) -> None:
+    text = VERSION.format(*version)
+    (tmp_path / "esp-idf/tools/cmake/version.cmake").write_text(text, encoding="utf-8")
+    artifact, project = generate()
+    with pytest.raises(
+        MissingError, match=rf"expected ESP-IDF >=5.4,<6.1, .* is {version[0]}\.{version[1]}\.1"
+    ):
+        build(project, artifact, build_root=tmp_path / "images")
+    assert not idf.exists()
+
+
+@pytest.mark.usefixtures("idf")
+def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HARNESS_BUILD_ROOT", raising=False)
+    assert cli.main(["build", "mnist_mlp", "--target", "esp32s3", "--runtime", "espdl"]) == 0
+    assert "built with ESP-IDF 5.5.1" in capsys.readouterr().out
+    assert cli.main(["build", "mnist_mlp", "--target", "esp32s3", "--runtime", "espdl"]) == 0
+    assert "found, built before" in capsys.readouterr().out
+    arguments = ["generate", "mnist_mlp", "--target", "esp32c3", "--platform", "esp_idf", "--out", "made"]
+    assert cli.main(arguments) == 0
+    assert "idf.py -C made set-target esp32c3 build" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--target", "esp32c3", "--flash-size", "3MB"), "expected one of 2MB, 4MB"),
+        (("--target", "esp32c3", "--flash-size", "lots"), "--flash-size expects a size"),
+        (("--target", "esp32c3", "--app-size", "1000"), "no multiple of 4096"),
+        (("--target", "esp32c3", "--flash-size", "2MB", "--app-size", "1984K"), "--flash-size 4MB"),
+        (("--target", "esp32h2", "--runtime", "espdl"), "ESP-DL does not support esp32h2"),
+        (
+            ("--target", "esp32c3", "--runtime", "espdl", "--kernels", "vendor-ansi"),
+            "no kernels 'vendor-ansi'",
+        ),
+        (("--target", "himax_we1"), "ESP-IDF does not know himax_we1"),
+        ((), "for one chip"),
+    ],
+)
+def test_bad_choices_write_nothing(
+    arguments: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["generate", "mnist_mlp", "--kernels", "vendor", "--out", str(out), *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_model_larger_than_the_flash_is_refused(generate: Generate) -> None:
+    with pytest.raises(UsageError, match=r"need .* of flash.*--flash-size 4MB"):
+        generate(layout=Layout(flash_bytes=2 << 20, app_bytes=1984 << 10))
