@@ -1,9 +1,10 @@
 """Instructions per multiply-accumulate of the kernels, and per inference of the zoo, on the emulated chips.
 
-    python -m benchmarks.instructions [--out FILE.json]
+    ./run benchmark [--store]
 
-Counted by the emulator, requantisation included: exact, the same on every machine, and neither cycles
-nor milliseconds. Each answer is compared with the oracle first, so that no figure is of a wrong kernel.
+Counted by the emulator, requantisation included: the same on every machine with the same compilers, and
+neither cycles nor milliseconds. Each answer is compared with the oracle first, so that no figure is of a
+wrong kernel. Beside a figure stands its change against benchmarks/instructions.json, which --store writes.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ from tests.tflite_builder import ModelBuilder
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = ("esp32c3", "esp32s3")
+STORED = ROOT / "benchmarks" / "instructions.json"
+PER_MAC, PER_INFERENCE, FLASH = "instructions per MAC", "instructions per inference", "flash bytes"
 SAME, VALID = 0, 1
+Figures = dict[str, dict[str, dict[str, float]]]
 Layer = Callable[[ModelBuilder, np.random.Generator], int]
 
 
@@ -113,33 +117,49 @@ def count(artifact: PlannedArtifact, target_id: str, directory: Path) -> tuple[t
     return reply.layer_counts, image.flash_bytes
 
 
+def measure(directory: Path) -> Figures:
+    """All tables: title, row, target, figure."""
+    figures: Figures = {title: {} for title in (PER_MAC, PER_INFERENCE, FLASH)}
+    path = directory / "kernels.tflite"
+    model, rng = ModelBuilder(), np.random.default_rng(0)
+    path.write_bytes(model.build([add(model, rng) for add in KERNELS.values()]))
+    kernels = get_runtime("tflm").load(path)
+    counts = {target: count(kernels, target, directory / target)[0] for target in TARGETS}
+    for name, layer in zip(KERNELS, kernels.layers, strict=True):
+        figures[PER_MAC][name] = {
+            target: round(layers[layer.index] / layer.macs, 3) for target, layers in counts.items()
+        }
+    for path in sorted(ROOT.glob("models/*/model.tflite")):
+        name, network = path.parent.name, get_runtime("tflm").load(path)
+        both = {target: count(network, target, directory / name / target) for target in TARGETS}
+        figures[PER_INFERENCE][name] = {target: sum(layers) for target, (layers, _) in both.items()}
+        figures[FLASH][name] = {target: flash for target, (_, flash) in both.items()}
+    return figures
+
+
+def table(title: str, rows: dict[str, dict[str, float]], stored: dict[str, dict[str, float]]) -> str:
+    lines = [f"{title:40}" + "".join(f"{target:>23}" for target in TARGETS)]
+    for name, row in rows.items():
+        cells = []
+        for target, value in row.items():
+            before = stored.get(name, {}).get(target)
+            change = f"{100 * (value / before - 1):+.1f} %" if before else "new"
+            shown = f"{value:.2f}" if title == PER_MAC else f"{value:,}"
+            cells.append(f"{shown:>14} {change if change not in ('+0.0 %', '-0.0 %') else '':>8}")
+        lines.append(f"{name:40}" + "".join(cells))
+    return "\n".join(lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
+    parser.add_argument("--store", action="store_true", help=f"write the figures to {STORED.name}")
     options = parser.parse_args()
-    figures: dict[str, dict[str, dict[str, float]]] = {"kernels": {}, "models": {}}
-    with tempfile.TemporaryDirectory() as scratch:
-        kernels = Path(scratch) / "kernels.tflite"
-        model, rng = ModelBuilder(), np.random.default_rng(0)
-        kernels.write_bytes(model.build([add(model, rng) for add in KERNELS.values()]))
-        zoo = {path.parent.name: path for path in sorted(ROOT.glob("models/*/model.tflite"))}
-        print(f"{'instructions per MAC':44}" + "".join(f"{target:>14}" for target in TARGETS))
-        artifact = get_runtime("tflm").load(kernels)
-        counts = [count(artifact, target, Path(scratch) / target) for target in TARGETS]
-        for index, name in enumerate(KERNELS):
-            row = [layers[index] / artifact.layers[index].macs for layers, _ in counts]
-            figures["kernels"][name] = dict(zip(TARGETS, row, strict=True))
-            print(f"{name:44}" + "".join(f"{value:14.2f}" for value in row))
-        print(f"\n{'instructions per inference':44}" + "".join(f"{target:>14}" for target in TARGETS))
-        for name, path in zoo.items():
-            artifact = get_runtime("tflm").load(path)
-            counts = [count(artifact, target, Path(scratch) / name / target) for target in TARGETS]
-            totals = [float(sum(layers)) for layers, _ in counts]
-            figures["models"][name] = dict(zip(TARGETS, totals, strict=True))
-            print(f"{name:44}" + "".join(f"{value:14,.0f}" for value in totals))
-            print(f"{'  flash bytes':44}" + "".join(f"{flash:14,}" for _, flash in counts))
-    if options.out:
-        options.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    stored: Figures = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
+    with tempfile.TemporaryDirectory() as directory:
+        figures = measure(Path(directory))
+    print("\n\n".join(table(title, rows, stored.get(title, {})) for title, rows in figures.items()))
+    if options.store:
+        STORED.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
