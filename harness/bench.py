@@ -123,11 +123,11 @@ class Bench:
     def runtimes(self, model: ModelSpec, target: Target) -> tuple[str, ...]:
         """What a model runs in on a chip: the runtimes named, or every one that takes it.
 
-        A board that prints has one firmware, and integers are what firmware of TFLM prints.
+        A board that prints has one firmware, and how it prints tells what made it.
         """
         asked = self.settings.runtimes
         if self._dialect and asked == (EVERY,):
-            asked = ("tflm",)
+            asked = (self._dialect.runtime,)
         return tuple(runtimes_for(model, target, asked, self._workshop(model)))
 
     def items(self) -> list[Item]:

@@ -1,7 +1,7 @@
 """A board whose firmware was not made here, or asks for its images by printing: scores come from its console.
 
-It has no IDENTIFY, so nobody states which chip or model it is; only integers of the output tensor
-can stand against the oracle, and layers cannot be read.
+It has no IDENTIFY, so nobody states which chip or model it is; only the output tensor, in integers or in
+all decimals that are printed, can stand against the oracle, and layers cannot be read.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-import numpy as np
-
 from harness.boards.base import Board, Port
 from harness.deployment import Answer, Deployment, Result, compare
 from harness.dialects import Dialect, parse_log, whole_inferences
-from harness.dialects.compare import check_inferences
+from harness.dialects.compare import as_output, check_inferences
 from harness.dialects.console import Console, Images
 from harness.dialects.records import Inference
 from harness.errors import LinkError, UnsupportedError
@@ -67,16 +65,16 @@ class PrintedDeployment(Deployment):
         printed = whole_inferences(parse_log(console.text, self._dialect.name), expected.samples)
         whole = printed.inferences
         output = self.artifact.outputs[0]
-        unit = check_inferences(whole, self.artifact.name, output.elements)
-        if unit != "int8" or output.dtype != "int8":
-            raise UnsupportedError(
-                f"{self.artifact.name} has {output.dtype} outputs, the board prints {unit} scores",
-                "Compare real values with: harness parse --port PORT --model MODEL --data FILE.npz",
-            )
+        check_inferences(whole, self.artifact.name, output)
         if len(whole) != expected.samples:
             raise LinkError(f"expected {expected.samples} whole inferences, read {len(whole)}")
-        scores = np.array([inference.scores for inference in whole]).astype(np.int8)
-        outputs = [scores.reshape(expected.outputs[0].shape)]
+        device = as_output(whole, expected.outputs[0].reshape(expected.samples, -1))
+        if device is None:
+            raise UnsupportedError(
+                f"{self.artifact.name} has {output.dtype} outputs, the board prints real scores",
+                "Compare real values with: harness parse --port PORT --model MODEL --data FILE.npz",
+            )
+        outputs = [device.reshape(expected.outputs[0].shape)]
         self._notes = tuple(self._said(whole, console.asked))
         self.result = compare(self.artifact, expected, outputs, [Answer()] * expected.samples)
         return self.result
@@ -92,6 +90,8 @@ class PrintedDeployment(Deployment):
             f"scores are what the board printed (dialect {self._dialect.name}): its chip and fidelity are "
             "stated by nobody, its layers cannot be read"
         ]
+        if decimals := printed[0].decimals:
+            notes.append(f"scores are printed with {decimals} decimals: equal in all of them counts as equal")
         if not asked:
             notes.append(
                 "the firmware ran images of its own: that the n-th was the n-th sample is taken on trust"

@@ -24,8 +24,9 @@ def add_command(commands: Parsers) -> None:
 
 def _list(parsed: argparse.Namespace) -> int:  # noqa: ARG001 - every command takes the parsed arguments
     print("models")
+    width = max(map(len, zoo())) + 2
     for name in zoo():
-        print(f"  {name:<22}{load_model(name).description}")
+        print(f"  {name:<{width}}{load_model(name).description}")
     print("targets")
     for target in TARGETS.values():
         emulated = f"without a board: {target.isa_platform}, fidelity isa"

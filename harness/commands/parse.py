@@ -15,9 +15,11 @@ from harness.dialects.compare import compare
 from harness.dialects.console import capture
 from harness.dialects.output import parsed_csv, parsed_json, render
 from harness.errors import DataError, UsageError
-from harness.items import load_artifact
+from harness.items import Workshop, load_artifact
 from harness.model.spec import load_model
 from harness.runtimes import get_runtime
+from harness.settings import build_root_under
+from harness.targets import get_target
 
 Parsers = Any  # argparse's own type of `add_subparsers` is private
 
@@ -36,7 +38,11 @@ def add_command(commands: Parsers) -> None:
     parse.add_argument("--baud", type=int, metavar="N", help="of --port (default: 115200)")
     parse.add_argument("--seconds", type=float, default=10.0, metavar="N", help="how long (default: 10)")
     parse.add_argument("--dialect", metavar="NAME", help="default: the one that fits")
-    parse.add_argument("--model", metavar="MODEL", help="compare the scores with this int8 model (tflm)")
+    parse.add_argument("--model", metavar="MODEL", help="compare the scores with this model")
+    parse.add_argument(
+        "--runtime", default="tflm", metavar="NAME", help="what that firmware runs it in (default: tflm)"
+    )
+    parse.add_argument("--target", metavar="CHIP", help="where the runtime's files differ by chip")
     parse.add_argument(
         "--data", type=Path, metavar="FILE", help="its inputs, one per inference, in the log's order"
     )
@@ -58,8 +64,11 @@ def _parse(parsed: argparse.Namespace) -> int:
     comparison = None
     if parsed.model:
         model = load_model(parsed.model)
-        artifact = load_artifact(model, "tflm")
-        comparison = compare(found, model, artifact, get_runtime("tflm").oracle(artifact), parsed.data)
+        target = get_target(parsed.target) if parsed.target else None
+        workshop = Workshop(build_root_under(Path.cwd()) / "artifacts")
+        artifact = load_artifact(model, parsed.runtime, target, workshop)
+        oracle = get_runtime(parsed.runtime).oracle(artifact)
+        comparison = compare(found, model, artifact, oracle, parsed.data)
     if parsed.format == "json":
         print(parsed_json(found, comparison))
     elif parsed.format == "csv":

@@ -18,16 +18,20 @@ from harness.errors import DataError, UsageError
 
 @dataclass(frozen=True)
 class Dialect:
-    """`signs` tells whether a line is of a form only this firmware has; one is enough."""
+    """`signs` tells whether a line is of a form only this firmware has; one is enough.
+
+    `runtime` is what such firmware runs its network in.
+    """
 
     name: str
     summary: str
+    runtime: str
     signs: Callable[[Line], bool]
     parse: Callable[[Sequence[Line]], ParsedLog]
 
 
 DIALECTS: dict[str, Dialect] = {
-    module.NAME: Dialect(module.NAME, module.SUMMARY, module.signs, module.parse)
+    module.NAME: Dialect(module.NAME, module.SUMMARY, module.RUNTIME, module.signs, module.parse)
     for module in (tutorial0, espdl_v1, espdl, tflm, tvm, himax)
 }
 

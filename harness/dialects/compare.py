@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.dialects.records import Inference, ParsedLog
 from harness.errors import DataError, UnsupportedError
@@ -21,12 +22,13 @@ from harness.model.reference import open_reference
 from harness.model.spec import ModelSpec
 from harness.records.schema import Accuracy, QuantisationGap, RuntimeGap
 from harness.runtimes.base import Artifact, Oracle
+from harness.tensors import TensorInfo
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`runtime_gap` (device against oracle) is there for int8 scores; `whole_gap`, the device's real
-    values against the float reference, wherever there is such a reference: runtime and
+    """`runtime_gap` (device against oracle) is there where `as_output` gives the output itself; `whole_gap`,
+    the device's real values against the float reference, wherever there is such a reference: runtime and
     quantisation gap in one, for this firmware's oracle may be another."""
 
     model: str
@@ -45,16 +47,13 @@ def compare(
     Raises:
         DataError: no scores, not all of them whole, more inferences than samples, no data, or
             another number of scores than the model has outputs.
-        UnsupportedError: scores that are percents or integers of unknown scale, or an output that is
-            not int8 though the scores are.
+        UnsupportedError: scores that are percents, or integers of another type than the output.
     """
     output = artifact.outputs[0]
-    unit = check_inferences(parsed.inferences, model.name, output.elements)
+    check_inferences(parsed.inferences, model.name, output)
     source = data or model.test
     if source is None:
         raise DataError(f"{model.name}: no test data are known", "Give --data FILE.npz, in the log's order")
-    if unit == "int8" and output.dtype != "int8":
-        raise UnsupportedError(f"the log has int8 scores, the output of {model.name} is {output.dtype}")
     classes = output.elements if output.elements > 1 else None
     dataset = load_dataset(source, artifact.inputs, model.preprocess, classes=classes)
     count = len(parsed.inferences)
@@ -64,11 +63,10 @@ def compare(
             "Give the data of this log: --data FILE.npz, one sample per inference",
         )
     expected = expect(artifact, oracle, dataset.take(count), open_reference(model)[0], layer_samples=0)
-    scores = np.array([inference.scores for inference in parsed.inferences], dtype=np.float64)
     exact = expected.outputs[0].reshape(count, -1)
-    gap, real = None, scores
-    if unit == "int8":
-        device = scores.astype(np.int8)
+    device = as_output(parsed.inferences, exact)
+    gap, real = None, np.array([inference.scores for inference in parsed.inferences], dtype=np.float64)
+    if device is not None:
         gap = runtime_gap(distance_lsb(device, exact))
         real = output.dequantise(device).astype(np.float64)
     whole = None
@@ -78,12 +76,30 @@ def compare(
     return Comparison(model.name, str(source), count, gap, whole, top1)
 
 
-def check_inferences(inferences: Sequence[Inference], name: str, elements: int) -> str:
-    """The unit that all the scores have.
+def as_output(inferences: Sequence[Inference], exact: NDArray[np.generic]) -> NDArray[np.generic] | None:
+    """The printed scores as the output tensor, (inferences, elements) like the oracle's `exact`.
+
+    Floats are printed in decimals: where all of those are the oracle's too, its value is taken, as
+    nothing speaks against it. None for real values of an integer output: they say no integers.
+    """
+    scores = np.array([inference.scores for inference in inferences], dtype=np.float64)
+    if inferences[0].score_unit != "real":
+        return scores.astype(exact.dtype)
+    decimals = inferences[0].decimals
+    if exact.dtype != np.float32 or decimals is None:
+        return None
+    # As printf has it: the exact binary value, rounded half to even.
+    printed = np.vectorize(lambda value: float(f"{value:.{decimals}f}"), otypes=[np.float64])(exact)
+    return np.where(scores == printed, exact, scores.astype(np.float32)).astype(np.float32)
+
+
+def check_inferences(inferences: Sequence[Inference], name: str, output: TensorInfo) -> None:
+    """Raises for what cannot stand against the output tensor of model `name`.
 
     Raises:
-        DataError: there are none, one is not whole, or has another number of scores than `elements`.
-        UnsupportedError: scores that are percents or integers of unknown scale.
+        DataError: there are none, one is not whole, has another number of scores than the output, or
+            one outside its type.
+        UnsupportedError: scores that are percents, or integers of another type than the output.
     """
     if not inferences:
         raise DataError(f"expected scores to compare with {name}, came none")
@@ -93,13 +109,18 @@ def check_inferences(inferences: Sequence[Inference], name: str, elements: int) 
             raise DataError(f"{where}: lines are missing", "Capture the log again, or cut this inference out")
         if inference.score_unit == "percent":
             raise UnsupportedError(f"{where}: whole percents are too coarse to compare")
-        if inference.score_unit == "integer":
-            raise UnsupportedError(f"{where}: integers whose scale the log does not say are not compared")
-        if len(inference.scores) != elements:
-            raise DataError(f"{where}: {len(inference.scores)} scores, {name} has {elements} outputs")
-        outside = [s for s in inference.scores if s is None or not -128 <= s <= 127]
-        if inference.score_unit == "int8" and outside:
-            raise DataError(f"{where}: score {outside[0]} is not int8: a line is damaged")
+        whole = inference.score_unit in ("int8", "integer")
+        if whole and output.dtype not in (("int8",) if inference.score_unit == "int8" else ("int8", "int16")):
+            raise UnsupportedError(
+                f"{where}: {inference.score_unit} scores, the output of {name} is {output.dtype}",
+                "Name the runtime of that firmware: --runtime",
+            )
+        if len(inference.scores) != output.elements:
+            raise DataError(f"{where}: {len(inference.scores)} scores, {name} has {output.elements} outputs")
+        if whole:
+            limits = np.iinfo(output.dtype)
+            outside = [s for s in inference.scores if s is None or not limits.min <= s <= limits.max]
+            if outside:
+                raise DataError(f"{where}: score {outside[0]} is not {output.dtype}: a line is damaged")
         if not all(s is not None and np.isfinite(s) for s in inference.scores):
             raise DataError(f"{where}: a score is not a finite number")
-    return inferences[0].score_unit

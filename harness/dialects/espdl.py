@@ -25,6 +25,7 @@ from harness.dialects.records import (
 
 NAME = "espdl"
 SUMMARY = "ESP-DL v3: Model::test(), Model::profile()"
+RUNTIME = "espdl"
 
 _TESTING = re.compile(r"Testing output (.+)\.")
 _MISMATCH = re.compile(r"Test output (.+) does not match")

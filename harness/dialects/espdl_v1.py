@@ -16,6 +16,7 @@ from harness.dialects.records import Findings, Inference, Latency, ParsedLog
 
 NAME = "espdl-v1"
 SUMMARY = "ESP-DL v1, v2: Latency::print, Prediction Result: N"
+RUNTIME = "espdl-v1"
 
 # `%d, ` for each element; the stripped line ends in a comma.
 _SCORES = re.compile(r"-?[0-9]{1,5},(?: -?[0-9]{1,5},)+")

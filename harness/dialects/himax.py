@@ -15,6 +15,7 @@ from harness.dialects.records import Findings, Inference, Latency, Number, Parse
 
 NAME = "himax"
 SUMMARY = "Himax WE1: number, [0]:-128, ..., result:1"
+RUNTIME = "tflm"
 
 # Any run of the three pieces: a terminal that drops line ends joins them.
 _PIECES = re.compile(

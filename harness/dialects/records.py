@@ -29,7 +29,8 @@ class Inference:
     is real, percent, int8, or integer: of the output tensor, its type and scale not printed.
     `complete` means that the firmware's own end mark came and no score is missing. `line` is the
     first one's of its scores or, where that is printed, of its input. `input` is the first input
-    element where the firmware prints it; `result` the class it announces, or `unknown`.
+    element where the firmware prints it; `result` the class it announces, or `unknown`; `decimals` are
+    those of real scores, where the firmware always prints as many.
     """
 
     scores: tuple[Number | None, ...]
@@ -40,6 +41,7 @@ class Inference:
     latencies: tuple[Latency, ...] = ()
     input: int | None = None
     result: str | None = None
+    decimals: int | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from harness.dialects.records import Findings, Inference, Latency, ParsedLog, Pr
 
 NAME = "tflm"
 SUMMARY = "TFLite Micro: MicroProfiler, person_detection"
+RUNTIME = "tflm"
 
 _TOOK = re.compile(r"(\S.*?) took ([0-9]{1,10}) ticks \(-?[0-9]{1,10} ms\)\.")
 _EVENTS = '"Event","Tag","Ticks"'

@@ -19,6 +19,7 @@ from harness.dialects.records import Findings, Inference, Latency, Number, Parse
 
 NAME = "tutorial0"
 SUMMARY = "tutorial 0 on ESP-DL v1: score[0] : 0.1234567"
+RUNTIME = "espdl-v1"
 
 _FLOAT = r"(-?(?:[0-9]{1,39}\.[0-9]{6,7}|inf|nan))"
 _INPUT = re.compile(r"input : (-?[0-9]{1,6})")
@@ -42,6 +43,7 @@ class _Block:
     input: int | None = None
     scores: list[Number | None] = field(default_factory=list)
     latencies: list[Latency] = field(default_factory=list)
+    decimals: int | None = None
 
 
 class _Reader:
@@ -72,15 +74,17 @@ class _Reader:
                 block.line,
                 latencies=tuple(block.latencies),
                 input=block.input,
+                decimals=block.decimals,
             )
         )
         self.timed = False
 
-    def score(self, line: Line, index: int, value: float) -> None:
+    def score(self, line: Line, index: int, text: str) -> None:
         if index < len(self.block.scores):
             self.close(ended=False)
         self.block.scores += [None] * (index - len(self.block.scores))
-        self.block.scores.append(value)
+        self.block.scores.append(float(text))
+        self.block.decimals = len(text.partition(".")[2]) or None
         self.block.line = self.block.line or line.number
 
     def time_after(self, latency: Latency) -> None:
@@ -105,10 +109,10 @@ class _Reader:
             self.block.input = int(match[1])
             self.block.line = line.number
         elif match := _SCORE.fullmatch(line.text):
-            self.score(line, int(match[1]), float(match[2]))
+            self.score(line, int(match[1]), match[2])
         elif match := _ONLY_SCORE.fullmatch(line.text):
             # test15 prints no end mark; its only score is the whole output.
-            self.score(line, 0, float(match[1]))
+            self.score(line, 0, match[1])
             self.close(ended=True)
         elif _END.fullmatch(line.text):
             if self.block.scores:

@@ -24,6 +24,7 @@ from harness.dialects.records import (
 
 NAME = "tvm"
 SUMMARY = "ESP-DL's TVM template: time: N us"
+RUNTIME = "tvm"
 
 _TIME = re.compile(r"time: (-?[0-9]{1,19}) us")
 # `%f, ` for each output element, all on one line.

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from harness.cli import main
-from harness.items import load_artifact
+from harness.items import Workshop, load_artifact
 from harness.model.dataset import load_dataset
 from harness.model.spec import load_model
 from harness.runtimes import get_runtime
+from harness.targets import get_target
 from tests import printed_logs as printed
 from tests.himax_app import on_terminal
 
@@ -90,9 +91,56 @@ def test_another_chip_with_such_firmware(one_image: tuple[Path, list[int]], tmp_
 
 def test_real_values_are_for_parse(one_image: tuple[Path, list[int]], tmp_path: Path) -> None:
     with on_terminal(printing(printed.tutorial0([0.1] * 10))) as port:
-        code, item = run(tmp_path, port, "--dialect", "tutorial0", "--data", str(one_image[0]))
+        data = str(one_image[0])
+        code, item = run(tmp_path, port, "--dialect", "tutorial0", "--runtime", "tflm", "--data", data)
     assert code == 3
     assert "himax_cnn has int8 outputs, the board prints real scores. Compare real values" in item["error"]
+
+
+@pytest.fixture(scope="module")
+def old_firmware(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, list[float]]]:
+    """For two networks in ESP-DL v1 on an ESP32: an image, and what the chip's output tensor holds."""
+    made = {}
+    for name in ("esp_dl_mnist", "mnist_mlp"):
+        model, target = load_model(name), get_target("esp32")
+        workshop = Workshop(tmp_path_factory.mktemp("artifacts"))
+        artifact = load_artifact(model, "espdl-v1", target, workshop)
+        assert model.test is not None
+        x = np.load(model.test)["x"][4:5]
+        image = tmp_path_factory.mktemp("image") / "image.npz"
+        np.savez(image, x=x)
+        inputs = load_dataset(image, artifact.inputs, model.preprocess).quantised()[0][0]
+        output = get_runtime("espdl-v1").oracle(artifact).run([inputs])[0]
+        made[name] = image, output.reshape(-1).tolist()
+    return made
+
+
+def esp32(reports: Path, model: str, port: str, dialect: str, image: Path) -> tuple[int, dict[str, Any]]:
+    arguments = ["--dialect", dialect, "--port", port, "--data", str(image), "--report-dir", str(reports)]
+    code = main(["run", model, "--target", "esp32", *arguments])
+    return code, json.loads((reports / "items.jsonl").read_text())
+
+
+def test_the_integers_that_esp_dl_v1_prints(
+    old_firmware: dict[str, tuple[Path, list[float]]], tmp_path: Path
+) -> None:
+    image, scores = old_firmware["esp_dl_mnist"]
+    for off, verdict in ((0, 0), (1, 1)):
+        lines = printed.espdl_v1_tutorial([int(scores[0]) + off, *map(int, scores[1:])], 7243)
+        with on_terminal(printing(lines)) as port:
+            code, item = esp32(tmp_path, "esp_dl_mnist", port, "espdl-v1", image)
+        assert (code, item["runtime"], item["runtime_gap"]["max_lsb"]) == (verdict, "espdl-v1", off)
+
+
+def test_the_decimals_that_tutorial_0_prints(
+    old_firmware: dict[str, tuple[Path, list[float]]], tmp_path: Path
+) -> None:
+    image, scores = old_firmware["mnist_mlp"]
+    for off, verdict in ((0.0, 0), (1e-6, 1)):
+        with on_terminal(printing(printed.tutorial0([scores[0] + off, *scores[1:]]))) as port:
+            code, item = esp32(tmp_path, "mnist_mlp", port, "tutorial0", image)
+        assert (code, item["runtime_gap"]["mismatching_elements"]) == (verdict, verdict)
+        assert any("equal in all of them counts as equal" in note for note in item["notes"])
 
 
 def test_parse_reads_the_port_for_a_time(capsys: pytest.CaptureFixture[str]) -> None:
