@@ -18,7 +18,8 @@ from harness.portable.c_text import END, loop
 from harness.portable.fixed_point import INT32_MAX, INT64_MAX
 from harness.portable.graph import Tensor
 from harness.portable.node import Node
-from harness.portable.ops.conv import Conv2D, DepthwiseConv2D
+from harness.portable.ops.conv import Conv2D
+from harness.portable.ops.depthwise import DepthwiseConv2D
 from harness.portable.ops.exp_fast import plan_fast_float
 from harness.portable.ops.fully_connected import FullyConnected
 from harness.portable.ops.move import concatenation

@@ -53,7 +53,7 @@ class FullyConnected(Step):
             inputs="input" if alone else "inputs",
             pixels="1" if alone else "pixels",
         )
-        window = window_constant(["0"], "INPUTS", "INPUTS")
+        window = [*window_constant(["0"], "INPUTS", "INPUTS"), ""]
         if alone:
             return [*window, *tiles]
         return [*window, *pixel_loop("BATCHES", "input", "INPUTS"), *tiles, "output += pixels * OUT_C;", END]

@@ -137,11 +137,11 @@ class MultipliedSums(Sums):
         if self.uniform:
             factors = f"{self.multipliers[0]}, {abs(self.shifts[0])}"
         if self.small:
-            scaled = f"requantise_sum(sum, {factors}, OUTPUT_ZERO_POINT)"
+            scaled = [f"sum = requantise_sum(sum, {factors},", "OUTPUT_ZERO_POINT);"]
         else:
             function = "requantise" if max(self.shifts) <= 0 else "requantise_any"
-            scaled = f"{function}(sum, {factors}) + OUTPUT_ZERO_POINT"
-        return [f"sum = {scaled};", f"{place} = (int8_t)clamp(sum, LOW, HIGH);"]
+            scaled = [f"sum = {function}(sum, {factors}) + OUTPUT_ZERO_POINT;"]
+        return [*scaled, f"{place} = (int8_t)clamp(sum, LOW, HIGH);"]
 
     def named(self) -> list[dict[str, int]]:
         (limits,) = super().named()

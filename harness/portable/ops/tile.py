@@ -32,7 +32,7 @@ def window_constant(offsets: Sequence[str], length: str, pixel_stride: str) -> l
     if len(values) > 1:
         runs = ["static const int32_t runs[] = {", *values, "};"]
     shape = f"{len(offsets)}, runs, {length}, {pixel_stride}"
-    return [*runs, f"static const filter_window window = {{{shape}}};", ""]
+    return [*runs, f"static const filter_window window = {{{shape}}};"]
 
 
 def pixel_loop(count: str, rows: str, stride: str) -> list[str]:
