@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harness.boards import check_choice, check_targets, choose_board, is_attached
 from harness.boards.backtrace import decoder
-from harness.boards.base import Board
+from harness.boards.base import Board, Port
 from harness.boards.console_watch import ConsoleWatch
 from harness.boards.serial_port import SerialBoard
 from harness.deployment import Deployment, LinkedDeployment, Result
@@ -25,6 +25,7 @@ from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation, expect
 from harness.flashing import install
 from harness.items import EVERY, Item, Workshop, check_names, load_artifact, runtimes_for
+from harness.link.chaos import ChaosPort
 from harness.link.client import Link
 from harness.link.wirelog import WireLog
 from harness.model.dataset import Dataset, load_dataset, random_dataset
@@ -60,6 +61,7 @@ class _State:
     memory: Memory | None = None
     notes: list[str] = field(default_factory=list)
     log: Path | None = None
+    faults: dict[str, int] = field(default_factory=dict)
     error: str | None = None
     failures: list[str] = field(default_factory=list)
 
@@ -78,6 +80,8 @@ class Bench:
         self._dialect = get_dialect(settings.dialect) if settings.dialect else None
         check_choice(settings.board, settings.attachment, settings.dialect)
         check_targets(self.targets, settings.dialect)
+        if settings.chaos and settings.dialect:
+            raise UsageError("--chaos with --dialect: printed scores carry no check sums", "Drop one of them")
         names = [name for given in settings.models for name in (zoo() if given == "zoo" else [given])]
         self._models = {name: load_model(name) for name in dict.fromkeys(names)}
         self.models = tuple(self._models.values())
@@ -222,7 +226,7 @@ class Bench:
             log = undo.enter_context(WireLog(wire=logs / "wire.bin", text=state.log))
             oracle, reference = get_runtime(item.runtime).oracle(artifact), self._reference(item.model)[0]
             about = (item, artifact, oracle, reference, board)
-            port, timeout_s = board.open(), self.settings.infer_timeout_s
+            port, timeout_s = self._wire_to(board, state), self.settings.infer_timeout_s
             if self._dialect:
                 state.deployment = PrintedDeployment(*about, port, self._dialect, log, timeout_s)
             else:
@@ -349,6 +353,16 @@ class Bench:
         """An attached board keeps the firmware it has, as nothing here builds for the chip yet."""
         return is_attached(self.settings.board, self.settings.attachment)
 
+    def _wire_to(self, board: Board, state: _State) -> Port:
+        """The board's port, behind the faults that were asked for."""
+        port = board.open()
+        if self.settings.chaos is None:
+            return port
+        faulty = ChaosPort(port, self.settings.chaos, board.reset)
+        state.faults = faulty.faults
+        state.notes.append(f"a faulty wire, as asked: --chaos {self.settings.chaos}")
+        return faulty
+
     def _state(self, item: Item) -> _State:
         if item.key not in self._open:
             state = self._open[item.key] = _State(item, time.monotonic())
@@ -418,7 +432,7 @@ class Bench:
             counts=result.counts if result else None,
             memory=state.memory,
             layers=result.layers if result else (),
-            wire=deployment.wire_counts() if deployment else {},
+            wire={**(deployment.wire_counts() if deployment else {}), **state.faults},
             provenance=item_facts(
                 state.artifact,
                 state.image,

@@ -44,6 +44,10 @@ COMMANDS = {
         "check an ESP-DL v1 project: exponents, shapes, missing layers",
     ),
     "parse": ("harness.commands.parse", "read what other firmware prints: scores, latencies, profiles"),
+    "link-test": (
+        "harness.commands.link_test",
+        "throughput, error rate and highest clean baud of each board's line",
+    ),
     "import-folder": (
         "harness.commands.folders",
         "make --data and --calibration files of a folder of images",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.boards import Attachment
 from harness.errors import UsageError
+from harness.link.chaos import FAULTS, Chaos, parse_chaos
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,13 @@ OPTIONS = (
         "the board on --port only prints its scores: read them in this dialect (harness parse --help)",
     ),
     Option("infer-timeout", "60", "SECONDS", "give a device up when it says nothing for so long in a run"),
+    Option(
+        "chaos",
+        "",
+        "FAULTS",
+        f"a faulty wire between bench and board: faults per byte of {', '.join(FAULTS)}, and seed, "
+        "e.g. drop=1e-3,reset=1e-6,seed=1",
+    ),
     Option("seed", "0", "N", "seed of the random inputs used where there are no data"),
     Option(
         "report-dir", "", "DIR", "where the report goes; default reports/<time>, linked as reports/latest"
@@ -136,6 +144,7 @@ class Settings:
     attachment: Attachment
     dialect: str | None
     infer_timeout_s: float
+    chaos: Chaos | None
     seed: int
     report_dir: Path | None
     build_root: Path
@@ -188,6 +197,7 @@ def settings_from(
         ),
         dialect=texts["dialect"] or None,
         infer_timeout_s=_seconds("--infer-timeout", texts["infer_timeout"]),
+        chaos=parse_chaos(texts["chaos"]) if texts["chaos"] else None,
         seed=_integer("--seed", texts["seed"], 0),
         report_dir=Path(texts["report_dir"]) if texts["report_dir"] else None,
         build_root=build_root_under(root),

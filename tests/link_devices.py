@@ -81,6 +81,11 @@ class PythonDevice:
         """Log text beside the frames."""
         self._wire_out += data
 
+    def restart(self) -> None:
+        """From outside, by the reset line: what was on its way to it is lost."""
+        self._wire_in.clear()
+        self._boot(6)
+
     def _boot(self, reason: int) -> None:
         self.boots += 1
         self._reason = reason

@@ -6,7 +6,8 @@ retransmission are below it (`frames`, `pipeline`, `inference`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 from harness.boards.base import Port
 from harness.errors import IdentityError, LinkError, UnsupportedError
@@ -145,6 +146,7 @@ class Link:
 
         Raises:
             DataError: a sample has not the size of the model's inputs.
+            IdentityError: the device restarted meanwhile and is another one now.
             UnsupportedError: layer counts or digests from a device without them.
         """
         flags = SEND_OUTPUT
@@ -154,7 +156,7 @@ class Link:
         if layer_digests:
             self._require(Capability.LAYER_DIGESTS, "digests of layers")
             flags |= SEND_DIGESTS
-        return self._engine().stream(samples, Ask(flags))
+        return self._from_one_device(self._engine().stream(samples, Ask(flags)))
 
     def read_layer(self, data: bytes, layer: int) -> bytes:
         """The output bytes of layer `layer` (from 0) for this input; runs up to it and no further.
@@ -179,6 +181,13 @@ class Link:
         """The same bytes, by way of the device: at most `hello.max_payload` of them."""
         return self._pipeline.call(Kind.ECHO, data, "ECHO")
 
+    def echoes(self, payloads: Iterable[bytes]) -> list[bytes]:
+        """As `echo`, for many: as many at a time as the window takes; answers in order."""
+        replies = self._pipeline.exchange((Kind.ECHO, data, "ECHO") for data in payloads)
+        for reply in replies:
+            expect_ok(reply, "ECHO")
+        return [reply.payload for reply in replies]
+
     def reset(self, timeout_s: float = 10.0) -> Hello:
         """Restarts the device through the protocol and finds it again."""
         self._require(Capability.RESET, "restarting on request")
@@ -190,9 +199,35 @@ class Link:
         Raises:
             LinkError: the device cannot make this rate, or cannot be heard at it; the old rate
                 is in force again.
+            PortError: the host's port cannot make it; the same.
         """
         self._require(Capability.SET_BAUD, "other baud rates")
         self._pipeline.change_baud(baud, self._pipeline.timeout_s)
+
+    def _from_one_device(self, replies: Generator[InferenceReply, None, None]) -> Iterator[InferenceReply]:
+        """A restart can bring up other firmware, as from a second slot; its answers are not given out."""
+        seen = self.statistics
+        restarts, retries = seen.restarts, seen.retries
+        with contextlib.closing(replies):
+            for reply in replies:
+                if seen.restarts != restarts:
+                    self._confirm_identity()
+                    restarts = seen.restarts
+                yield reply
+        # A restart whose READY was lost shows only in what had to be sent again.
+        if seen.retries != retries:
+            self._confirm_identity()
+
+    def _confirm_identity(self) -> None:
+        before = self.identify()
+        now = codec.parse_identity(self._pipeline.call(Kind.IDENTIFY, b"", "IDENTIFY"))
+        if (now.artifact, now.firmware) != (before.artifact, before.firmware):
+            raise IdentityError(
+                f"the device restarted as another: model {now.model} (artifact {now.artifact[:16]}, "
+                f"firmware {now.firmware[:16]}), before {before.model} ({before.artifact[:16]}, "
+                f"{before.firmware[:16]})",
+                "Flash it again, and look in its log for why it restarted",
+            )
 
     def _require(self, capability: Capability, what: str) -> None:
         if not self.hello.capabilities & capability:

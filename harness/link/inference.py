@@ -7,7 +7,7 @@ the output's digest that of the bytes that arrived. Judging the numbers is not d
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 from harness.errors import DataError, LinkError
@@ -51,7 +51,7 @@ class Inferences:
         self._ratio = ratio
         self._number = 0
 
-    def stream(self, samples: Iterable[bytes], ask: Ask) -> Iterator[InferenceReply]:
+    def stream(self, samples: Iterable[bytes], ask: Ask) -> Generator[InferenceReply, None, None]:
         """One checked reply per sample, in order; takes samples ahead as the window allows."""
         if not self._fits(ask):
             for data in samples:

@@ -193,7 +193,7 @@ class Pipeline:
             raise self._silence(next(waiting, "HELLO"), self.timeout_s)
         elif now_s >= self._progress_s + quiet_s:
             self._quiet_periods += 1
-            self._probe()
+            self._probe(quiet=True)
 
     def settle(self) -> None:
         """Returns when nothing is in flight."""
@@ -222,12 +222,14 @@ class Pipeline:
         reply = self._call_once(Kind.SET_BAUD, codec.pack_baud(baud), f"SET_BAUD {baud}")
         if reply is not None:
             expect_ok(reply, f"SET_BAUD {baud}")
-        self._port.set_baud(baud)
         try:
+            self._port.set_baud(baud)
             self.connect(0.9)
-        except SilentError:
+        except (SilentError, PortError) as error:
             self._port.set_baud(old)
             self.connect(timeout_s)
+            if isinstance(error, PortError):
+                raise
             raise LinkError(
                 f"the device took {baud} baud but cannot be heard at it; back at {old}",
                 "Choose a lower --baud",
@@ -267,9 +269,14 @@ class Pipeline:
         self._transmit(request)
         return request
 
-    def _probe(self) -> None:
-        probes = sum(request.probe for request in self._in_flight.values())
-        if not self._in_flight or probes >= _MAX_PROBES:
+    def _probe(self, *, quiet: bool = False) -> None:
+        if not self._in_flight:
+            return
+        probes = [request for request in self._in_flight.values() if request.probe]
+        if len(probes) >= _MAX_PROBES:
+            # On a quiet line all of them may be lost: a restart takes them, and its READY can be damaged.
+            if quiet:
+                self._transmit(probes[0])
             return
         if self._ready_seen:
             self._send_hello()
@@ -277,6 +284,12 @@ class Pipeline:
         request = self._new_request(Kind.ECHO, b"", "ECHO")
         request.wanted, request.probe = False, True
         self._transmit(request)
+
+    def _forget_echoes(self) -> None:
+        """A restart took the probes under way: they must not keep HELLO from being sent."""
+        for request in list(self._in_flight.values()):
+            if request.probe and request.kind == Kind.ECHO:
+                del self._in_flight[request.sequence]
 
     def _take_suspicion(self) -> bool:
         suspicious, self._suspicious = self._suspicious, False
@@ -313,6 +326,7 @@ class Pipeline:
     def _take(self, frame: Frame) -> None:
         if frame.kind == Kind.READY:
             self._suspicious = self._ready_seen = True
+            self._forget_echoes()
             self._boots_seen += 1
             if self._connected:
                 self._count_restart(frame.payload[1] if len(frame.payload) > 1 else 0)

@@ -18,6 +18,7 @@ from harness.errors import (
     SilentError,
 )
 from harness.link.client import Link
+from harness.link.messages import InferenceReply
 from harness.link.wirelog import Direction, WireLog, escape, read_wire_log
 from tests.firmware_demo import demo_layers
 from tests.firmware_wire import digest8
@@ -187,6 +188,28 @@ def test_a_device_that_restarts_at_every_inference_is_given_up() -> None:
     with pytest.raises(DeviceError, match=r"restarted 3 times in a row.*INFER 1.*panic") as caught:
         connected(device).infer(demo_inputs(1)[0])
     assert "| Guru Meditation Error" in str(caught.value)
+
+
+@pytest.mark.parametrize("ready", [True, False], ids=["READY seen", "READY lost"])
+def test_a_device_that_comes_back_as_another_is_not_scored(ready: bool) -> None:
+    class TwoSlots(PythonDevice):
+        def _send(self, kind: int, sequence: int, status: int, payload: bytes) -> None:
+            if kind != 0x70 or ready:
+                super()._send(kind, sequence, status, payload)
+
+    def crash(number: int, payload: bytes) -> bytes:
+        if number == 5 and device.boots == 1:
+            device.artifact = "ee" * 32
+            raise Restart
+        return payload
+
+    device = TwoSlots(on_infer=crash)
+    link = connected(device)
+    given: list[InferenceReply] = []
+    with pytest.raises(IdentityError, match=r"restarted as another: model demo \(artifact e{16}"):
+        given.extend(link.infer_stream(demo_inputs(20)))
+    # Where READY is lost the end of the stream tells.
+    assert len(given) == (4 if ready else 20)
 
 
 def test_an_abandoned_stream_does_not_disturb_what_follows() -> None:

@@ -1,0 +1,212 @@
+"""A faulty wire, on purpose: put between the bench and any board, to qualify a cable, a hub or a recovery.
+
+Faults strike single bytes at random, each direction by its own seeded sequence: the same bytes with
+the same seed suffer the same, however they are cut into reads and writes. Frames are not known here,
+and nothing is mended; that is the link's work.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from harness.boards.base import Port
+from harness.errors import PortError, UsageError
+
+FAULTS = ("drop", "flip", "dup", "garbage", "delay", "reset")
+MAX_RATE = 0.1
+_MAX_DELAY_MS = 10_000.0
+_MAX_GARBAGE_BYTES = 16
+_EXAMPLE = "e.g. --chaos drop=1e-3,flip=1e-3,seed=1"
+
+
+@dataclass(frozen=True)
+class Chaos:
+    """Faults per byte, 0 to MAX_RATE each, and how they are drawn.
+
+    A byte is lost (`drop`), has one bit turned (`flip`), comes twice (`dup`), has 1 to 16 random bytes
+    before it (`garbage`), is late by up to `delay_ms` with all that follow it (`delay`), or falls
+    together with a restart of the board (`reset`).
+    """
+
+    drop: float = 0.0
+    flip: float = 0.0
+    dup: float = 0.0
+    garbage: float = 0.0
+    delay: float = 0.0
+    reset: float = 0.0
+    delay_ms: float = 2.0
+    seed: int = 0
+
+    def __str__(self) -> str:
+        """As `parse_chaos` reads it."""
+        given = [f"{name}={getattr(self, name):g}" for name in FAULTS if getattr(self, name)]
+        if self.delay:
+            given.append(f"delay_ms={self.delay_ms:g}")
+        return ",".join([*given, f"seed={self.seed}"])
+
+
+def parse_chaos(text: str) -> Chaos:
+    """`drop=1e-3,reset=1e-6,seed=7` as a Chaos; UsageError for anything else."""
+    values: dict[str, float | int] = {}
+    for part in text.split(","):
+        name, equals, number = (word.strip() for word in part.partition("="))
+        if name not in {field.name for field in fields(Chaos)} or not equals:
+            known = ", ".join(f"{field.name}=" for field in fields(Chaos))
+            raise UsageError(f"--chaos takes {known} separated by commas, not '{part.strip()}'", _EXAMPLE)
+        if name in values:
+            raise UsageError(f"--chaos has {name}= twice", _EXAMPLE)
+        values[name] = _value(name, number)
+    if not any(values.get(name) for name in FAULTS):
+        raise UsageError(f"--chaos names no fault: expected one of {', '.join(FAULTS)}", _EXAMPLE)
+    return Chaos(**values)  # type: ignore[arg-type]
+
+
+def _value(name: str, text: str) -> float | int:
+    if name == "seed":
+        if not text.isdecimal():
+            raise UsageError(f"--chaos expects seed= a whole number of at least 0, got '{text}'", _EXAMPLE)
+        return int(text)
+    most = _MAX_DELAY_MS if name == "delay_ms" else MAX_RATE
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= most:
+        what = "milliseconds" if name == "delay_ms" else "faults per byte"
+        raise UsageError(f"--chaos expects {name}= {what} from 0 to {most:g}, got '{text}'", _EXAMPLE)
+    return number
+
+
+@dataclass(frozen=True)
+class _Stall:
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Restart:
+    pass
+
+
+_Part = bytes | _Stall | _Restart
+
+
+class ChaosPort:
+    """A `Port` that spoils what passes through another one. `faults` counts what was done, by kind."""
+
+    def __init__(self, port: Port, chaos: Chaos, reset: Callable[[], None]) -> None:
+        """`reset` restarts the board from outside: `Board.reset`."""
+        self.faults = {f"chaos_{name}": 0 for name in FAULTS if getattr(chaos, name)}
+        self._port = port
+        self._reset = reset
+        self._to_board = _Direction(chaos, "to board", self.faults)
+        self._from_board = _Direction(chaos, "from board", self.faults)
+        self._arrived: deque[_Part] = deque()
+        self._stalled_until_s = 0.0
+
+    def read(self, timeout_s: float) -> bytes:
+        until_s = time.monotonic() + timeout_s
+        while True:
+            if not self._arrived:
+                data = self._port.read(max(0.0, until_s - time.monotonic()))
+                self._arrived.extend(self._from_board.spoil(data))
+            if taken := self._take(until_s):
+                return taken
+            if time.monotonic() >= until_s:
+                return b""
+
+    def write(self, data: bytes) -> None:
+        for part in self._to_board.spoil(data):
+            if isinstance(part, bytes):
+                self._port.write(part)
+            elif isinstance(part, _Stall):
+                time.sleep(part.seconds)
+            else:
+                self._restart()
+
+    def set_baud(self, baud: int) -> None:
+        self._port.set_baud(baud)
+
+    def _take(self, until_s: float) -> bytes:
+        """The next bytes that may be seen by `until_s`; a longer stall goes on in the next call."""
+        while self._arrived:
+            now_s = time.monotonic()
+            if self._stalled_until_s > now_s:
+                time.sleep(max(0.0, min(self._stalled_until_s, until_s) - now_s))
+                if self._stalled_until_s > until_s:
+                    return b""
+            part = self._arrived.popleft()
+            if isinstance(part, bytes):
+                return part
+            if isinstance(part, _Stall):
+                self._stalled_until_s = time.monotonic() + part.seconds
+            else:
+                self._restart()
+        return b""
+
+    def _restart(self) -> None:
+        try:
+            self._reset()
+        except PortError as error:
+            raise PortError(
+                f"--chaos reset could not restart the board: {error.message}",
+                f"Leave reset= out. {error.remedy}".rstrip(),
+            ) from error
+
+
+class _Direction:
+    """The faults of one direction, as gaps in bytes from one to the next: clean stretches cost nothing."""
+
+    def __init__(self, chaos: Chaos, name: str, faults: dict[str, int]) -> None:
+        self._random = random.Random(f"{chaos.seed} {name}")
+        self._rates = [getattr(chaos, fault) for fault in FAULTS]
+        self._chance = math.log1p(-sum(self._rates))
+        self._delay_ms = chaos.delay_ms
+        self._faults = faults
+        self._clean_bytes = self._gap()
+
+    def spoil(self, data: bytes) -> list[_Part]:
+        """What becomes of `data`: bytes, and between them what happens beside them."""
+        parts: list[_Part] = []
+        passing = bytearray()
+        at = 0
+        while at + self._clean_bytes < len(data):
+            struck = at + self._clean_bytes
+            passing += data[at:struck]
+            (fault,) = self._random.choices(FAULTS, self._rates)
+            self._faults[f"chaos_{fault}"] += 1
+            if fault in ("delay", "reset"):
+                parts += filter(None, (bytes(passing), self._event(fault)))
+                passing.clear()
+            passing += self._struck(fault, data[struck])
+            at = struck + 1
+            self._clean_bytes = self._gap()
+        self._clean_bytes -= len(data) - at
+        passing += data[at:]
+        return [*parts, bytes(passing)] if passing else parts
+
+    def _gap(self) -> int:
+        # Geometric. Rates near zero make a gap no integer holds, and none at all one without end.
+        gap = math.log(1.0 - self._random.random()) / self._chance if self._chance else math.inf
+        return int(min(gap, sys.maxsize))
+
+    def _event(self, fault: str) -> _Part:
+        return _Restart() if fault == "reset" else _Stall(self._random.random() * self._delay_ms / 1000)
+
+    def _struck(self, fault: str, byte: int) -> bytes:
+        match fault:
+            case "drop" | "reset":
+                return b""
+            case "flip":
+                return bytes((byte ^ 1 << self._random.randrange(8),))
+            case "dup":
+                return bytes((byte, byte))
+            case "garbage":
+                return self._random.randbytes(self._random.randint(1, _MAX_GARBAGE_BYTES)) + bytes((byte,))
+            case _:
+                return bytes((byte,))
