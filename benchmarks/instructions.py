@@ -146,7 +146,7 @@ def table(title: str, rows: dict[str, dict[str, float]], stored: dict[str, dict[
             change = f"{100 * (value / before - 1):+.1f} %" if before else "new"
             shown = f"{value:.2f}" if title == PER_MAC else f"{value:,}"
             cells.append(f"{shown:>14} {change if change not in ('+0.0 %', '-0.0 %') else '':>8}")
-        lines.append(f"{name:40}" + "".join(cells))
+        lines.append((f"{name:40}" + "".join(cells)).rstrip())
     return "\n".join(lines)
 
 
