@@ -47,6 +47,11 @@ COMMANDS = {
         "harness.commands.espdl_v1",
         "check an ESP-DL v1 project: exponents, shapes, missing layers",
     ),
+    "serve": ("harness.serve", "a model on its emulated board, as a serial device for any other program"),
+    "mlperf-tiny": (
+        "harness.mlperf_tiny.commands",
+        "an MLPerf Tiny run on any device that speaks its serial dialect",
+    ),
     "parse": ("harness.commands.parse", "read what other firmware prints: scores, latencies, profiles"),
     "link-test": (
         "harness.commands.link_test",

@@ -100,14 +100,14 @@ class Device:
     """The device at the other end of a port."""
 
     def __init__(self, port: Port) -> None:
-        self._port = port
+        self.port = port
         self._pending = b""
         self._frames: list[Frame] = []
         self._sequence = 0
         self.text = b""
 
     def send(self, data: bytes) -> None:
-        self._port.write(data)
+        self.port.write(data)
 
     def frame(self) -> Frame:
         """The next frame, whatever it is."""
@@ -120,7 +120,7 @@ class Device:
     def _receive_until(self, condition: Callable[[], bool]) -> None:
         end = time.monotonic() + DEADLINE_S
         while not condition():
-            got = self._port.read(end - time.monotonic())
+            got = self.port.read(end - time.monotonic())
             if not got:
                 raise TimeoutError(f"device silent; text so far {self.text + self._pending!r}")
             *chunks, self._pending = (self._pending + got).split(b"\0")

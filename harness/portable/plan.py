@@ -22,11 +22,14 @@ Operators = Mapping[str, Callable[[Node], Step]]
 
 @dataclass(frozen=True)
 class Plan:
-    """`offsets` maps each activation tensor's index to its byte offset in the arena."""
+    """`offsets` maps each activation tensor's index to its byte offset in the arena, `scratch` each
+    step that needs some.
+    """
 
     graph: Graph
     steps: tuple[Step, ...]
     offsets: dict[int, int]
+    scratch: dict[int, int]
     memory: MemoryPlan
 
     @property
@@ -82,10 +85,12 @@ def _placed(graph: Graph, steps: tuple[Step, ...]) -> Plan:
     roots = _alias_roots(steps)
     owners = sorted({roots.get(tensor, tensor) for tensor in _activations(graph)})
     buffers = [_lifetime(graph, steps, roots, owner) for owner in owners]
-    memory = plan_memory(buffers)
-    placed = dict(zip(owners, memory.offsets, strict=True))
+    working = [index for index, step in enumerate(steps) if step.scratch_bytes]
+    memory = plan_memory([*buffers, *(Buffer(steps[i].scratch_bytes, i, i) for i in working)])
+    placed = dict(zip(owners, memory.offsets[: len(owners)], strict=True))
+    scratch = {steps[i].index: at for i, at in zip(working, memory.offsets[len(owners) :], strict=True)}
     offsets = {tensor: placed[roots.get(tensor, tensor)] for tensor in sorted(_activations(graph))}
-    return Plan(graph, steps, offsets, memory)
+    return Plan(graph, steps, offsets, scratch, memory)
 
 
 def _activations(graph: Graph) -> set[int]:

@@ -139,7 +139,9 @@ def _function(step: Step) -> list[str]:
     parameters += [
         f"{C_TYPES[t.info.dtype]} *{n}" for n, t in zip(step.write_names, step.writes, strict=True)
     ]
-    head = f"static NOINLINE void {step.function}({', '.join(parameters)}) {{"
+    if step.scratch_bytes:
+        parameters.append(f"{C_TYPES[step.writes[0].info.dtype]} *scratch")
+    head = f"static NOINLINE {step.attributes}void {step.function}({', '.join(parameters)}) {{"
     return [*comment, " */", *_wrapped(head), *layout(step.body(), depth=1), "}", ""]
 
 
@@ -161,13 +163,20 @@ def describe(info: TensorInfo) -> str:
     return f"{shape} {info.dtype}{quantisation}, {comment_text(info.name.split(';')[0])[:60]}"
 
 
-def _at(plan: Plan, tensor: Tensor) -> str:
-    offset = plan.offsets[tensor.index]
-    if tensor.info.dtype == "float32":
+def _at(offset: int, dtype: str) -> str:
+    if dtype == "float32":
         return f"&arena.words[{offset // 4}]"
-    if tensor.info.dtype == "int16":
+    if dtype == "int16":
         return f"&arena.halves[{offset // 2}]"
-    return f"{'(uint8_t *)' if tensor.info.dtype == 'uint8' else ''}&arena.bytes[{offset}]"
+    return f"{'(uint8_t *)' if dtype == 'uint8' else ''}&arena.bytes[{offset}]"
+
+
+def _arguments(plan: Plan, step: Step) -> str:
+    tensors = (*step.reads, *step.writes)
+    places = [_at(plan.offsets[tensor.index], tensor.info.dtype) for tensor in tensors]
+    if step.scratch_bytes:
+        places.append(_at(plan.scratch[step.index], step.writes[0].info.dtype))
+    return ", ".join(places)
 
 
 def _run_layer(plan: Plan) -> list[str]:
@@ -175,8 +184,8 @@ def _run_layer(plan: Plan) -> list[str]:
     for step in plan.steps:
         if isinstance(step, Alias):
             continue
-        arguments = ", ".join(_at(plan, tensor) for tensor in (*step.reads, *step.writes))
-        lines += [f"    case {step.index}:", f"        {step.function}({arguments});", "        break;"]
+        lines += [f"    case {step.index}:", f"        {step.function}({_arguments(plan, step)});"]
+        lines.append("        break;")
     return [*lines, "    default:", "        break;", "    }", "}", ""]
 
 

@@ -57,6 +57,16 @@ class Step(ABC):
         """Headers of firmware/runtimes/portable the body uses."""
         return ("fixed_point.h",)
 
+    @property
+    def attributes(self) -> str:
+        """Of the layer's function in C, beside NOINLINE."""
+        return ""
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Room in the arena while the layer runs; the function gets it as `scratch`, of the output's type."""
+        return 0
+
     @abstractmethod
     def constants(self) -> list[Constant]:
         """The arrays this layer needs in read-only memory."""

@@ -1,6 +1,7 @@
 /*
  * Throws byte streams at the core, under sanitizers: noise, damaged frames, and
- * sound frames with any payload. After each stream a HELLO must be answered.
+ * sound frames with any payload, and text of the MLPerf Tiny dialect. After each stream a HELLO must
+ * be answered. A sample sent in that dialect with bytes lost gets its own score or none.
  * As a program: fuzz_core STREAMS SEED. With -DLIBFUZZER: a libFuzzer target.
  */
 #include "blake2s.h"
@@ -21,7 +22,7 @@ static uint32_t baud = 115200;
 static int resets;
 
 /* What the core wrote since the last clear_output(). */
-static uint8_t output[4 * MAX_STREAM];
+static uint8_t output[4 * MAX_STREAM + 1];
 static size_t output_size;
 
 static void clear_output(void) {
@@ -46,7 +47,7 @@ size_t platform_read(uint8_t *data, size_t size, uint32_t timeout_us) {
 
 /* Keeps the newest bytes. */
 void platform_write(const uint8_t *data, size_t size) {
-    if (size > sizeof output - output_size)
+    if (size > sizeof output - 1 - output_size)
         clear_output();
     memcpy(output + output_size, data, size);
     output_size += size;
@@ -127,7 +128,7 @@ static void check_hello(uint32_t nonce) {
 static void feed(const uint8_t *stream, size_t size) {
     static uint32_t nonce;
     core_receive(stream, size);
-    if (resets > 0) {
+    if (resets > 0 || nonce % 2 == 0) { /* the dialect is heard only before the first frame */
         resets = 0;
         core_start();
     }
@@ -161,6 +162,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 #else
 
 static uint32_t seed;
+static long samples_scored;
 
 static uint32_t any(uint32_t below) {
     seed ^= seed << 13;
@@ -221,6 +223,69 @@ static size_t make_stream(uint8_t *stream) {
     return size;
 }
 
+static const char *const words[] = {
+    "name",    "profile",  "timestamp",          "help",
+    "results", "db print", "db load 8",          "db load 40000",
+    "db",      "db load",  "db load 0",          "db zz",
+    "db 123",  "db 0011",  "infer 1 0",          "infer 3",
+    "infer",   "infer 0",  "infer -1",           "infer 1 -1",
+    "",        " ",        "db load 4294967304", "db 0102030405060708",
+};
+
+static size_t make_text(uint8_t *stream) {
+    size_t size = 0;
+    for (uint32_t commands = 1 + any(8); commands > 0; commands--) {
+        const char *word = words[any(sizeof words / sizeof words[0])];
+        size_t length = strlen(word);
+        memcpy(stream + size, word, length);
+        size += length;
+        for (uint32_t more = any(8) == 0 ? any(200) : 0; more > 0; more--)
+            stream[size++] = (uint8_t)('0' + any(10));
+        stream[size++] = '%';
+    }
+    if (any(2) == 0)
+        mutate(stream, size);
+    return size;
+}
+
+/* What demo_engine.c makes of it. */
+static int32_t demo_result(const uint8_t *data) {
+    uint32_t total = 1000;
+    for (int i = 0; i < 8; i++)
+        total += (uint32_t)(2 * (int8_t)(data[i] + i)) * 65537u;
+    return (int32_t)total;
+}
+
+/* One sample, some of its bytes lost on the way. */
+static void check_sample(void) {
+    static char sent[256], wanted[64];
+    static uint8_t data[8];
+    size_t size = 0;
+
+    fill(data, sizeof data);
+    data[0] %= 100; /* beyond, the demo network does other things than computing */
+    size += (size_t)sprintf(sent, "name%%db load 8%%");
+    for (size_t i = 0; i < sizeof data; i++)
+        size += (size_t)sprintf(sent + size, i % 3 == 0 ? "%sdb %02x" : "%s%02x",
+                                i > 0 && i % 3 == 0 ? "%" : "", data[i]);
+    size += (size_t)sprintf(sent + size, "%%infer 1 0%%");
+    for (uint32_t losses = any(4); losses > 0; losses--) {
+        size_t at = any((uint32_t)size--);
+        memmove(sent + at, sent + at + 1, size - at + 1);
+    }
+    clear_output();
+    core_receive((const uint8_t *)sent, size);
+    output[output_size] = 0;
+    sprintf(wanted, "m-results-[%ld.000]\r\nm-ready\r\n", (long)demo_result(data));
+    const char *found = strstr((const char *)output, "m-results-");
+    if (found != NULL && strcmp(found, wanted) != 0)
+        fail("a score of another input");
+    if (found == NULL && strstr((const char *)output, "e-[") == NULL && strstr(sent, "infer 1 0%") != NULL)
+        fail("neither a score nor an error");
+    if (found != NULL)
+        samples_scored++;
+}
+
 int main(int count, char **values) {
     static uint8_t stream[4 * MAX_STREAM];
     if (count != 3) {
@@ -230,7 +295,11 @@ int main(int count, char **values) {
     seed = (uint32_t)strtoul(values[2], NULL, 0) | 1u;
     core_start();
     for (long left = strtol(values[1], NULL, 0); left > 0; left--)
-        feed(stream, make_stream(stream));
+        check_sample();
+    if (samples_scored == 0)
+        fail("no sample got a score");
+    for (long left = strtol(values[1], NULL, 0); left > 0; left--)
+        feed(stream, any(3) == 0 ? make_text(stream) : make_stream(stream));
     printf("ok\n");
     return EXIT_SUCCESS;
 }

@@ -12,6 +12,8 @@
 
 #include <stdint.h>
 
+#include "instruction_set.h"
+
 /* a * b / 2^31, rounded to nearest. gemmlowp saturates the one case that does
  * not fit, INT32_MIN * INT32_MIN; here one factor is always above INT32_MIN.
  * Half a unit is added before a floor: the same as gemmlowp's sign-dependent
@@ -38,6 +40,36 @@ static inline int32_t requantise(int32_t x, int32_t multiplier, int32_t right_sh
  * has made sure that x * 2^shift fits. */
 static inline int32_t requantise_any(int32_t x, int32_t multiplier, int32_t shift) {
     return shift > 0 ? multiply_q31(x * (1 << shift), multiplier) : requantise(x, multiplier, -shift);
+}
+
+/* x * multiplier / 2^31, rounded to nearest. |x| <= 2^29, 0 <= multiplier. */
+static inline int32_t multiply_positive_q31(int32_t x, int32_t multiplier) {
+#if HIGH_PRODUCT
+    /* Rounding a shift by 32 adds the upper bit of what is dropped. */
+    const int64_t product = (int64_t)x * ((uint32_t)multiplier << 1);
+
+    return (int32_t)(product >> 32) + (int32_t)((uint32_t)product >> 31);
+#else
+    /* Schoolbook in halves of 16 bits, that of x rounded so that no partial sum leaves 32 bits.
+     * The lowest product's own lower half cannot change the result. */
+    const int32_t high = (x + (1 << 15)) >> 16;
+    const int32_t low = x - high * (1 << 16);
+    const int32_t multiplier_high = multiplier >> 16;
+    const int32_t multiplier_low = multiplier & 0xffff;
+    const int32_t middle = high * multiplier_low + low * multiplier_high + ((low * multiplier_low) >> 16);
+
+    return high * multiplier_high * 2 + ((middle + (1 << 14)) >> 15);
+#endif
+}
+
+/* requantise() plus the zero point, for what sums of layers nearly always are: |x| <= 2^29,
+ * 0 <= multiplier, 1 <= right_shift <= 23, |zero_point| <= 128. One half and the zero point
+ * are a constant of the channel; the sign takes one off a negative half. */
+static inline int32_t requantise_sum(int32_t x, int32_t multiplier, int32_t right_shift, int32_t zero_point) {
+    const int32_t product = multiply_positive_q31(x, multiplier);
+    const int32_t added = (1 << (right_shift - 1)) + zero_point * (1 << right_shift);
+
+    return (product + (product >> 31) + added) >> right_shift;
 }
 
 static inline int32_t clamp(int32_t x, int32_t low, int32_t high) {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.portable.node import Node
-from harness.portable.ops.conv import plan_conv_2d, plan_depthwise_conv_2d
+from harness.portable.ops.conv import plan_conv_2d
+from harness.portable.ops.depthwise import plan_depthwise_conv_2d
 from harness.portable.ops.elementwise import plan_add_sub, plan_mul
 from harness.portable.ops.fully_connected import plan_fully_connected
 from harness.portable.ops.lookup import (

@@ -1,4 +1,8 @@
-"""CONV_2D and DEPTHWISE_CONV_2D: windows of dot products over an NHWC image."""
+"""CONV_2D over an NHWC image, int8 by tiles, int16 by dot products; and the walk DEPTHWISE_CONV_2D shares.
+
+A padded image is read through a copy of the rows under a window, with margins: no kernel knows of
+padding.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import numpy as np
 from harness.portable.c_text import END, enum, loop
 from harness.portable.graph import Tensor
 from harness.portable.node import Node
+from harness.portable.ops import tile
 from harness.portable.ops.sums import Sums, per_channel_axis, plan_sums
 from harness.portable.ops.window import Axis, plan_axes
 from harness.portable.step import Constant, Step
@@ -17,7 +22,7 @@ from harness.portable.step import Constant, Step
 
 @dataclass(frozen=True, kw_only=True)
 class Convolution(Step):
-    """The part both share: the walk over the output, the taps that are inside, the enum."""
+    """The part both share: the walk over the output's rows, the margins, the names of sizes."""
 
     batches: int
     height: Axis
@@ -28,18 +33,57 @@ class Convolution(Step):
 
     @property
     def inside(self) -> bool:
-        """No window sticks out: every tap counts everywhere."""
+        """No window sticks out: every tap reads the image itself."""
         return self.height.inside and self.width.inside
 
     @property
-    def headers(self) -> tuple[str, ...]:
-        return (*self.sums.headers, "window.h")
+    def narrow(self) -> bool:
+        """int8 data, which have kernels by tiles."""
+        return self.sums.data == "int8"
 
-    def constants(self) -> list[Constant]:
-        return self.sums.constants()
+    @property
+    def headers(self) -> tuple[str, ...]:
+        kernel = self.tile_header if self.narrow else "dot16.h"
+        return (*self.sums.headers, kernel, *(() if self.inside else ("window.h",)))
+
+    @property
+    @abstractmethod
+    def tile_header(self) -> str:
+        """Where the int8 kernel is."""
 
     def notes(self) -> list[str]:
         return self.sums.notes()
+
+    @property
+    def row_elements(self) -> int:
+        """Length of a row as the kernel sees it: of the image, or of the copy with margins."""
+        if self.inside:
+            return self.width.size * self.in_channels
+        width = self.width
+        return ((width.out - 1) * width.stride + (width.taps - 1) * width.dilation + 1) * self.in_channels
+
+    @property
+    def row_stride(self) -> int:
+        """From one row of the filter to the next. The copy has only the rows that the filter reads."""
+        return self.row_elements * (self.height.dilation if self.inside else 1)
+
+    @property
+    def lead_elements(self) -> int:
+        """Such that the image's part of the copy's rows is aligned wherever the image's rows are."""
+        return -self.width.pad * self.in_channels % 4
+
+    @property
+    def element_bytes(self) -> int:
+        return int(np.dtype(self.sums.data).itemsize)
+
+    @property
+    def scratch_bytes(self) -> int:
+        elements = 0 if self.inside else self.lead_elements + self.height.taps * self.row_elements
+        return elements * self.element_bytes
+
+    @property
+    def dilated(self) -> bool:
+        return (self.height.dilation, self.width.dilation) != (1, 1)
 
     def shapes(self) -> list[dict[str, int]]:
         height, width = self.height, self.width
@@ -53,48 +97,61 @@ class Convolution(Step):
             groups.append({"DILATION_H": height.dilation, "DILATION_W": width.dilation})
         if not self.inside:
             groups.append({"PAD_TOP": height.pad, "PAD_LEFT": width.pad})
-        return groups
-
-    @property
-    def dilated(self) -> bool:
-        return (self.height.dilation, self.width.dilation) != (1, 1)
+        return [*groups, {"ROW": self.row_stride}]
 
     def body(self) -> list[str]:
         batch = f"for (int32_t batch = 0; batch < {self.batches}; batch++, input += IN_H * IN_W * IN_C) {{"
         return [
             *enum(*self.shapes(), *self.sums.named()),
+            *self.declarations(),
+            *([] if self.inside else self._margins()),
+            "",
             *([batch] if self.batches > 1 else []),
             loop("y", "OUT_H"),
-            f"const int32_t top = y * STRIDE_H{'' if self.inside else ' - PAD_TOP'};",
-            *self._range("rows", "top", "H"),
+            *self._rows(),
             "",
-            loop("x", "OUT_W"),
-            f"const int32_t left = x * STRIDE_W{'' if self.inside else ' - PAD_LEFT'};",
-            *self._range("columns", "left", "W"),
-            *self.channels(),
-            END,
+            *self.row(),
             END,
             *([END] if self.batches > 1 else []),
         ]
 
-    def _range(self, name: str, origin: str, axis: str) -> list[str]:
+    def _margins(self) -> list[str]:
+        image_row = self.width.size * self.in_channels
+        left = self.width.pad * self.in_channels
+        inside = min(image_row, self.row_elements - left)
+        parts = {
+            "image_row": image_row,
+            "left": left,
+            "inside": inside,
+            "right": self.row_elements - left - inside,
+        }
+        sizes = [f".{part}_size = {elements * self.element_bytes}" for part, elements in parts.items()]
+        dilation = "DILATION_H" if self.dilated else "1"
+        return [
+            "static const margin_rows margins = {",
+            f".rows = FILTER_H, .dilation = {dilation}, .image_rows = IN_H, .fill = {self.sums.input_zero},",
+            f"{', '.join(sizes)}",
+            "};",
+        ]
+
+    def _rows(self) -> list[str]:
+        """`rows`: the input of the row's first window."""
         if self.inside:
-            return []
-        dilation = f"DILATION_{axis}" if self.dilated else "1"
-        return [f"const tap_range {name} = taps_inside({origin}, FILTER_{axis}, {dilation}, IN_{axis});"]
-
-    @property
-    def rows(self) -> str:
-        return loop("fy", "FILTER_H") if self.inside else loop("fy", "rows.end", "rows.first")
-
-    @property
-    def row(self) -> str:
-        step = "fy * DILATION_H" if self.dilated else "fy"
-        return f"const int32_t row = (top + {step}) * IN_W + left;"
+            return [f"const {self.sums.data_type} *const rows = input + y * STRIDE_H * IN_W * IN_C;"]
+        lead = f" + {self.lead_elements}" if self.lead_elements else ""
+        return [
+            f"{self.sums.data_type} *const rows = scratch{lead};",
+            "",
+            "copy_with_margins(rows, input, &margins, y * STRIDE_H - PAD_TOP);",
+        ]
 
     @abstractmethod
-    def channels(self) -> list[str]:
-        """What is done at one output position (y, x): all channels of it."""
+    def declarations(self) -> list[str]:
+        """Constants of the kernel."""
+
+    @abstractmethod
+    def row(self) -> list[str]:
+        """A row of the output, from `rows` to `output`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,112 +160,130 @@ class Conv2D(Convolution):
 
     groups: int
 
-    def shapes(self) -> list[dict[str, int]]:
-        groups = {"GROUPS": self.groups, "GROUP_C": self.out_channels // self.groups}
-        filter_channels = {"FILTER_C": self.in_channels // self.groups}
-        return [*super().shapes(), {**filter_channels, **(groups if self.groups > 1 else {})}]
+    @property
+    def tile_header(self) -> str:
+        return "tile.h"
 
-    def channels(self) -> list[str]:
-        grouped = self.groups > 1
+    @property
+    def filter_channels(self) -> int:
+        return self.in_channels // self.groups
+
+    @property
+    def group_channels(self) -> int:
+        return self.out_channels // self.groups
+
+    @property
+    def depth(self) -> int:
+        """Products in a sum."""
+        return self.height.taps * self.width.taps * self.filter_channels
+
+    @property
+    def by_eights(self) -> bool:
+        """Where the last channels of a group are single, the eights of the next would lie unaligned."""
+        return self.groups == 1 or self.group_channels % tile.CHANNELS == 0
+
+    @property
+    def pointwise(self) -> bool:
+        """Every pixel for itself: no rows and columns, one sequence of pixels."""
+        axes = (self.height, self.width)
+        alone = all((axis.taps, axis.stride) == (1, 1) for axis in axes)
+        return self.narrow and alone and self.inside and self.groups == 1
+
+    def constants(self) -> list[Constant]:
+        weights = self.sums.weights
+        if self.narrow and self.by_eights:
+            weights = tile.tile_order(weights.reshape(self.out_channels, self.depth))
+        return self.sums.constants(weights)
+
+    def shapes(self) -> list[dict[str, int]]:
+        if self.pointwise:
+            pixels = self.batches * self.height.size * self.width.size
+            return [{"PIXELS": pixels, "IN_C": self.in_channels, "OUT_C": self.out_channels}]
+        groups = {"GROUPS": self.groups, "GROUP_C": self.group_channels}
+        depth = {"FILTER_C": self.filter_channels, "DEPTH": self.depth}
+        return [*super().shapes(), {**depth, **(groups if self.groups > 1 else {})}]
+
+    def body(self) -> list[str]:
+        if not self.pointwise:
+            return super().body()
+        return [
+            *enum(*self.shapes(), *self.sums.named()),
+            *tile.window_constant(["0"], "IN_C", "IN_C"),
+            "",
+            *tile.pixel_loop("PIXELS", "input", "IN_C"),
+            *tile.tile_loop(self.sums, self.prefix, depth="IN_C", channels="OUT_C"),
+            "output += pixels * OUT_C;",
+            END,
+        ]
+
+    def declarations(self) -> list[str]:
+        """Runs of inputs are whole rows of the filter, or single taps where these do not lie side by side."""
+        if not self.narrow:
+            return []
+        rows = [f"{row} * ROW" if row else "0" for row in range(self.height.taps)]
+        if self.width.dilation == 1 and self.groups == 1:
+            return tile.window_constant(rows, "FILTER_W * FILTER_C", "STRIDE_W * IN_C")
+        taps = [tap * self.width.dilation for tap in range(self.width.taps)]
+        offsets = [f"{row} + {tap} * IN_C" if tap else row for row in rows for tap in taps]
+        return tile.window_constant(offsets, "FILTER_C", "STRIDE_W * IN_C")
+
+    def row(self) -> list[str]:
+        return self._tiles() if self.narrow else self._dots()
+
+    def _tiles(self) -> list[str]:
+        tiles = tile.tile_loop(
+            self.sums,
+            self.prefix,
+            depth="DEPTH",
+            channels="GROUP_C" if self.groups > 1 else "OUT_C",
+            group="group" if self.groups > 1 else "",
+            inputs="inputs + group * FILTER_C" if self.groups > 1 else "inputs",
+            by_eights=self.by_eights,
+        )
+        if self.groups > 1:
+            tiles = [loop("group", "GROUPS"), *tiles, END]
+        return [
+            *tile.pixel_loop("OUT_W", "rows", "STRIDE_W * IN_C"),
+            *tiles,
+            "output += pixels * OUT_C;",
+            END,
+        ]
+
+    def _dots(self) -> list[str]:
+        sums, grouped = self.sums, self.groups > 1
         head = [loop("c", "OUT_C")]
         if grouped:
             head = [loop("group", "GROUPS"), loop("c", "(group + 1) * GROUP_C", "group * GROUP_C")]
         contiguous = self.width.dilation == 1 and not grouped
+        tap = "fx * DILATION_W" if self.dilated else "fx"
+        group = " + group * FILTER_C" if grouped else ""
         return [
-            f"const {self.sums.weight_type} *filter = {self.prefix}_weights;",
+            loop("x", "OUT_W"),
+            f"const {sums.data_type} *const inputs = rows + x * STRIDE_W * IN_C;",
+            f"const {sums.weight_type} *taps = {self.prefix}_weights;",
             "",
             *head,
-            f"{self.sums.sum_type} sum = {self.prefix}_bias[c];",
+            f"{sums.sum_type} sum = {self.prefix}_bias[c];",
             "",
-            self.rows,
-            self.row,
-            *(self._whole_row() if contiguous else self._tap_by_tap()),
+            loop("fy", "FILTER_H"),
+            *([] if contiguous else [loop("fx", "FILTER_W")]),
+            (
+                f"sum = {sums.dot}(sum, inputs + fy * ROW, taps, FILTER_W * FILTER_C);"
+                if contiguous
+                else f"sum = {sums.dot}(sum, inputs + fy * ROW + {tap} * IN_C{group}, taps, FILTER_C);"
+            ),
+            f"taps += {'FILTER_W * ' if contiguous else ''}FILTER_C;",
             END,
-            *self.sums.store(self.prefix),
-            "filter += FILTER_H * FILTER_W * FILTER_C;",
+            *([] if contiguous else [END]),
+            *sums.store(self.prefix),
             END,
             *([END] if grouped else []),
-        ]
-
-    @property
-    def _dot(self) -> str:
-        if self.sums.input_offset:
-            return "dot_offset(sum, pixels, INPUT_OFFSET, taps"
-        return f"{self.sums.dot}(sum, pixels, taps"
-
-    def _whole_row(self) -> list[str]:
-        """All columns and channels of a filter row lie side by side, in the image as well."""
-        if self.inside:
-            column, pixels, count = "fy * FILTER_W", "row", "FILTER_W"
-        else:
-            column, pixels = "(fy * FILTER_W + columns.first)", "(row + columns.first)"
-            count = "(columns.end - columns.first)"
-        return [
-            f"const {self.sums.data_type} *const pixels = input + {pixels} * IN_C;",
-            f"const {self.sums.weight_type} *const taps = filter + {column} * FILTER_C;",
-            "",
-            f"sum = {self._dot}, {count} * FILTER_C);",
-        ]
-
-    def _tap_by_tap(self) -> list[str]:
-        columns = loop("fx", "FILTER_W") if self.inside else loop("fx", "columns.end", "columns.first")
-        column = "fx * DILATION_W" if self.dilated else "fx"
-        group = " + group * FILTER_C" if self.groups > 1 else ""
-        return [
-            "",
-            columns,
-            f"const {self.sums.data_type} *const pixels = input + (row + {column}) * IN_C{group};",
-            f"const {self.sums.weight_type} *const taps = filter + (fy * FILTER_W + fx) * FILTER_C;",
-            "",
-            f"sum = {self._dot}, FILTER_C);",
             END,
-        ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DepthwiseConv2D(Convolution):
-    """Weights are [row][column][out channel]; `multiplier` outputs for each input channel."""
-
-    multiplier: int
-
-    def channels(self) -> list[str]:
-        many = self.multiplier > 1
-        channel = "in_c" if many else "c"
-        heads = [
-            loop("in_c", "IN_C"),
-            loop("c", f"(in_c + 1) * {self.multiplier}", f"in_c * {self.multiplier}"),
-        ]
-        first = "" if self.inside else " + columns.first"
-        step = "DILATION_W * " if self.dilated else ""
-        if first and step:
-            pixel = "(row + columns.first * DILATION_W)"
-        else:
-            pixel = f"(row{first})" if first else "row"
-        tap = f"(fy * FILTER_W{first})" if first else "fy * FILTER_W"
-        count = "FILTER_W" if self.inside else "columns.end - columns.first"
-        offset = "INPUT_OFFSET, " if self.sums.input_offset else "0, "
-        # int16 has no zero point.
-        offset = offset if self.sums.data == "int8" else ""
-        return [
-            "",
-            *(heads if many else [loop("c", "OUT_C")]),
-            f"{self.sums.sum_type} sum = {self.prefix}_bias[c];",
-            "",
-            self.rows,
-            self.row,
-            f"const {self.sums.data_type} *const pixels = input + {pixel} * IN_C + {channel};",
-            f"const {self.sums.weight_type} *const taps = {self.prefix}_weights + {tap} * OUT_C + c;",
-            "",
-            f"sum = {self.sums.dot}_strided(sum, pixels, {step}IN_C, {offset}taps, OUT_C, {count});",
-            END,
-            *self.sums.store(self.prefix),
-            END,
-            *([END] if many else []),
         ]
 
 
 def plan_conv_2d(node: Node) -> Step:
-    source, weights, target = _tensors(node)
+    source, weights, target = filter_tensors(node)
     out_channels, filter_height, filter_width, filter_channels = weights.info.shape
     height, width = plan_axes(node, source, target, (filter_height, filter_width))
     batches, in_channels = source.info.shape[0], source.info.shape[3]
@@ -216,7 +291,6 @@ def plan_conv_2d(node: Node) -> Step:
     if rest or target.info.shape[3] != out_channels or out_channels % groups:
         node.malformed(f"{in_channels} channels, filter {weights.info.shape}, output {target.info.shape}")
     node.require(per_channel_axis(weights) in (None, 0), "weight scales must run along the output channels")
-    inside = height.inside and width.inside
     values = node.constant(weights).reshape(out_channels, -1)
     return Conv2D(
         index=node.operator.index,
@@ -230,40 +304,12 @@ def plan_conv_2d(node: Node) -> Step:
         in_channels=in_channels,
         out_channels=out_channels,
         groups=groups,
-        sums=plan_sums(node, values, foldable=inside),
+        sums=plan_sums(node, values),
     )
 
 
-def plan_depthwise_conv_2d(node: Node) -> Step:
-    source, weights, target = _tensors(node)
-    batch, filter_height, filter_width, out_channels = weights.info.shape
-    height, width = plan_axes(node, source, target, (filter_height, filter_width))
-    in_channels = source.info.shape[3]
-    multiplier = node.integer("depth_multiplier", 1, 1 << 16)
-    if batch != 1 or target.info.shape[3] != out_channels or out_channels != in_channels * multiplier:
-        node.malformed(
-            f"{in_channels} x {multiplier} channels, filter {weights.info.shape}, output {target.info.shape}"
-        )
-    node.require(per_channel_axis(weights) in (None, 3), "weight scales must run along the output channels")
-    inside = height.inside and width.inside
-    values = np.moveaxis(node.constant(weights), 3, 0).reshape(out_channels, -1)
-    return DepthwiseConv2D(
-        index=node.operator.index,
-        op=node.operator.op,
-        reads=(source,),
-        writes=(target,),
-        macs=target.info.elements * filter_height * filter_width,
-        batches=source.info.shape[0],
-        height=height,
-        width=width,
-        in_channels=in_channels,
-        out_channels=out_channels,
-        multiplier=multiplier,
-        sums=plan_sums(node, values, foldable=inside),
-    )
-
-
-def _tensors(node: Node) -> tuple[Tensor, Tensor, Tensor]:
+def filter_tensors(node: Node) -> tuple[Tensor, Tensor, Tensor]:
+    """Input, filter and output, checked as far as the two operators agree."""
     node.check_counts(range(2, 4))
     source, weights, target = node.input(0), node.input(1), node.output()
     node.require_dtype(weights, "int8")

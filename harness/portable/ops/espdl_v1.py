@@ -18,7 +18,8 @@ from harness.portable.c_text import END, loop
 from harness.portable.fixed_point import INT32_MAX, INT64_MAX
 from harness.portable.graph import Tensor
 from harness.portable.node import Node
-from harness.portable.ops.conv import Conv2D, DepthwiseConv2D
+from harness.portable.ops.conv import Conv2D
+from harness.portable.ops.depthwise import DepthwiseConv2D
 from harness.portable.ops.exp_fast import plan_fast_float
 from harness.portable.ops.fully_connected import FullyConnected
 from harness.portable.ops.move import concatenation
@@ -52,7 +53,7 @@ class FlooredSums(Sums):
             found.append(Constant("up", np.array(self.up, np.int32)))
         return found
 
-    def store(self, prefix: str) -> list[str]:
+    def store(self, prefix: str, place: str = "*output++") -> list[str]:
         scaled = "sum"
         if any(self.right):
             scaled = f"(sum >> {self._each(prefix, 'right', self.right)})"
@@ -64,12 +65,12 @@ class FlooredSums(Sums):
             scaled = scaled[1:-1]
         clamped = f"clamp{'_wide' if self.wide else ''}({scaled}, LOW, HIGH)"
         if self.leaky is None:
-            return [f"*output++ = ({self.data_type}){clamped};"]
+            return [f"{place} = ({self.data_type}){clamped};"]
         return [
             f"const int32_t value = {clamped};",
             "const int32_t sloped = clamp((value * SLOPE) >> SLOPE_SHIFT, LOW, HIGH);",
             "",
-            f"*output++ = ({self.data_type})(value < 0 ? sloped : value);",
+            f"{place} = ({self.data_type})(value < 0 ? sloped : value);",
         ]
 
     @staticmethod
@@ -182,7 +183,6 @@ def _plan_sums(node: Node, by_channel: NDArray[np.generic], stored: NDArray[np.g
     return FlooredSums(
         weights=np.ascontiguousarray(stored).reshape(-1),
         bias=np.array(start, np.int64 if wide else np.int32),
-        input_offset=0,
         low=0 if node.flag("relu") else int(limits.min),
         high=int(limits.max),
         data=source.info.dtype,

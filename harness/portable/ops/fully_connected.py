@@ -1,4 +1,4 @@
-"""FULLY_CONNECTED: one dot product per output."""
+"""FULLY_CONNECTED: one dot product per output, for int8 data eight outputs at a time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from harness.portable.c_text import END, enum, loop
 from harness.portable.node import Node
 from harness.portable.ops.sums import Sums, per_channel_axis, plan_sums
+from harness.portable.ops.tile import pixel_loop, tile_loop, tile_order, window_constant
 from harness.portable.step import Constant, Step
 
 
@@ -18,23 +19,52 @@ class FullyConnected(Step):
     sums: Sums
 
     @property
+    def tiled(self) -> bool:
+        return self.sums.data == "int8"
+
+    @property
     def headers(self) -> tuple[str, ...]:
-        return self.sums.headers
+        return (*self.sums.headers, "tile.h" if self.tiled else "dot16.h")
 
     def constants(self) -> list[Constant]:
-        return self.sums.constants()
+        weights = self.sums.weights
+        return self.sums.constants(
+            tile_order(weights.reshape(self.outputs, self.inputs)) if self.tiled else weights
+        )
 
     def notes(self) -> list[str]:
         return self.sums.notes()
 
     def body(self) -> list[str]:
+        names = {"INPUTS": self.inputs, "OUT_C": self.outputs}
+        if self.batches > 1:
+            names["BATCHES"] = self.batches
+        walk = self._tiles() if self.tiled else self._dots()
+        return [*enum(names, *self.sums.named()), *walk]
+
+    def _tiles(self) -> list[str]:
+        """The batches are what the pixels of a 1 x 1 convolution are."""
+        alone = self.batches == 1
+        tiles = tile_loop(
+            self.sums,
+            self.prefix,
+            depth="INPUTS",
+            channels="OUT_C",
+            inputs="input" if alone else "inputs",
+            pixels="1" if alone else "pixels",
+        )
+        window = [*window_constant(["0"], "INPUTS", "INPUTS"), ""]
+        if alone:
+            return [*window, *tiles]
+        return [*window, *pixel_loop("BATCHES", "input", "INPUTS"), *tiles, "output += pixels * OUT_C;", END]
+
+    def _dots(self) -> list[str]:
         batched = self.batches > 1
         return [
-            *enum({"INPUTS": self.inputs, "OUTPUTS": self.outputs}, *self.sums.named()),
-            *([loop("batch", self.batches)] if batched else []),
+            *([loop("batch", "BATCHES")] if batched else []),
             f"const {self.sums.weight_type} *weights = {self.prefix}_weights;",
             "",
-            loop("c", "OUTPUTS"),
+            loop("c", "OUT_C"),
             f"{self.sums.sum_type} sum = {self.sums.dot}({self.prefix}_bias[c], input, weights, INPUTS);",
             "",
             *self.sums.store(self.prefix),
@@ -59,7 +89,7 @@ def plan_fully_connected(node: Node) -> Step:
         node.malformed(f"input has {source.info.elements} elements, expected {batches} x {inputs}")
     node.require(per_channel_axis(weights) in (None, 0), "weight scales must run along the output channels")
     _check_bias_scale(node)
-    sums = plan_sums(node, node.constant(weights), foldable=True)
+    sums = plan_sums(node, node.constant(weights))
     return FullyConnected(
         index=node.operator.index,
         op=node.operator.op,

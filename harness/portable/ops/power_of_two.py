@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from harness.portable.fixed_point import INT32_MAX, INT64_MAX
 from harness.portable.graph import Tensor
 from harness.portable.node import Node
-from harness.portable.ops.conv import Conv2D, DepthwiseConv2D
+from harness.portable.ops.conv import Conv2D
+from harness.portable.ops.depthwise import DepthwiseConv2D
 from harness.portable.ops.fully_connected import FullyConnected
 from harness.portable.ops.int16_functions import plan_nearest_lookup, rescale
 from harness.portable.ops.lookup import Lookup
@@ -47,10 +48,11 @@ class ShiftedSums(Sums):
     def scaling(self) -> list[Constant]:
         return [Constant("shift", np.array(self.shifts, np.uint8))] if len(self.shifts) > 1 else []
 
-    def store(self, prefix: str) -> list[str]:
+    def store(self, prefix: str, place: str = "*output++") -> list[str]:
         shift = f"{prefix}_shift[c]" if len(self.shifts) > 1 else self.shifts[0]
         scaled = shifted("sum", shift, half_even=self.half_even, wide=self.wide)
-        return [f"*output++ = ({self.data_type})clamp{'_wide' if self.wide else ''}({scaled}, LOW, HIGH);"]
+        wide = "_wide" if self.wide else ""
+        return [f"{place} = ({self.data_type})clamp{wide}({scaled}, LOW, HIGH);"]
 
 
 def exponents(tensor: Tensor) -> list[int]:
@@ -95,7 +97,6 @@ def plan_shifted_sums(node: Node, weights: NDArray[np.generic]) -> ShiftedSums:
     return ShiftedSums(
         weights=np.ascontiguousarray(weights).reshape(-1),
         bias=bias.astype(np.int32 if bound <= INT32_MAX else np.int64),
-        input_offset=0,
         low=0 if node.flag("relu") else int(limits.min),
         high=int(limits.max),
         data=source.info.dtype,

@@ -51,7 +51,6 @@ class MatMul(Step):
         dtype, weights = (operand.info.dtype for operand in self.operands)
         data, wide = C_TYPES[dtype], "_wide" if self.wide else ""
         column = f"{matrices}{second} + column, COLUMNS, INNER"
-        offset = "0, " if dtype == "int8" else ""  # int16 has no zero point
         scaled = shifted("sum", self.shift, half_even=self.half_even, wide=self.wide)
         return [
             *enum(
@@ -64,7 +63,7 @@ class MatMul(Step):
             "",
             loop("column", "COLUMNS"),
             f"const int{64 if self.wide else 32}_t sum =",
-            f"{dot_product(dtype, weights, wide=self.wide)}_strided(0, values, 1, {offset}{column});",
+            f"{dot_product(dtype, weights, wide=self.wide)}_strided(0, values, 1, {column});",
             "",
             f"*output++ = ({data})clamp{wide}({scaled}, LOW, HIGH);",
             END,

@@ -1,7 +1,7 @@
 """What convolutions and fully connected layers share: bias, bound and requantisation of a sum.
 
-Where no filter tap can fall outside the image, the input's zero point is folded into
-the bias, so that the inner loop is one load per operand and one multiply-accumulate.
+The input's zero point is folded into the bias, so that the inner loop is one load per operand and
+one multiply-accumulate. Taps outside the image read the zero point, which cancels it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,15 @@ from harness.portable.graph import Tensor
 from harness.portable.node import Node
 from harness.portable.step import Constant
 
+# requantise_sum() in fixed_point.h takes sums and shifts up to these.
+SMALL_SUM, SMALL_SHIFT = 1 << 29, 23
+
 
 def dot_product(data: str, weights: str, *, wide: bool) -> str:
-    """The C function for operands of these types; `wide`: sums of 64 bits, for int16 data alone."""
+    """The C function for operands of these types; `wide`: sums of 64 bits, for int16 data alone.
+
+    int8 data have only the strided one: whole rows of them go by tiles.
+    """
     if data == "int8":
         return "dot"
     return f"dot16x{8 * np.dtype(weights).itemsize}{'_wide' if wide else ''}"
@@ -35,18 +41,17 @@ def dot_header(data: str) -> str:
 class Sums(ABC):
     """Per output channel: weights, and what the sum starts from; how it is scaled is the subclass's.
 
-    `data` is the type of input and output, int8 or int16; weights are no wider. `input_offset` is what
-    the kernel must add to each input (0 when folded into `bias`); `bound` is the largest magnitude
-    any partial sum can have.
+    `data` is the type of input and output, int8 or int16; weights are no wider. `bound` is the
+    largest magnitude any partial sum can have, `input_zero` what an input of zero is stored as.
     """
 
     weights: NDArray[np.generic]
     bias: NDArray[np.generic]
-    input_offset: int
     low: int
     high: int
     bound: int
     data: str = "int8"
+    input_zero: int = 0
 
     @property
     def wide(self) -> bool:
@@ -72,24 +77,24 @@ class Sums(ABC):
 
     @property
     def headers(self) -> tuple[str, ...]:
-        """Headers of firmware/runtimes/portable that the inner loop and `store` use."""
-        return (dot_header(self.data), "fixed_point.h")
+        """Headers of firmware/runtimes/portable that `store` uses."""
+        return ("fixed_point.h",)
 
-    def constants(self) -> list[Constant]:
-        return [Constant("weights", self.weights), Constant("bias", self.bias), *self.scaling()]
+    def constants(self, weights: NDArray[np.generic]) -> list[Constant]:
+        """`weights` in the order in which the kernel reads them."""
+        return [Constant("weights", weights), Constant("bias", self.bias), *self.scaling()]
 
     @abstractmethod
     def scaling(self) -> list[Constant]:
         """The arrays `store` refers to."""
 
     @abstractmethod
-    def store(self, prefix: str) -> list[str]:
-        """C statements: channel c of the output from `sum`, requantised and clamped."""
+    def store(self, prefix: str, place: str = "*output++") -> list[str]:
+        """C statements: `place` in the output from `sum` of channel c, requantised and clamped."""
 
     def named(self) -> list[dict[str, int]]:
-        """The constants that `store` and the inner loops refer to by name."""
-        offset = {"INPUT_OFFSET": self.input_offset} if self.input_offset else {}
-        return [offset, {"LOW": self.low, "HIGH": self.high}]
+        """The constants that `store` refers to by name."""
+        return [{"LOW": self.low, "HIGH": self.high}]
 
     def notes(self) -> list[str]:
         return [f"|sum| <= {self.bound}"]
@@ -122,27 +127,31 @@ class MultipliedSums(Sums):
             return np.array([-shift for shift in self.shifts], np.uint8)
         return np.array(self.shifts, np.int8)
 
-    def store(self, prefix: str) -> list[str]:
-        name = "requantise" if max(self.shifts) <= 0 else "requantise_any"
+    @property
+    def small(self) -> bool:
+        """What requantise_sum() in fixed_point.h takes."""
+        return self.bound <= SMALL_SUM and max(self.shifts) < 0 and min(self.shifts) >= -SMALL_SHIFT
+
+    def store(self, prefix: str, place: str = "*output++") -> list[str]:
         factors = f"{prefix}_multiplier[c], {prefix}_shift[c]"
         if self.uniform:
-            shift = self.shifts[0]
-            factors = f"{self.multipliers[0]}, {-shift if shift <= 0 else shift}"
-        return [
-            f"sum = {name}(sum, {factors});",
-            "*output++ = (int8_t)clamp(sum + OUTPUT_ZERO_POINT, LOW, HIGH);",
-        ]
+            factors = f"{self.multipliers[0]}, {abs(self.shifts[0])}"
+        if self.small:
+            scaled = [f"sum = requantise_sum(sum, {factors},", "OUTPUT_ZERO_POINT);"]
+        else:
+            function = "requantise" if max(self.shifts) <= 0 else "requantise_any"
+            scaled = [f"sum = {function}(sum, {factors}) + OUTPUT_ZERO_POINT;"]
+        return [*scaled, f"{place} = (int8_t)clamp(sum, LOW, HIGH);"]
 
     def named(self) -> list[dict[str, int]]:
-        offset, limits = super().named()
-        return [offset, {"OUTPUT_ZERO_POINT": self.output_zero_point, **limits}]
+        (limits,) = super().named()
+        return [{"OUTPUT_ZERO_POINT": self.output_zero_point, **limits}]
 
     def notes(self) -> list[str]:
-        folded = "" if self.input_offset else "; the input's zero point is in the bias"
-        return [f"|sum| <= {self.bound}{folded}"]
+        return [f"|sum| <= {self.bound}; the input's zero point is in the bias"]
 
 
-def plan_sums(node: Node, channels_last: NDArray[np.generic], *, foldable: bool) -> MultipliedSums:
+def plan_sums(node: Node, channels_last: NDArray[np.generic]) -> MultipliedSums:
     """`channels_last` are the weights as (output channel, everything that is summed)."""
     source, weights, target = (
         node.int8_activation(node.input(0)),
@@ -154,12 +163,8 @@ def plan_sums(node: Node, channels_last: NDArray[np.generic], *, foldable: bool)
     bias = _bias(node, channels)
     zero_point = source.info.zero_point
     magnitudes = np.abs(channels_last.astype(np.int64)).sum(axis=1)
-    fold = foldable or zero_point == 0
-    if fold:
-        bias = bias - zero_point * channels_last.astype(np.int64).sum(axis=1)
-        bound = int((np.abs(bias) + 128 * magnitudes).max())
-    else:
-        bound = int((np.abs(bias) + max(128 + zero_point, 127 - zero_point) * magnitudes).max())
+    bias = bias - zero_point * channels_last.astype(np.int64).sum(axis=1)
+    bound = int((np.abs(bias) + 128 * magnitudes).max())
     multipliers, shifts = _multipliers(node, channels)
     if bound << max(0, *shifts) > INT32_MAX - 256:
         node.refuse(f"its sums can reach {bound} times 2^{max(0, *shifts)}, which does not fit 32 bits")
@@ -169,7 +174,7 @@ def plan_sums(node: Node, channels_last: NDArray[np.generic], *, foldable: bool)
         bias=bias.astype(np.int32),
         multipliers=multipliers,
         shifts=shifts,
-        input_offset=0 if fold else -zero_point,
+        input_zero=zero_point,
         output_zero_point=target.info.zero_point,
         low=low,
         high=high,

@@ -1,0 +1,167 @@
+"""Instructions per multiply-accumulate of the kernels, and per inference of the zoo, on the emulated chips.
+
+    ./run benchmark [--store]
+
+Counted by the emulator, requantisation included: the same on every machine with the same compilers, and
+neither cycles nor milliseconds. Each answer is compared with the oracle first, so that no figure is of a
+wrong kernel. Beside a figure stands its change against benchmarks/instructions.json, which --store writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from harness.boards import choose_board
+from harness.link.client import Link
+from harness.runtimes import get_runtime
+from harness.runtimes.planned import PlannedArtifact
+from harness.targets import get_target
+from harness.toolchains.bare_metal import build
+from tests.engine_host import random_input
+from tests.firmware_wire import digest8
+from tests.tflite_builder import ModelBuilder
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGETS = ("esp32c3", "esp32s3")
+STORED = ROOT / "benchmarks" / "instructions.json"
+PER_MAC, PER_INFERENCE, FLASH = "instructions per MAC", "instructions per inference", "flash bytes"
+SAME, VALID = 0, 1
+Figures = dict[str, dict[str, dict[str, float]]]
+Layer = Callable[[ModelBuilder, np.random.Generator], int]
+
+
+def convolution(
+    size: int, channels: int, outputs: int, taps: int = 3, *, stride: int = 1, padding: int = VALID
+) -> Layer:
+    """CONV_2D of a square image; `outputs` 0 makes it depthwise."""
+
+    def add(model: ModelBuilder, rng: np.random.Generator) -> int:
+        depthwise = outputs == 0
+        made = channels if depthwise else outputs
+        shape = (1, taps, taps, channels) if depthwise else (outputs, taps, taps, channels)
+        x = model.input((1, size, size, channels), scale=0.05, zero_point=-4)
+        scales = [float(np.float32(0.002 + 0.0001 * c)) for c in range(made)]
+        weights = model.constant(
+            rng.integers(-127, 128, shape, np.int8), scales=scales, axis=3 if depthwise else 0
+        )
+        bias = model.constant(
+            rng.integers(-3000, 3000, made, np.int32),
+            scales=[float(np.float32(0.05 * scale)) for scale in scales],
+            axis=0,
+        )
+        out = -(-size // stride) if padding == SAME else (size - taps) // stride + 1
+        y = model.tensor((1, out, out, made), scale=0.3, zero_point=3)
+        options = {"padding": padding, "stride_h": stride, "stride_w": stride, "fused_activation_function": 1}
+        options |= {"dilation_h_factor": 1, "dilation_w_factor": 1}
+        if depthwise:
+            model.operator("DEPTHWISE_CONV_2D", [x, weights, bias], [y], depth_multiplier=1, **options)
+        else:
+            model.operator("CONV_2D", [x, weights, bias], [y], **options)
+        return y
+
+    return add
+
+
+def fully_connected(inputs: int, outputs: int) -> Layer:
+    def add(model: ModelBuilder, rng: np.random.Generator) -> int:
+        x = model.input((1, inputs), scale=0.05, zero_point=-4)
+        weights = model.constant(
+            rng.integers(-127, 128, (outputs, inputs), np.int8), scales=[0.01] * outputs, axis=0
+        )
+        y = model.tensor((1, outputs), scale=0.3, zero_point=3)
+        model.operator("FULLY_CONNECTED", [x, weights, -1], [y], fused_activation_function=0)
+        return y
+
+    return add
+
+
+KERNELS: dict[str, Layer] = {
+    "conv 3x3, 16x16x16 to 14x14x16": convolution(16, 16, 16),
+    "conv 3x3, 16x16x16, padded": convolution(16, 16, 16, padding=SAME),
+    "conv 3x3, 16x16x16 to 7x7x32": convolution(16, 16, 32, stride=2),
+    "conv 3x3, 32x32x3 to 16x16x8, padded": convolution(32, 3, 8, stride=2, padding=SAME),
+    "conv 3x3, 13x13x5 to 11x11x7": convolution(13, 5, 7),
+    "conv 1x1, 12x12x32 to 12x12x64": convolution(12, 32, 64, 1),
+    "depthwise 3x3, 16x16x16 to 14x14x16": convolution(16, 16, 0),
+    "depthwise 3x3, 16x16x16, padded": convolution(16, 16, 0, padding=SAME),
+    "depthwise 3x3, 16x16x16 to 7x7x16": convolution(16, 16, 0, stride=2),
+    "fully connected, 256 to 64": fully_connected(256, 64),
+}
+
+
+def count(artifact: PlannedArtifact, target_id: str, directory: Path) -> tuple[tuple[int, ...], int]:
+    """Instructions of each layer for one input, and flash bytes. Every layer has come out exactly."""
+    target, runtime = get_target(target_id), get_runtime(artifact.runtime)
+    project = runtime.generate(artifact, "portable", directory / "project")
+    image = build(project, target, target.isa_platform, build_root=directory / "build")
+    rng = np.random.default_rng(1)
+    inputs = [random_input(rng, info) for info in artifact.inputs]
+    board, _ = choose_board(target, image, kind="qemu")
+    with board as port:
+        link = Link(port, board_state=board.state, timeout_s=120.0)
+        link.connect()
+        sample = b"".join(array.tobytes() for array in inputs)
+        reply = link.infer(sample, layer_counts=True, layer_digests=True)
+    for layer, got, expected in zip(
+        artifact.layers, reply.layer_digests, runtime.oracle(artifact).run_layers(inputs), strict=True
+    ):
+        if got != digest8(expected.tobytes()):
+            sys.exit(f"{target_id}: layer {layer.index} {layer.op} is not exact; nothing is counted")
+    return reply.layer_counts, image.flash_bytes
+
+
+def measure(directory: Path) -> Figures:
+    """All tables: title, row, target, figure."""
+    figures: Figures = {title: {} for title in (PER_MAC, PER_INFERENCE, FLASH)}
+    path = directory / "kernels.tflite"
+    model, rng = ModelBuilder(), np.random.default_rng(0)
+    path.write_bytes(model.build([add(model, rng) for add in KERNELS.values()]))
+    kernels = get_runtime("tflm").load(path)
+    counts = {target: count(kernels, target, directory / target)[0] for target in TARGETS}
+    for name, layer in zip(KERNELS, kernels.layers, strict=True):
+        figures[PER_MAC][name] = {
+            target: round(layers[layer.index] / layer.macs, 3) for target, layers in counts.items()
+        }
+    for path in sorted(ROOT.glob("models/*/model.tflite")):
+        name, network = path.parent.name, get_runtime("tflm").load(path)
+        both = {target: count(network, target, directory / name / target) for target in TARGETS}
+        figures[PER_INFERENCE][name] = {target: sum(layers) for target, (layers, _) in both.items()}
+        figures[FLASH][name] = {target: flash for target, (_, flash) in both.items()}
+    return figures
+
+
+def table(title: str, rows: dict[str, dict[str, float]], stored: dict[str, dict[str, float]]) -> str:
+    lines = [f"{title:40}" + "".join(f"{target:>23}" for target in TARGETS)]
+    for name, row in rows.items():
+        cells = []
+        for target, value in row.items():
+            before = stored.get(name, {}).get(target)
+            change = f"{100 * (value / before - 1):+.1f} %" if before else "new"
+            shown = f"{value:.2f}" if title == PER_MAC else f"{value:,}"
+            cells.append(f"{shown:>14} {change if change not in ('+0.0 %', '-0.0 %') else '':>8}")
+        lines.append((f"{name:40}" + "".join(cells)).rstrip())
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--store", action="store_true", help=f"write the figures to {STORED.name}")
+    options = parser.parse_args()
+    stored: Figures = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
+    with tempfile.TemporaryDirectory() as directory:
+        figures = measure(Path(directory))
+    print("\n\n".join(table(title, rows, stored.get(title, {})) for title, rows in figures.items()))
+    if options.store:
+        STORED.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+/*
+ * The sums of convolutions and fully connected layers, a tile at a time: eight
+ * output channels at two output pixels, so that a loaded input serves eight
+ * products and a loaded weight two. The planner has bounded every sum: none
+ * overflows int32. What becomes of a sum is the caller's business.
+ *
+ * Weights lie in the order in which they are read: of eight channels those of
+ * one input side by side. Channels that fill no eight follow, one by one.
+ *
+ * The kernels are functions of their own that all layers share: shapes come as
+ * arguments, which costs nothing in the inner loops.
+ */
+#ifndef PORTABLE_TILE_H
+#define PORTABLE_TILE_H
+
+#include <stdint.h>
+
+#include "instruction_set.h"
+
+enum { TILE_CHANNELS = 8, TILE_PIXELS = 2, TILE_SUMS = TILE_CHANNELS * TILE_PIXELS };
+
+/* What lies under a filter: runs of `length` inputs side by side, each at an offset
+ * from the first, and how far apart the windows of two neighbouring pixels are. */
+typedef struct {
+    int32_t runs;
+    const int32_t *offsets;
+    int32_t length;
+    int32_t pixel_stride;
+} filter_window;
+
+#ifdef __clang__
+#define TILE_KERNEL static __attribute__((noinline, unused))
+#else
+#define TILE_KERNEL static __attribute__((noinline, noclone, unused)) IN_THIS_ORDER
+#endif
+
+/* Inlined with constant channels, pixels and offsets, so that every sum becomes a register. */
+#define TILE_PART static inline __attribute__((always_inline))
+
+/* A loop over the sums would keep them in memory. */
+TILE_PART void tile_copy_four(int32_t *to, const int32_t *from) {
+    to[0] = from[0];
+    to[1] = from[1];
+    to[2] = from[2];
+    to[3] = from[3];
+}
+
+TILE_PART void tile_copy(int32_t *to, const int32_t *from, int32_t count) {
+    if (count < 4) {
+        to[0] = from[0];
+        to[count - 1] = from[count - 1];
+        return;
+    }
+    tile_copy_four(to, from);
+    tile_copy_four(to + 4, from + 4);
+    if (count == 16) {
+        tile_copy_four(to + 8, from + 8);
+        tile_copy_four(to + 12, from + 12);
+    }
+}
+
+TILE_PART void tile_multiply(int32_t *sums, int32_t weight, int32_t first, int32_t second, int32_t pixels) {
+    sums[0] += first * weight;
+    if (pixels == 2) {
+        sums[1] += second * weight;
+    }
+}
+
+TILE_PART void tile_four_channels(int32_t *sums, const int8_t *weights, int32_t first, int32_t second,
+                                  int32_t pixels) {
+#if SIGNED_BYTE_LOADS
+    tile_multiply(sums, weights[0], first, second, pixels);
+    tile_multiply(sums + pixels, weights[1], first, second, pixels);
+    tile_multiply(sums + 2 * pixels, weights[2], first, second, pixels);
+    tile_multiply(sums + 3 * pixels, weights[3], first, second, pixels);
+#else
+    typedef uint32_t __attribute__((may_alias)) four_weights;
+    const uint32_t word = *(const four_weights *)(const void *)weights;
+
+    tile_multiply(sums, (int32_t)(word << 24) >> 24, first, second, pixels);
+    tile_multiply(sums + pixels, (int32_t)(word << 16) >> 24, first, second, pixels);
+    tile_multiply(sums + 2 * pixels, (int32_t)(word << 8) >> 24, first, second, pixels);
+    tile_multiply(sums + 3 * pixels, (int32_t)word >> 24, first, second, pixels);
+#endif
+}
+
+/* Adds all products of one input of each pixel. */
+TILE_PART void tile_add(int32_t *sums, const int8_t *weights, int32_t channels, const int8_t *a,
+                        const int8_t *b, int32_t pixels) {
+    const int32_t first = *a;
+    const int32_t second = pixels == 2 ? *b : 0;
+
+    if (channels == 1) {
+        tile_multiply(sums, *weights, first, second, pixels);
+        return;
+    }
+    tile_four_channels(sums, weights, first, second, pixels);
+    if (channels == 8) {
+        tile_four_channels(sums + 4 * pixels, weights + 4, first, second, pixels);
+    }
+}
+
+/* `step`: from the weight of one input to that of the next, of the same channel. */
+TILE_PART void tile_window(int32_t *result, const int8_t *input, const int8_t *weights, int32_t step,
+                           const int32_t *bias, const filter_window *window, int32_t channels,
+                           int32_t pixels) {
+    int32_t sums[TILE_SUMS];
+
+    for (int32_t c = 0; c < channels; c++) {
+        for (int32_t p = 0; p < pixels; p++) {
+            result[c * pixels + p] = bias[c];
+        }
+    }
+    tile_copy(sums, result, channels * pixels);
+    for (int32_t run = 0; run < window->runs; run++) {
+        const int8_t *a = input + window->offsets[run];
+        const int8_t *b = a + window->pixel_stride;
+        const int8_t *end = a + (window->length & 3);
+
+        while (a != end) {
+            tile_add(sums, weights, channels, a++, b++, pixels);
+            weights += step;
+        }
+        end += window->length & ~3;
+        while (a != end) {
+            tile_add(sums, weights, channels, a, b, pixels);
+            tile_add(sums, weights + step, channels, a + 1, b + 1, pixels);
+            tile_add(sums, weights + 2 * step, channels, a + 2, b + 2, pixels);
+            tile_add(sums, weights + 3 * step, channels, a + 3, b + 3, pixels);
+            a += 4;
+            b += 4;
+            weights += 4 * step;
+        }
+    }
+    tile_copy(result, sums, channels * pixels);
+}
+
+TILE_KERNEL void tile_8x2(int32_t *result, const int8_t *input, const int8_t *weights, const int32_t *bias,
+                          const filter_window *window) {
+#if MANY_REGISTERS
+    tile_window(result, input, weights, 8, bias, window, 8, 2);
+#else
+    for (int32_t half = 0; half < 8; half += 4) {
+        tile_window(result + 2 * half, input, weights + half, 8, bias + half, window, 4, 2);
+    }
+#endif
+}
+
+TILE_KERNEL void tile_8x1(int32_t *result, const int8_t *input, const int8_t *weights, const int32_t *bias,
+                          const filter_window *window) {
+    tile_window(result, input, weights, 8, bias, window, 8, 1);
+}
+
+TILE_KERNEL void tile_1x2(int32_t *result, const int8_t *input, const int8_t *weights, const int32_t *bias,
+                          const filter_window *window) {
+    tile_window(result, input, weights, 1, bias, window, 1, 2);
+}
+
+TILE_KERNEL void tile_1x1(int32_t *result, const int8_t *input, const int8_t *weights, const int32_t *bias,
+                          const filter_window *window) {
+    tile_window(result, input, weights, 1, bias, window, 1, 1);
+}
+
+/* The sums of the next channels, [channel][pixel]; returns how many channels they are of. */
+static inline int32_t sum_tile(int32_t *result, const int8_t *input, const int8_t *weights,
+                               const int32_t *bias, const filter_window *window, int32_t channels_left,
+                               int32_t pixels) {
+    if (channels_left >= TILE_CHANNELS) {
+        (pixels == 2 ? tile_8x2 : tile_8x1)(result, input, weights, bias, window);
+        return TILE_CHANNELS;
+    }
+    (pixels == 2 ? tile_1x2 : tile_1x1)(result, input, weights, bias, window);
+    return 1;
+}
+
+#endif

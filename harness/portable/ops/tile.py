@@ -1,0 +1,86 @@
+"""The loops around tile.h: eight output channels at two output pixels, for int8 data.
+
+Knows the order in which tile.h reads weights and how its sums are stored; not where a layer's
+pixels lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.portable.c_text import END, fill, loop
+from harness.portable.ops.sums import Sums
+
+CHANNELS = 8  # TILE_CHANNELS in tile.h
+
+
+def tile_order(weights: NDArray[np.generic]) -> NDArray[np.generic]:
+    """(output channel, input) as tile.h reads it: full eights input by input, the rest one by one."""
+    channels, inputs = weights.shape
+    full = channels - channels % CHANNELS
+    eights = weights[:full].reshape(-1, CHANNELS, inputs).transpose(0, 2, 1)
+    return np.concatenate([eights.reshape(-1), weights[full:].reshape(-1)])
+
+
+def window_constant(offsets: Sequence[str], length: str, pixel_stride: str) -> list[str]:
+    """The filter_window that `tile_loop` refers to: runs of `length` inputs at `offsets`."""
+    values = fill(offsets)
+    runs = [f"static const int32_t runs[] = {{{values[0].strip()}}};"]
+    if len(values) > 1:
+        runs = ["static const int32_t runs[] = {", *values, "};"]
+    shape = f"{len(offsets)}, runs, {length}, {pixel_stride}"
+    return [*runs, f"static const filter_window window = {{{shape}}};"]
+
+
+def pixel_loop(count: str, rows: str, stride: str) -> list[str]:
+    """The head of a loop over a row of `count` output pixels, by twos; their inputs begin at `rows`."""
+    return [
+        f"for (int32_t x = 0, pixels; x < {count}; x += pixels) {{",
+        f"const int8_t *const inputs = {rows} + x * {stride};",
+        "",
+        f"pixels = x + TILE_PIXELS <= {count} ? TILE_PIXELS : 1;",
+    ]
+
+
+def tile_loop(
+    sums: Sums,
+    prefix: str,
+    *,
+    depth: str,
+    channels: str,
+    inputs: str = "inputs",
+    pixels: str = "pixels",
+    group: str = "",
+    by_eights: bool = True,
+) -> list[str]:
+    """All channels of `pixels` neighbours whose windows begin at `inputs`, stored from `output` on.
+
+    Args:
+        depth: products in a sum.
+        channels: output channels of a pixel, or of a group.
+        group: the variable that counts the groups, where there are several.
+        by_eights: weights are in `tile_order`; else every channel is alone.
+    """
+    first, end = ("0", channels) if not group else (f"{group} * {channels}", f"({group} + 1) * {channels}")
+    weights = f"{prefix}_weights + first * {depth}, {prefix}_bias + first"
+    left = f"{end} - first" if by_eights else "1"
+    several = pixels != "1"
+    return [
+        f"for (int32_t first = {first}, count; first < {end}; first += count) {{",
+        "int32_t sums[TILE_SUMS];",
+        "const int32_t *next = sums;",
+        "",
+        f"count = sum_tile(sums, {inputs}, {weights},",
+        f"&window, {left}, {pixels});",
+        loop("c", "first + count", "first"),
+        *([loop("p", pixels)] if several else []),
+        "int32_t sum = *next++;",
+        "",
+        *sums.store(prefix, "output[p * OUT_C + c]" if several else "output[c]"),
+        *([END] if several else []),
+        END,
+        END,
+    ]
