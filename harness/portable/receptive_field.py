@@ -6,7 +6,8 @@ element-wise layers; for the others the whole input, which is never too little.
 
 from __future__ import annotations
 
-from harness.portable.ops.conv import Conv2D, Convolution, DepthwiseConv2D
+from harness.portable.ops.conv import Conv2D, Convolution
+from harness.portable.ops.depthwise import DepthwiseConv2D
 from harness.portable.ops.elementwise import Binary
 from harness.portable.ops.fully_connected import FullyConnected
 from harness.portable.ops.lookup import Lookup, QuantiseFloat
