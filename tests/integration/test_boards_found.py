@@ -115,7 +115,7 @@ def test_a_board_that_does_not_answer_is_named_with_the_others(
 ) -> None:
     c3, s3 = two
     monkeypatch.delenv("LD_PRELOAD")
-    with pytest.raises(
-        PortError, match=rf"no ROM loader answers on {c3.path}.*no ROM loader answers on {s3.path}"
-    ):
+    # Whether esptool hears silence or what the firmware says is a matter of when it listens.
+    silent = "(no ROM loader answers on {0}|the chip on {0} ran its firmware, not the ROM loader)"
+    with pytest.raises(PortError, match=f"{silent.format(c3.path)}.*{silent.format(s3.path)}"):
         find_port(Attachment(), "esp32c3")
