@@ -132,12 +132,14 @@ class Bench:
     def runtimes(self, model: ModelSpec, target: Target) -> tuple[str, ...]:
         """What a model runs in on a chip: the runtimes named, or every one that takes it.
 
-        A board that prints has one firmware, and how it prints tells what made it.
+        An attached board has one firmware: `all` is the first of them there, and of a board that prints,
+        what prints so.
         """
         asked = self.settings.runtimes
         if self._dialect and asked == (EVERY,):
             asked = (self._dialect.runtime,)
-        return tuple(runtimes_for(model, target, asked, self._workshop(model)))
+        names = tuple(runtimes_for(model, target, asked, self._workshop(model)))
+        return names[:1] if self._attached and asked == (EVERY,) else names
 
     def items(self) -> list[Item]:
         """Every target x model x runtime of this run."""

@@ -60,8 +60,8 @@ OPTIONS = (
         "runtime",
         "all",
         "LIST",
-        "runtimes, comma-separated, e.g. tflm,espdl:int16; all: every one that takes the model; "
-        "all:all: those in each quantisation, compared",
+        "runtimes, comma-separated, e.g. tflm,espdl:int16; all: every one that takes the model, for an "
+        "attached board the first; all:all: those in each quantisation, compared",
     ),
     Option(
         "kernels",

@@ -75,7 +75,14 @@ def test_instruction_counts_are_the_same_in_every_run(tmp_path: Path) -> None:
     counts = []
     for repeat in range(3):
         run = run_harness(
-            tmp_path / str(repeat), "himax_cnn", "--target", "esp32s3,esp32c3", "--samples", "5"
+            tmp_path / str(repeat),
+            "himax_cnn",
+            "--target",
+            "esp32s3,esp32c3",
+            "--samples",
+            "5",
+            "--runtime",
+            "tflm",
         )
         assert run.code == 0, run.output
         samples = pd.read_csv(run.reports / "samples.csv")
