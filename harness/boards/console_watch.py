@@ -94,7 +94,7 @@ class ConsoleWatch:
             # Before the firmware spoke a cause may be that of long ago, and a loop shows by itself.
             if self._running and not self._panic:
                 self._reset_fault = _abnormal(reset[1])
-            self._download = self._blank = False
+            self._download = False
         self._download |= "waiting for download" in line
         self._blank |= "invalid header: 0x" in line
         named = _panic_in(line)
@@ -121,6 +121,7 @@ class ConsoleWatch:
         causes, blank = ", ".join(dict.fromkeys(self._resets)), self._blank
         count = len(self._resets)
         self._resets.clear()
+        self._blank = False
         name = f"the board restarts over and over ({count} times, cause {causes})"
         if blank:
             name = f"{name}: there is no firmware in its flash"
