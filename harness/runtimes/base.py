@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import ModelError
+from harness.errors import ModelError, UsageError
 from harness.model.preprocess import Preprocess
 from harness.progress import Say, silent
 from harness.targets import Target
@@ -163,6 +163,8 @@ class Runtime(ABC):
         """Adds to `out` a program for the vendor's SDK that runs one sample; for runtimes with `application`.
 
         Raises:
+            UsageError: the runtime has none.
             OutputError: the directory cannot be written.
         """
-        raise NotImplementedError(f"{self.name}: {model}, {inputs}, {target}, {out}")
+        del model, inputs, target, out
+        raise UsageError(f"runtime {self.name} has no application of its own", "Take runtime tvm")
