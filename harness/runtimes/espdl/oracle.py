@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import DataError
 from harness.portable.graph import Graph, Operator, Tensor
-from harness.runtimes.base import Array, Oracle
+from harness.runtimes.base import Array
+from harness.runtimes.graph_oracle import GraphOracle
 
 Integers = NDArray[np.int64]
 
@@ -38,42 +38,19 @@ def exponents(tensor: Tensor) -> Integers:
     return np.asarray(np.frexp(np.array(tensor.scales))[1], np.int64) - 1
 
 
-class EspdlOracle(Oracle):
-    """Runs a graph, one inference at a time.
+class EspdlOracle(GraphOracle):
+    """Runs the graph of an .espdl file.
 
     With `as_exporter` it gives what esp-ppq's executor does where that differs from ESP-DL's kernels
     (averages, PRelu, Resize): the test values in a file come from there.
     """
 
     def __init__(self, graph: Graph, *, as_exporter: bool = False) -> None:
-        self._graph = graph
+        super().__init__(graph)
         self._as_exporter = as_exporter
 
-    def run(self, inputs: Sequence[Array]) -> list[Array]:
-        values = self._values(inputs)
-        return [values[index] for index in self._graph.outputs]
-
-    def run_layers(self, inputs: Sequence[Array]) -> list[Array]:
-        values = self._values(inputs)
-        return [values[operator.outputs[0]] for operator in self._graph.operators]
-
-    def _values(self, inputs: Sequence[Array]) -> dict[int, Array]:
-        expected = [self._graph.tensors[index].info for index in self._graph.inputs]
-        if len(inputs) != len(expected):
-            raise DataError(f"the model takes {len(expected)} inputs, {len(inputs)} came")
-        values: dict[int, Array] = {}
-        for index, value, info in zip(self._graph.inputs, inputs, expected, strict=True):
-            if value.dtype.name != info.dtype or value.size != info.elements:
-                raise DataError(
-                    f"input '{info.name}' is {info.dtype} {list(info.shape)}; "
-                    f"{value.dtype.name} {list(value.shape)} came"
-                )
-            values[index] = value.reshape(info.shape)
-        for operator in self._graph.operators:
-            target = self._graph.tensors[operator.outputs[0]]
-            result = KERNELS[operator.op](_Call(self._graph, operator, values, self._as_exporter))
-            values[target.index] = result.reshape(target.info.shape).astype(target.info.dtype)
-        return values
+    def compute(self, operator: Operator, values: dict[int, Array]) -> Array:
+        return KERNELS[operator.op](_Call(self._graph, operator, values, self._as_exporter))
 
 
 class _Call:

@@ -13,9 +13,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import DataError
 from harness.portable.graph import Graph, Operator, Tensor
-from harness.runtimes.base import Array, Oracle
+from harness.runtimes.base import Array
+from harness.runtimes.graph_oracle import GraphOracle
 
 Integers = NDArray[np.int64]
 SMALLEST_NORMAL = np.finfo(np.float32).tiny
@@ -29,37 +29,11 @@ def divide(numbers: Integers, divisors: Integers | int) -> Integers:
     return np.asarray(floor + up, np.int64)
 
 
-class TvmOracle(Oracle):
-    """Runs a graph, one inference at a time."""
+class TvmOracle(GraphOracle):
+    """Runs the graph of a QDQ file."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-
-    def run(self, inputs: Sequence[Array]) -> list[Array]:
-        values = self._values(inputs)
-        return [values[index] for index in self._graph.outputs]
-
-    def run_layers(self, inputs: Sequence[Array]) -> list[Array]:
-        values = self._values(inputs)
-        return [values[operator.outputs[0]] for operator in self._graph.operators]
-
-    def _values(self, inputs: Sequence[Array]) -> dict[int, Array]:
-        expected = [self._graph.tensors[index].info for index in self._graph.inputs]
-        if len(inputs) != len(expected):
-            raise DataError(f"the model takes {len(expected)} inputs, {len(inputs)} came")
-        values: dict[int, Array] = {}
-        for index, value, info in zip(self._graph.inputs, inputs, expected, strict=True):
-            if value.dtype.name != info.dtype or value.size != info.elements:
-                raise DataError(
-                    f"input '{info.name}' is {info.dtype} {list(info.shape)}; "
-                    f"{value.dtype.name} {list(value.shape)} came"
-                )
-            values[index] = value.reshape(info.shape)
-        for operator in self._graph.operators:
-            target = self._graph.tensors[operator.outputs[0]]
-            result = KERNELS[operator.op](_Call(self._graph, operator, values))
-            values[target.index] = result.reshape(target.info.shape).astype(target.info.dtype)
-        return values
+    def compute(self, operator: Operator, values: dict[int, Array]) -> Array:
+        return KERNELS[operator.op](_Call(self._graph, operator, values))
 
 
 class _Call:
