@@ -16,6 +16,7 @@ import numpy as np
 from harness.boards.base import Board
 from harness.deployment import Deployment
 from harness.errors import HarnessError
+from harness.farm.shelf import Held
 from harness.items import Item
 from harness.provenance import host_facts, item_facts
 from harness.records.directory import RunDirectory
@@ -36,6 +37,7 @@ class Entry:
     artifact: Artifact | None = None
     image: Image | None = None
     board: Board | None = None
+    held: Held | None = None
     deployment: Deployment | None = None
     memory: Memory | None = None
     divergence: Divergence | None = None
@@ -124,6 +126,10 @@ class Ledger:
                 before = self._closed[item.key][0]
                 entry.error, entry.failures = before.error, list(before.failures)
         return self._open[item.key]
+
+    def is_open(self, item: Item) -> bool:
+        """Whether an entry of this item waits to be closed."""
+        return item.key in self._open
 
     def item_directory(self, item: Item) -> Path:
         """Where an item's logs and files go."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.boards import Attachment
 from harness.errors import UsageError
+from harness.farm.file import Farm, find_farm
 from harness.link.chaos import FAULTS, Chaos, parse_chaos
 
 
@@ -91,9 +92,19 @@ OPTIONS = (
         "auto",
         "KIND",
         "auto (an attached board, else an emulator), serial (attached), silicon (attached, and no "
-        "emulator behind the port), qemu, esp_qemu and espemu (Espressif's emulators), host (native process)",
-        choices=("auto", "serial", "silicon", "qemu", "esp_qemu", "espemu", "host"),
+        "emulator behind the port), qemu, esp_qemu and espemu (Espressif's emulators), host (native process); "
+        "or the name of one board of the farm",
     ),
+    Option(
+        "farm",
+        "",
+        "FILE",
+        "the boards there are (docs/farm.md); else $HARNESS_FARM, else farm.toml where you are, else whatever "
+        "is attached",
+    ),
+    Option("tag", "", "LIST", "only boards of the farm with all these tags, e.g. psram,rev0.2"),
+    Option("wait", "600", "SECONDS", "how long to wait for a board that others hold; 0: not at all"),
+    Option("lease", "3600", "SECONDS", "how long one item may hold a board"),
     Option(
         "reset",
         "dtr-rts",
@@ -144,6 +155,10 @@ class Settings:
     warmup: int
     board: str
     attachment: Attachment
+    farm: Farm
+    tags: frozenset[str]
+    wait_s: float
+    lease_s: float
     dialect: str | None
     infer_timeout_s: float
     chaos: Chaos | None
@@ -198,6 +213,10 @@ def settings_from(
             baud=_integer("--baud", baud, 1) if baud else None,
             reset=texts["reset"],
         ),
+        farm=find_farm(texts["farm"], root),
+        tags=frozenset(split_list("--tag", texts["tag"]) if texts["tag"] else ()),
+        wait_s=_seconds("--wait", texts["wait"], zero=True),
+        lease_s=_seconds("--lease", texts["lease"]),
         dialect=texts["dialect"] or None,
         infer_timeout_s=_seconds("--infer-timeout", texts["infer_timeout"]),
         chaos=parse_chaos(texts["chaos"]) if texts["chaos"] else None,
@@ -236,11 +255,11 @@ def _integer(flag: str, text: str, minimum: int) -> int:
     return number
 
 
-def _seconds(flag: str, text: str) -> float:
+def _seconds(flag: str, text: str, *, zero: bool = False) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 1e6:
-        raise UsageError(f"{flag} expects seconds above 0, got '{text}'")
+        seconds = -1.0
+    if not 0 <= seconds < 1e6 or (not seconds and not zero):
+        raise UsageError(f"{flag} expects seconds {'of at least' if zero else 'above'} 0, got '{text}'")
     return seconds

@@ -1,4 +1,4 @@
-"""Leases: the right of one process of this host to use one board. No daemon: a lock of the kernel's per board.
+"""Leases: the right of one process of this host to use one board. No daemon: a kernel's lock per board.
 
 The lock (flock) is the lease: the kernel frees it when its process dies, however that comes about. The file
 beside it only informs: who, since when, until when. What a board is and which one to take is not known here.
@@ -63,7 +63,7 @@ class Holder:
 
 
 UNKNOWN = Holder("somebody", socket.gethostname(), 0, -1, 0.0, float("inf"), "")
-"""A lock is held and nothing says by whom: taken this moment, or by a process that cannot be seen from here."""
+"""A lock is held and nothing says by whom: taken this moment, or by a process not to be seen from here."""
 
 
 def clock(moment: float) -> str:
