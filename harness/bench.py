@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from harness.boards import check_choice, check_targets, choose_board, is_attached
+from harness.boards import check_targets
 from harness.boards.backtrace import decoder
 from harness.boards.base import Board, Port
 from harness.boards.console_watch import ConsoleWatch
@@ -19,8 +20,10 @@ from harness.boards.serial_port import SerialBoard
 from harness.deployment import Deployment, LinkedDeployment
 from harness.dialects import get_dialect
 from harness.divergence import locate, suspects
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, IdentityError, LeaseError, UsageError
 from harness.expectation import Expectation
+from harness.farm.recovery import BOARD_FAULTS, LeasedPort
+from harness.farm.shelf import Held, Shelf, Wish
 from harness.flashing import install
 from harness.items import EVERY, Item, check_names, runtimes_for
 from harness.ledger import Entry, Ledger
@@ -43,6 +46,8 @@ from harness.toolchains.base import Image
 from harness.verdicts import judged
 
 HANDSHAKE_S = 10.0
+MAX_BOARDS = 3
+"""So many boards of a farm an item is tried on: what fails on three is no fault of a board."""
 
 
 class Bench:
@@ -56,8 +61,19 @@ class Bench:
         self.settings = settings
         self.targets = tuple(get_target(name) for name in settings.targets)
         self._dialect = get_dialect(settings.dialect) if settings.dialect else None
-        check_choice(settings.board, settings.attachment, settings.dialect)
+        wish = Wish(
+            settings.board,
+            settings.attachment,
+            settings.dialect,
+            settings.tags,
+            settings.wait_s,
+            settings.lease_s,
+        )
+        self._say = say
+        self._shelf = Shelf(settings.farm, wish, say)
         check_targets(self.targets, settings.dialect)
+        for target in self.targets:
+            self._shelf.check(target)
         if settings.chaos and settings.dialect:
             raise UsageError("--chaos with --dialect: printed scores carry no check sums", "Drop one of them")
         self._materials = Materials(settings, say)
@@ -94,7 +110,7 @@ class Bench:
         if self._dialect and asked == (EVERY,):
             asked = (self._dialect.runtime,)
         names = tuple(runtimes_for(model, target, asked, self._materials.workshop(model)))
-        return names[:1] if self._attached and asked == (EVERY,) else names
+        return names[:1] if self._shelf.attached(target) and asked == (EVERY,) else names
 
     def items(self) -> list[Item]:
         """Every target x model x runtime of this run."""
@@ -130,21 +146,16 @@ class Bench:
     def image(self, item: Item, project: Project) -> Image | None:
         """Station 4: the built firmware; None when an attached board already runs its own."""
         entry = self._ledger.entry(item)
-        if self._attached:
-            return None
-        platform = "host" if self.settings.board == "host" else item.target.isa_platform
+        if self._shelf.attached(item.target):
+            return None  # it keeps the firmware it has, as nothing here builds for the chip yet
+        platform = "host" if self._shelf.kind(item.target) == "host" else item.target.isa_platform
         assert platform is not None, "refused by check_targets"
         entry.image = build(project, item.target, platform, build_root=self.settings.build_root / "images")
         return entry.image
 
     def board(self, item: Item, image: Image | None) -> Board:
-        """Station 5: the board the image runs on; not started yet."""
-        entry = self._ledger.entry(item)
-        entry.board, reason = choose_board(
-            item.target, image, kind=self.settings.board, attachment=self.settings.attachment
-        )
-        entry.notes.append(reason)
-        return entry.board
+        """Station 5: the board the image runs on, leased until the item is closed; not started yet."""
+        return self._take(self._ledger.entry(item), image)
 
     def deploy(
         self,
@@ -156,9 +167,20 @@ class Bench:
     ) -> Deployment:
         """Station 6: board flashed where it can be, started, device found, identity checked.
 
-        `report` follows the bytes being flashed.
+        Where a board of a farm fails and cannot be brought back, it is another one. `report` follows the
+        bytes being flashed.
         """
+        while True:
+            try:
+                return self._start(item, artifact, image, board, report)
+            except (*BOARD_FAULTS, IdentityError) as error:
+                board = self._another(self._ledger.entry(item), board, error)
+
+    def _start(
+        self, item: Item, artifact: Artifact, image: Image | None, board: Board, report: Progress | None
+    ) -> Deployment:
         entry = self._ledger.entry(item)
+        held = entry.holding(board)
         logs = self._ledger.item_directory(item)
         logs.mkdir(parents=True, exist_ok=True)
         entry.log = logs / "uart.log"
@@ -180,12 +202,19 @@ class Bench:
                     port,
                     log=log,
                     timeout_s=timeout_s,
-                    baud=self.settings.attachment.baud or 0,
+                    baud=int(board.info.details.get("baud", "0")),
                     board_state=board.state,
                     watch=ConsoleWatch(decoder(image.elf, item.target) if image else None),
                 )
                 undo.callback(link.close)
-                link.connect(HANDSHAKE_S)
+                try:
+                    if held is not None:
+                        held.link = link
+                    link.connect(HANDSHAKE_S)
+                    link.identify()
+                except BOARD_FAULTS as error:
+                    if not self._recovered(entry, held, error):
+                        raise
                 board.identified(link.identify().values)
                 entry.deployment = LinkedDeployment(
                     *about, image, link, self.settings.layer_samples, self.settings.warmup
@@ -202,7 +231,7 @@ class Bench:
             entry.notes.append("its model.toml stops at so many; --samples all takes the whole test set")
         if why := self._materials.reference(item.model)[1]:
             entry.notes.append(why)
-        result = deployment.run(expected, report)
+        deployment, result = self._run_on(entry, deployment, expected, report)
         entry.notes.extend(deployment.notes())
         entry.memory = deployment.memory()
         entry.measurements = judged(item, entry.record(), result.samples, self._reports_root)
@@ -211,6 +240,67 @@ class Bench:
         if isinstance(deployment, LinkedDeployment):
             self._locate(entry, deployment, expected, result)
         return result
+
+    def _run_on(
+        self, entry: Entry, deployment: Deployment, expected: Expectation, report: Progress | None
+    ) -> tuple[Deployment, Result]:
+        """Runs; after a fault once more on a board that could be brought back, else on another one."""
+        again: set[str] = set()
+        while True:
+            board = deployment.board
+            try:
+                return deployment, deployment.run(expected, report)
+            except BOARD_FAULTS as error:
+                if board.info.name in again:
+                    raise  # it answers and fails at this every time
+                again.add(board.info.name)
+                if self._recovered(entry, entry.holding(board), error):
+                    deployment.cold = True
+                    continue
+                board = self._another(entry, board, error)
+                deployment.close()
+                assert entry.artifact is not None
+                deployment = self.deploy(entry.item, entry.artifact, entry.image, board)
+
+    def _take(self, entry: Entry, image: Image | None, without: Collection[str] = ()) -> Board:
+        held = self._shelf.take(entry.item.target, image, entry.item.key, without=without)
+        entry.boards.append(held)
+        entry.board = held.board
+        entry.notes.append(held.reason)
+        if held.health.sick:
+            entry.notes.append(f"{held.board.info.name} is {held.health}")
+        return held.board
+
+    def _recovered(self, entry: Entry, held: Held | None, error: HarnessError) -> bool:
+        """Whether the board answers again; every rung stands in the notes and in `recovery.log`."""
+        if held is None or self._dialect:
+            return False
+        return self._shelf.recover(held, error, lambda line: self._tell(entry, line))
+
+    def _another(self, entry: Entry, board: Board, error: HarnessError) -> Board:
+        """The board to go on with after `board` failed for good; raises `error` when there is none."""
+        held = entry.holding(board)
+        if held is None or held.farm is None or self._dialect:
+            raise error
+        if not isinstance(error, IdentityError):
+            self._shelf.quarantine(held, lambda line: self._tell(entry, line))
+        self._shelf.give_back(held)
+        tried = [each.board.info.name for each in entry.boards]
+        if len(tried) >= MAX_BOARDS:
+            raise error
+        try:
+            return self._take(entry, entry.image, tried)
+        except LeaseError as none_left:
+            self._tell(entry, none_left.message)
+            raise error from None
+
+    def _tell(self, entry: Entry, line: str) -> None:
+        entry.notes.append(line)
+        self._say(line)
+        logs = self._ledger.item_directory(entry.item)
+        logs.mkdir(parents=True, exist_ok=True)
+        with open(logs / "recovery.log", "a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%H:%M:%S')} {line}\n")
 
     def _locate(
         self, entry: Entry, deployment: LinkedDeployment, expected: Expectation, result: Result
@@ -276,7 +366,16 @@ class Bench:
         self._ledger.entry(item).failed(error)
 
     def close_item(self, item: Item) -> ItemRecord:
-        """Makes the item's record and writes it to the journal; closing twice gives the same one."""
+        """Makes the item's record and writes it to the journal; closing twice gives the same one.
+
+        Its boards are free from then on.
+        """
+        if self._ledger.is_open(item):
+            entry = self._ledger.entry(item)
+            if entry.deployment is not None:
+                entry.deployment.close()
+            for held in entry.boards:
+                self._shelf.give_back(held)
         return self._ledger.close_item(item)
 
     def run_record(self) -> RunRecord:
@@ -293,14 +392,17 @@ class Bench:
         }
         return self._ledger.finish(images)
 
-    @property
-    def _attached(self) -> bool:
-        """An attached board keeps the firmware it has, as nothing here builds for the chip yet."""
-        return is_attached(self.settings.board, self.settings.attachment)
-
     def _wire_to(self, board: Board, entry: Entry) -> Port:
         """The board's port, behind the faults that were asked for."""
-        port = board.open()
+        held = entry.holding(board)
+        port = LeasedPort(board, held.lease if held else None)
+        if held is not None:
+            held.port = port
+        try:
+            port.reopen()
+        except BOARD_FAULTS as error:
+            if not self._recovered(entry, held, error):
+                raise
         if self.settings.chaos is None:
             return port
         faulty = ChaosPort(port, self.settings.chaos, board.reset)

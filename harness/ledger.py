@@ -37,7 +37,7 @@ class Entry:
     artifact: Artifact | None = None
     image: Image | None = None
     board: Board | None = None
-    held: Held | None = None
+    boards: list[Held] = field(default_factory=list)
     deployment: Deployment | None = None
     memory: Memory | None = None
     divergence: Divergence | None = None
@@ -47,6 +47,10 @@ class Entry:
     faults: dict[str, int] = field(default_factory=dict)
     error: str | None = None
     failures: list[str] = field(default_factory=list)
+
+    def holding(self, board: Board) -> Held | None:
+        """How this board is held; None for one that a fixture of the user made."""
+        return next((held for held in self.boards if held.board is board), None)
 
     def failed(self, error: BaseException) -> None:
         """Notes why the item broke (an error) or what a test of it found wrong (a failure)."""

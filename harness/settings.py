@@ -92,14 +92,14 @@ OPTIONS = (
         "auto",
         "KIND",
         "auto (an attached board, else an emulator), serial (attached), silicon (attached, and no "
-        "emulator behind the port), qemu, esp_qemu and espemu (Espressif's emulators), host (native process); "
-        "or the name of one board of the farm",
+        "emulator behind the port), qemu, esp_qemu and espemu (Espressif's emulators), host (native "
+        "process); or the name of a board of the farm",
     ),
     Option(
         "farm",
         "",
         "FILE",
-        "the boards there are (docs/farm.md); else $HARNESS_FARM, else farm.toml where you are, else whatever "
+        "the boards there are (docs/farm.md); without it $HARNESS_FARM, farm.toml where you are, or whatever "
         "is attached",
     ),
     Option("tag", "", "LIST", "only boards of the farm with all these tags, e.g. psram,rev0.2"),

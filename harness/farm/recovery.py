@@ -35,14 +35,12 @@ POWER_S = 12.0
 
 
 class LeasedPort:
-    """The port of a board that is leased: refuses work when the lease is over, and survives a power cycle."""
+    """The port of a board, as long as its lease lasts; `reopen` opens it, at first and later again."""
 
     def __init__(self, board: Board, lease: Lease | None) -> None:
-        """Opens the board."""
         self._board = board
         self._lease = lease
         self._port: Port | None = None
-        self.reopen()
 
     def reopen(self) -> None:
         """Ends the board's port and opens a new one. Raises PortError."""
@@ -69,17 +67,17 @@ class LeasedPort:
 
 @dataclass(frozen=True)
 class Rung:
-    """One way to bring a board back: `act`, then `limit_s` seconds for it to answer."""
+    """One way to bring a board back; `act` raises, in bounded time, when the board does not answer then."""
 
     name: str
-    limit_s: float
     act: Callable[[], object]
 
 
-def ladder(board: Board, port: LeasedPort, link: Link, power: Power | None) -> list[Rung]:
+def ladder(board: Board, port: LeasedPort, link: Link | None, power: Power | None) -> list[Rung]:
     """The rungs this board has, lowest first; each ends with a handshake.
 
-    An emulator is started anew where a board is switched off and on.
+    An emulator is started anew where a board is switched off and on. Without a link, as the port could not
+    be opened, that rung alone is left.
     """
 
     def switch() -> None:
@@ -87,20 +85,27 @@ def ladder(board: Board, port: LeasedPort, link: Link, power: Power | None) -> l
             board.close()
             power.cycle()
         _reopen_within(port, POWER_S)
-        link.connect(POWER_S)
+        if link is not None:
+            link.connect(POWER_S)
 
+    rungs: list[Rung] = []
+    if link is not None:
+        rungs = _without_power(board, link)
+    if power is not None or board.info.kind != "serial":
+        rungs.append(Rung(f"power cycle ({power})" if power else "start it anew", switch))
+    return rungs
+
+
+def _without_power(board: Board, link: Link) -> list[Rung]:
     def pulse() -> None:
         board.reset()
         link.connect(LINES_S)
 
-    rungs = [
-        Rung("resynchronise the link", RESYNCHRONISE_S, lambda: link.connect(RESYNCHRONISE_S)),
-        Rung("reset by command", COMMAND_S, lambda: link.reset_unheard(COMMAND_S)),
-        Rung("reset by DTR and RTS" if board.info.kind == "serial" else "reset", LINES_S, pulse),
+    return [
+        Rung("resynchronise the link", lambda: link.connect(RESYNCHRONISE_S)),
+        Rung("reset by command", lambda: link.reset_unheard(COMMAND_S)),
+        Rung("reset by DTR and RTS" if board.info.kind == "serial" else "reset", pulse),
     ]
-    if power is not None or board.info.kind != "serial":
-        rungs.append(Rung(f"power cycle ({power})" if power else "start it anew", POWER_S, switch))
-    return rungs
 
 
 def climb(rungs: Sequence[Rung], say: Say) -> str | None:

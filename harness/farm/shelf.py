@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from harness.boards import Attachment, check_choice, choose_board, is_attached
 from harness.boards.base import Board
@@ -22,7 +21,6 @@ from harness.farm.health import QUARANTINE_S, Health, Outcome, load_health, save
 from harness.farm.leases import Holder, Lease, Leases, clock
 from harness.farm.recovery import LeasedPort, climb, first_line, ladder
 from harness.link.client import Link
-from harness.link.messages import WireStatistics
 from harness.progress import Say, silent
 from harness.targets import Target
 from harness.toolchains.base import Image
@@ -139,14 +137,10 @@ class Shelf:
                 queue.wait(held_by)
         raise absent or LeaseError(f"no other {target.id} of the farm is left to try", "See: harness boards")
 
-    def guard(self, held: Held, link: Link, port: LeasedPort) -> None:
-        """The link by which `recover` reaches the board."""
-        held.link, held.port = link, port
-
     def recover(self, held: Held, error: HarnessError, say: Say) -> bool:
         """Climbs the ladder; whether the board answers again. Only boards of a farm are recovered."""
         held.failure = first_line(error)
-        if held.farm is None or held.link is None or held.port is None:
+        if held.farm is None or held.port is None:
             return False
         name = held.farm.name
         say(f"{name}: {held.failure}; bringing it back")
@@ -160,18 +154,18 @@ class Shelf:
             held.quarantined = True
             say(f"{held.farm.name}: in quarantine for {QUARANTINE_S / 60:.0f} min: {held.failure}")
 
-    def give_back(self, held: Held, wire: WireStatistics | None) -> None:
+    def give_back(self, held: Held) -> None:
         """Keeps what the item showed of the board's health, and frees it; safe to call twice."""
         lease, held.lease = held.lease, None
         if lease is None:
             return
         try:
             if held.farm is not None:
-                health = held.health.after(_outcome(held, wire))
+                held.health = held.health.after(_outcome(held))
                 if held.quarantined:
-                    health = health.quarantine(held.failure)
-                save_health(self._book, held.farm.key, health)
-                self._show(held, health)
+                    held.health = held.health.quarantine(held.failure)
+                save_health(self._book, held.farm.key, held.health)
+                _show(held)
         finally:
             lease.release()
 
@@ -225,17 +219,10 @@ class Shelf:
             attachment = replace(attachment, baud=attachment.baud or self._wish.attachment.baud)
         board, reason = choose_board(target, image, kind=kind, attachment=attachment)
         board.info = replace(board.info, name=farm.name)
-        held = Held(board, f"{reason}; {farm.name} of {shown(self._farm.path)}", lease, farm, health)
-        self._show(held, health)
+        assert self._farm.path is not None
+        held = Held(board, f"{reason}; {farm.name} of {self._farm.path.name}", lease, farm, health)
+        _show(held)
         return held
-
-    def _show(self, held: Held, health: Health) -> None:
-        """Into the record, by way of the board's details."""
-        assert held.farm is not None
-        facts = {"place": held.farm.place, "health": str(health)}
-        if held.farm.tags:
-            facts["tags"] = ", ".join(sorted(held.farm.tags))
-        held.board.info = replace(held.board.info, details={**held.board.info.details, **facts})
 
     def _take_any(self, target: Target, image: Image | None, purpose: str) -> Held:
         """As without a farm: emulators are not shared, an attached board is leased by where it is."""
@@ -285,7 +272,17 @@ class _Queue:
         time.sleep(_POLL_S)
 
 
-def _outcome(held: Held, wire: WireStatistics | None) -> Outcome:
+def _show(held: Held) -> None:
+    """Into the record, by way of the board's details."""
+    assert held.farm is not None
+    facts = {"place": held.farm.place, "health": str(held.health)}
+    if held.farm.tags:
+        facts["tags"] = ", ".join(sorted(held.farm.tags))
+    held.board.info = replace(held.board.info, details={**held.board.info.details, **facts})
+
+
+def _outcome(held: Held) -> Outcome:
+    wire = held.link.statistics if held.link else None
     return Outcome(
         when=time.time(),
         frames=wire.frames_sent + wire.frames_received if wire else 0,
@@ -293,8 +290,3 @@ def _outcome(held: Held, wire: WireStatistics | None) -> Outcome:
         recoveries=held.recoveries,
         failure=held.failure,
     )
-
-
-def shown(path: Path | None) -> str:
-    """A path as a reader in this directory would type it."""
-    return str(path).removeprefix(f"{Path.cwd()}{os.sep}")
