@@ -410,8 +410,9 @@ class Pipeline:
         self._quiet_periods = 0
 
     def _silence(self, what: str, timeout_s: float) -> SilentError:
-        damaged = self.statistics.crc_errors
+        damaged, strays = self.statistics.crc_errors, self.statistics.duplicates
         hint = f" ({damaged} damaged frames came: wrong baud rate?)" if damaged else ""
+        hint += f" ({strays} answers bore the sequence number of no open request)" if strays else ""
         state = f" ({self._board_state()})" if self._board_state else ""
         advice = self._watch.hint() if self._watch else ""
         return SilentError(
