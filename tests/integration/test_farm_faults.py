@@ -17,6 +17,7 @@ import pytest
 
 from harness import bench as bench_module
 from harness.bench import Bench
+from harness.boards.base import Port
 from harness.boards.host import HostBoard
 from harness.farm import power, recovery
 from harness.farm.file import find_farm
@@ -30,23 +31,21 @@ from harness.settings import OPTIONS, settings_from
 from harness.targets import get_target
 from harness.toolchains.bare_metal import build
 from tests.faulty_boards import FAULTS, FailsAtInference, Fault, FaultyBoard, Mute
+from tests.link_devices import PythonDevice
 from tests.serial_terminal import terminal_of
 
 HANDSHAKE_S = 1.0
 RUNG_S = 0.6
 # A sound board that computes gives no reason to be taken for a silent one, on a loaded machine too.
-INFER_S = 3.0
+INFER_S = 2.0
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("farm")
-    found = {}
-    for model in ("mnist_mlp", "test15_sigmoid"):
-        artifact = load_artifact(load_model(model), "tflm")
-        project = get_runtime("tflm").generate(artifact, "portable", directory / model)
-        found[model] = build(project, get_target("esp32c3"), "host", build_root=directory / "images").elf
-    return found
+    artifact = load_artifact(load_model("mnist_mlp"), "tflm")
+    project = get_runtime("tflm").generate(artifact, "portable", directory / "project")
+    return build(project, get_target("esp32c3"), "host", build_root=directory / "images").elf
 
 
 @pytest.fixture(autouse=True)
@@ -62,20 +61,28 @@ def short_waits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 class Farm:
     """Boards on terminals, and the file that names them."""
 
-    def __init__(self, directory: Path, programs: dict[str, Path], stack: contextlib.ExitStack) -> None:
+    def __init__(self, directory: Path, program: Path, stack: contextlib.ExitStack) -> None:
         self.file = directory / "farm.toml"
         self.file.write_text("")
-        self._programs, self._stack, self._directory = programs, stack, directory
+        self._program, self._stack, self._directory = program, stack, directory
 
-    def add(self, name: str, fault: Fault | None = None, model: str = "mnist_mlp", more: str = "") -> None:
-        board = self._stack.enter_context(contextlib.closing(HostBoard("esp32c3", self._programs[model])))
-        device = FaultyBoard(board, fault) if fault else board.open()
+    def add(self, name: str, fault: Fault | None = None, more: str = "") -> None:
+        board = self._stack.enter_context(contextlib.closing(HostBoard("esp32c3", self._program)))
+        self.add_device(name, FaultyBoard(board, fault) if fault else board.open(), more)
+
+    def add_device(self, name: str, device: Port, more: str = "") -> None:
         terminal = self._stack.enter_context(terminal_of(device))
         with self.file.open("a") as file:
             file.write(f'[[board]]\nname = "{name}"\ntarget = "esp32c3"\nport = "{terminal.path}"\n{more}\n')
 
-    def run(self, board: str = "auto", model: str = "mnist_mlp") -> ItemRecord:
-        chosen = {"model": model, "runtime": "tflm", "samples": "20", "board": board, "reference": "none"}
+    def run(self, board: str = "auto") -> ItemRecord:
+        chosen = {
+            "model": "mnist_mlp",
+            "runtime": "tflm",
+            "samples": "20",
+            "board": board,
+            "reference": "none",
+        }
         chosen |= {"farm": str(self.file), "infer-timeout": f"{INFER_S:g}", "wait": "5"}
         chosen |= {"report-dir": str(self._directory / "report")}
         settings = settings_from(
@@ -91,9 +98,9 @@ class Farm:
 
 
 @pytest.fixture
-def farm(tmp_path: Path, programs: dict[str, Path]) -> Iterator[Farm]:
+def farm(tmp_path: Path, program: Path) -> Iterator[Farm]:
     with contextlib.ExitStack() as stack:
-        yield Farm(tmp_path, programs, stack)
+        yield Farm(tmp_path, program, stack)
 
 
 NAMES = {
@@ -139,7 +146,7 @@ def test_alone_the_error_stands_and_the_next_run_is_told_why_there_is_no_board(f
 
 
 def test_another_model_is_tried_elsewhere_and_is_no_illness(farm: Farm) -> None:
-    farm.add("other", model="test15_sigmoid")
+    farm.add_device("other", PythonDevice())
     farm.add("right")
     record = farm.run()
     assert (record.outcome, record.board) == ("passed", "right")
