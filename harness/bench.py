@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.boards import check_targets
@@ -20,17 +19,19 @@ from harness.boards.serial_port import SerialBoard
 from harness.deployment import Deployment, LinkedDeployment
 from harness.dialects import get_dialect
 from harness.divergence import locate, suspects
-from harness.errors import HarnessError, IdentityError, LeaseError, UsageError
+from harness.errors import HarnessError, IdentityError, UsageError
 from harness.expectation import Expectation
 from harness.farm.recovery import BOARD_FAULTS, LeasedPort
-from harness.farm.shelf import Held, Shelf, Wish
+from harness.farm.shelf import Shelf
 from harness.flashing import install
+from harness.item_boards import ItemBoards
 from harness.items import EVERY, Item, check_names, runtimes_for
 from harness.ledger import Entry, Ledger
 from harness.link.chaos import ChaosPort
 from harness.link.client import Link
 from harness.link.wirelog import WireLog
 from harness.materials import Materials, shown
+from harness.mlperf_tiny import deployment as mlperf
 from harness.model.spec import ModelSpec
 from harness.printed_deployment import PrintedDeployment
 from harness.progress import Progress, Say, silent
@@ -46,8 +47,6 @@ from harness.toolchains.base import Image
 from harness.verdicts import judged
 
 HANDSHAKE_S = 10.0
-MAX_BOARDS = 3
-"""So many boards of a farm an item is tried on: what fails on three is no fault of a board."""
 
 
 class Bench:
@@ -60,17 +59,9 @@ class Bench:
     def __init__(self, settings: Settings, *, reports_root: Path, command: str, say: Say = silent) -> None:
         self.settings = settings
         self.targets = tuple(get_target(name) for name in settings.targets)
-        self._dialect = get_dialect(settings.dialect) if settings.dialect else None
-        wish = Wish(
-            settings.board,
-            settings.attachment,
-            settings.dialect,
-            settings.tags,
-            settings.wait_s,
-            settings.lease_s,
-        )
-        self._say = say
-        self._shelf = Shelf(settings.farm, wish, say)
+        printed = settings.dialect not in (None, mlperf.NAME)
+        self._dialect = get_dialect(settings.dialect) if settings.dialect and printed else None
+        self._shelf = Shelf(settings.farm, settings.wish, say)
         check_targets(self.targets, settings.dialect)
         for target in self.targets:
             self._shelf.check(target)
@@ -81,6 +72,7 @@ class Bench:
         self.items()
         self._reports_root = reports_root
         self._ledger = Ledger(reports_root, settings.report_dir, command)
+        self._boards = ItemBoards(self._shelf, self._ledger, say)
 
     # What names mean.
 
@@ -107,8 +99,8 @@ class Bench:
         what prints so.
         """
         asked = self.settings.runtimes
-        if self._dialect and asked == (EVERY,):
-            asked = (self._dialect.runtime,)
+        if self.settings.dialect and asked == (EVERY,):
+            asked = (self._dialect.runtime if self._dialect else mlperf.RUNTIME,)
         names = tuple(runtimes_for(model, target, asked, self._materials.workshop(model)))
         return names[:1] if self._shelf.attached(target) and asked == (EVERY,) else names
 
@@ -155,7 +147,7 @@ class Bench:
 
     def board(self, item: Item, image: Image | None) -> Board:
         """Station 5: the board the image runs on, leased until the item is closed; not started yet."""
-        return self._take(self._ledger.entry(item), image)
+        return self._boards.take(self._ledger.entry(item), image)
 
     def deploy(
         self,
@@ -174,7 +166,7 @@ class Bench:
             try:
                 return self._start(item, artifact, image, board, report)
             except (*BOARD_FAULTS, IdentityError) as error:
-                board = self._another(self._ledger.entry(item), board, error)
+                board = self._boards.another(self._ledger.entry(item), board, error)
 
     def _start(
         self, item: Item, artifact: Artifact, image: Image | None, board: Board, report: Progress | None
@@ -197,6 +189,8 @@ class Bench:
             port, timeout_s = self._wire_to(board, entry), self.settings.infer_timeout_s
             if self._dialect:
                 entry.deployment = PrintedDeployment(*about, port, self._dialect, log, timeout_s)
+            elif self.settings.dialect == mlperf.NAME:
+                entry.deployment = mlperf.MlperfDeployment(*about, port, log, timeout_s)
             else:
                 link = Link(
                     port,
@@ -213,7 +207,7 @@ class Bench:
                     link.connect(HANDSHAKE_S)
                     link.identify()
                 except BOARD_FAULTS as error:
-                    if not self._recovered(entry, held, error):
+                    if not self._boards.recovered(entry, board, error):
                         raise
                 board.identified(link.identify().values)
                 entry.deployment = LinkedDeployment(
@@ -254,53 +248,13 @@ class Bench:
                 if board.info.name in again:
                     raise  # it answers and fails at this every time
                 again.add(board.info.name)
-                if self._recovered(entry, entry.holding(board), error):
+                if self._boards.recovered(entry, board, error):
                     deployment.cold = True
                     continue
-                board = self._another(entry, board, error)
                 deployment.close()
+                board = self._boards.another(entry, board, error)
                 assert entry.artifact is not None
                 deployment = self.deploy(entry.item, entry.artifact, entry.image, board)
-
-    def _take(self, entry: Entry, image: Image | None, without: Collection[str] = ()) -> Board:
-        held = self._shelf.take(entry.item.target, image, entry.item.key, without=without)
-        entry.boards.append(held)
-        entry.board = held.board
-        entry.notes.append(held.reason)
-        if held.health.sick:
-            entry.notes.append(f"{held.board.info.name} is {held.health}")
-        return held.board
-
-    def _recovered(self, entry: Entry, held: Held | None, error: HarnessError) -> bool:
-        """Whether the board answers again; every rung stands in the notes and in `recovery.log`."""
-        if held is None or self._dialect:
-            return False
-        return self._shelf.recover(held, error, lambda line: self._tell(entry, line))
-
-    def _another(self, entry: Entry, board: Board, error: HarnessError) -> Board:
-        """The board to go on with after `board` failed for good; raises `error` when there is none."""
-        held = entry.holding(board)
-        if held is None or held.farm is None or self._dialect:
-            raise error
-        if not isinstance(error, IdentityError):
-            self._shelf.quarantine(held, lambda line: self._tell(entry, line))
-        self._shelf.give_back(held)
-        tried = [each.board.info.name for each in entry.boards]
-        if len(tried) >= MAX_BOARDS:
-            raise error
-        try:
-            return self._take(entry, entry.image, tried)
-        except LeaseError as none_left:
-            self._tell(entry, none_left.message)
-            raise error from None
-
-    def _tell(self, entry: Entry, line: str) -> None:
-        entry.notes.append(line)
-        self._say(line)
-        logs = self._ledger.item_directory(entry.item)
-        logs.mkdir(parents=True, exist_ok=True)
-        with open(logs / "recovery.log", "a", encoding="utf-8") as log:
-            log.write(f"{time.strftime('%H:%M:%S')} {line}\n")
 
     def _locate(
         self, entry: Entry, deployment: LinkedDeployment, expected: Expectation, result: Result
@@ -374,8 +328,7 @@ class Bench:
             entry = self._ledger.entry(item)
             if entry.deployment is not None:
                 entry.deployment.close()
-            for held in entry.boards:
-                self._shelf.give_back(held)
+            self._boards.give_back(entry)
         return self._ledger.close_item(item)
 
     def run_record(self) -> RunRecord:
@@ -401,7 +354,7 @@ class Bench:
         try:
             port.reopen()
         except BOARD_FAULTS as error:
-            if not self._recovered(entry, held, error):
+            if not self._boards.recovered(entry, board, error):
                 raise
         if self.settings.chaos is None:
             return port

@@ -16,6 +16,7 @@ from pathlib import Path
 from harness.boards import Attachment
 from harness.errors import UsageError
 from harness.farm.file import Farm, find_farm
+from harness.farm.shelf import Wish
 from harness.link.chaos import FAULTS, Chaos, parse_chaos
 
 
@@ -116,7 +117,8 @@ OPTIONS = (
         "dialect",
         "",
         "NAME",
-        "the board on --port only prints its scores: read them in this dialect (harness parse --help)",
+        "what the foreign firmware on --port speaks: mlperf, the MLPerf Tiny commands; or one that only "
+        "prints its scores (harness parse --help)",
     ),
     Option("infer-timeout", "60", "SECONDS", "give a device up when it says nothing for so long in a run"),
     Option(
@@ -165,6 +167,11 @@ class Settings:
     seed: int
     report_dir: Path | None
     build_root: Path
+
+    @property
+    def wish(self) -> Wish:
+        """What boards are asked for."""
+        return Wish(self.board, self.attachment, self.dialect, self.tags, self.wait_s, self.lease_s)
 
 
 def settings_from(

@@ -137,10 +137,14 @@ class Shelf:
                 queue.wait(held_by)
         raise absent or LeaseError(f"no other {target.id} of the farm is left to try", "See: harness boards")
 
+    def judges(self, held: Held) -> bool:
+        """Whether this board is one of a farm, and speaks: of one that only prints nothing is known."""
+        return held.farm is not None and self._wish.dialect is None
+
     def recover(self, held: Held, error: HarnessError, say: Say) -> bool:
         """Climbs the ladder; whether the board answers again. Only boards of a farm are recovered."""
         held.failure = first_line(error)
-        if held.farm is None or held.port is None:
+        if not self.judges(held) or held.farm is None or held.port is None:
             return False
         name = held.farm.name
         say(f"{name}: {held.failure}; bringing it back")
