@@ -52,6 +52,15 @@ class FarmBoard:
         return f"MAC {where.mac}" if where.mac else f"emulator {self.kind}"
 
     @property
+    def present(self) -> bool:
+        """False for a board whose port is surely not there; nothing is opened for it."""
+        where = self.attachment
+        if where.location:
+            key = _usb_key(where.location)
+            return any(_usb_key(port.location) == key for port in usb_ports())
+        return not where.port or bool(urlsplit(where.port).scheme) or os.path.exists(where.port)
+
+    @property
     def key(self) -> str:
         """What its lock is called: the same for everyone who means the same board."""
         if self.kind != "serial":

@@ -70,10 +70,6 @@ class Health:
     def quarantine(self, reason: str, seconds: float = QUARANTINE_S) -> Health:
         return replace(self, quarantined_until=time.time() + seconds, reason=reason)
 
-    def cleared(self) -> Health:
-        """Out of quarantine, and judged anew."""
-        return Health()
-
     def __str__(self) -> str:
         if not self.recent:
             return "no runs yet"

@@ -83,9 +83,10 @@ class Shelf:
     def check(self, target: Target) -> None:
         """Raises UsageError when the farm has no board for `target` and something was asked of it."""
         if not self._candidates(target) and (self._wish.tags or self._wish.board not in KINDS):
+            wanted = target.id if self._wish.board in KINDS else f"{self._wish.board} that is an {target.id}"
             tags = f" with {', '.join(sorted(self._wish.tags))}" if self._wish.tags else ""
             raise UsageError(
-                f"no {target.id}{tags} in {self._farm.path} (there: {self._described()})",
+                f"no {wanted}{tags} in {self._farm.path} (there: {self._described()})",
                 "See: harness boards",
             )
 
