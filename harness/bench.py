@@ -36,7 +36,7 @@ from harness.model.spec import ModelSpec
 from harness.printed_deployment import PrintedDeployment
 from harness.progress import Progress, Say, silent
 from harness.records.directory import RunDirectory
-from harness.records.schema import ItemRecord, RunRecord
+from harness.records.schema import ItemRecord, RunRecord, Sample
 from harness.result import Result
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
@@ -334,6 +334,18 @@ class Bench:
     def run_record(self) -> RunRecord:
         """The run so far."""
         return self._ledger.run_record()
+
+    def adopt(self, record: ItemRecord, samples: tuple[Sample, ...]) -> None:
+        """Takes an item into this run that another process ran; its pictures are read here."""
+        item = self.item(record.target, self.model(record.model), record.runtime, record.kernels)
+        if samples:
+            with contextlib.suppress(HarnessError):  # a report without pictures is still a report
+                self._materials.read_data(item, self._materials.artifact(item))
+        self._ledger.adopt(record, samples)
+
+    def end(self) -> None:
+        """Ends a part of a run: the process that adopts its items writes the reports."""
+        self._ledger.end()
 
     def finish(self) -> RunRecord:
         """Writes every report; `reports` then names them. Without items there is nothing to write."""

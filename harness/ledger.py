@@ -23,7 +23,6 @@ from harness.records.directory import RunDirectory
 from harness.records.journal import Journal
 from harness.records.schema import Divergence, ItemRecord, Measurement, Memory, RunRecord, Sample
 from harness.report import write_reports
-from harness.result import Result
 from harness.runtimes.base import Artifact
 from harness.toolchains.base import Image
 
@@ -115,7 +114,7 @@ class Ledger:
         self._clock = time.monotonic()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._open: dict[str, Entry] = {}
-        self._closed: dict[str, tuple[ItemRecord, Result | None]] = {}
+        self._closed: dict[str, tuple[ItemRecord, tuple[Sample, ...]]] = {}
         journal = self.directory.path / "journal.jsonl"
         journal.unlink(missing_ok=True)
         self._journal = Journal(journal)
@@ -146,11 +145,15 @@ class Ledger:
         entry = self._open.pop(item.key)
         record = entry.record()
         result = entry.deployment.result if entry.deployment else None
-        self._closed[item.key] = (record, result)
-        if result is not None:
-            self._journal.write_samples(item.key, result.samples)
-        self._journal.write_item(record)
+        self.adopt(record, result.samples if result else ())
         return record
+
+    def adopt(self, record: ItemRecord, samples: tuple[Sample, ...]) -> None:
+        """Takes a finished item into the books, whoever ran it."""
+        self._closed[record.key] = (record, samples)
+        if samples:
+            self._journal.write_samples(record.key, samples)
+        self._journal.write_item(record)
 
     def run_record(self) -> RunRecord:
         """The run so far."""
@@ -163,16 +166,21 @@ class Ledger:
             duration_s=time.monotonic() - self._clock,
         )
 
+    def end(self) -> RunRecord:
+        """Closes the books without a report: another process makes it of what is in the journal."""
+        run = self.run_record()
+        self._journal.write_end(run.duration_s)
+        self._journal.close()
+        return run
+
     def finish(self, images: Mapping[str, np.ndarray]) -> RunRecord:
         """Writes every report; `reports` then names them. Without items there is nothing to write.
 
         `images` are the pictures behind the samples, by item key.
         """
-        run = self.run_record()
-        self._journal.write_end(run.duration_s)
-        self._journal.close()
+        run = self.end()
         if run.items:
-            samples = {key: result.samples for key, (_, result) in self._closed.items() if result is not None}
+            samples = {key: samples for key, (_, samples) in self._closed.items() if samples}
             self.reports = write_reports(run, samples, self.directory.path, dict(images))
             self._remember(run, samples)
         return run
