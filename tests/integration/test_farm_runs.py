@@ -1,0 +1,147 @@
+"""A farm as its users meet it: `harness boards`, the queue for a board, pytest-xdist over several boards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.farm.file import read_farm
+from harness.farm.health import Health, save_health
+from harness.farm.leases import STATE_VARIABLE, Lease, Leases
+from tests.bench_runs import run_harness, run_pytest
+
+FARM = """\
+[[board]]
+name = "one"
+target = "esp32c3"
+emulator = "host"
+tags = ["left"]
+[[board]]
+name = "two"
+target = "esp32c3"
+emulator = "host"
+"""
+HOLD = """
+import sys, time
+from harness.farm.leases import Leases
+lease = Leases().take(sys.argv[1], 60)
+print(lease, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def farm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "state"))
+    path = tmp_path / "farm.toml"
+    path.write_text(FARM)
+    return path
+
+
+def hold(farm: Path, name: str) -> Lease:
+    board = read_farm(farm).board(name)
+    assert board is not None
+    lease = Leases().take(board.key, 600, "by hand")
+    assert lease is not None
+    return lease
+
+
+@pytest.fixture
+def held(farm: Path) -> Iterator[Lease]:
+    """Board one, held by this process."""
+    lease = hold(farm, "one")
+    yield lease
+    lease.release()
+
+
+def boards(farm: Path, *words: str) -> int:
+    return main(["boards", *words, "--farm", str(farm)])
+
+
+def test_the_table_says_who_holds_what(farm: Path, held: Lease, capsys: pytest.CaptureFixture[str]) -> None:
+    two = read_farm(farm).boards[1]
+    save_health(Leases(), two.key, Health().quarantine("it [hung]"))
+    assert boards(farm) == 0
+    lines = capsys.readouterr().out.splitlines()
+    one, two_line = (next(line for line in lines if line.strip().startswith(name)) for name in ("one", "two"))
+    assert f"pid {os.getpid()}, since " in one
+    assert "(by hand)" in one
+    assert "left" in one
+    assert "in quarantine until " in two_line
+    assert ": it [hung]" in two_line, "what a device said is no mark-up"
+    assert "sick" not in one
+    assert held.key in {board.key for board in read_farm(farm).boards}
+
+
+def test_clear_and_release(farm: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    two = read_farm(farm).boards[1]
+    save_health(Leases(), two.key, Health().quarantine("it hung"))
+    assert boards(farm, "clear", "two") == 0
+    assert "two: out of quarantine, health forgotten" in capsys.readouterr().out
+    with subprocess.Popen([sys.executable, "-c", HOLD, two.key], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        assert boards(farm, "clear", "two") == 2, "not while somebody has it"
+        assert f"two is held by {Leases().holder(two.key)}" in capsys.readouterr().err
+        assert boards(farm, "release", "two") == 0
+        assert "two is free; it was held by " in capsys.readouterr().out
+        assert holder.wait() == -signal.SIGTERM
+    assert boards(farm, "release", "three") == 2
+    assert "no board is called 'three'. There are: one, two" in capsys.readouterr().err
+
+
+def test_the_queue_for_a_board_is_bounded_and_says_who_has_it(
+    farm: Path, held: Lease, tmp_path: Path
+) -> None:
+    started_s = time.monotonic()
+    run = run_harness(
+        tmp_path / "r", "mnist_mlp", "--target", "esp32c3", "--runtime", "tflm", "--samples", "3",
+        "--farm", farm, "--board", "one", "--wait", "0.5",
+    )  # fmt: skip
+    assert run.code == 3
+    assert time.monotonic() - started_s < 60
+    flat = " ".join(run.output.split())
+    assert f"waiting up to 0.5 s for a free esp32c3: one is held by {held.holder}" in flat
+    assert "expected a free esp32c3 within 0.5 s; one is held by" in flat
+    assert "Wait longer with --wait SECONDS, or see: harness boards" in flat
+
+
+def test_a_port_without_a_farm_is_leased_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "state"))
+    (tmp_path / "tty").write_text("")
+    lease = Leases().take(str(tmp_path / "tty"), 60, "nightly")
+    assert lease is not None
+    run = run_harness(
+        tmp_path / "r", "mnist_mlp", "--target", "esp32c3", "--runtime", "tflm", "--samples", "3",
+        "--port", tmp_path / "tty", "--wait", "0",
+    )  # fmt: skip
+    assert run.code == 3
+    assert "within 0 s" in run.output
+    lease.release()
+
+
+def test_workers_share_the_boards_and_leave_one_report(farm: Path, tmp_path: Path) -> None:
+    run = run_pytest(
+        tmp_path / "r", "-n", "2", "--target", "esp32c3", "--model=mnist_mlp,test15_sigmoid,test16_softmax",
+        "--runtime", "tflm", "--samples", "20", "--farm", farm, "--reference", "none", "tests/hil",
+    )  # fmt: skip
+    assert run.code == 0, run.output
+    items = run.items()
+    assert len(items) == 3
+    assert {item["outcome"] for item in items.values()} == {"passed"}
+    assert {item["board"] for item in items.values()} <= {"one", "two"}
+    assert not (tmp_path / "r" / "parts").exists()
+    assert (tmp_path / "r" / "items" / "esp32c3-mnist_mlp-tflm" / "uart.log").exists()
+    journal = [json.loads(line) for line in (tmp_path / "r" / "journal.jsonl").read_text().splitlines()]
+    assert sum(line["kind"] == "item" for line in journal) == 3
+    for board in read_farm(farm).boards:
+        assert Leases().holder(board.key) is None
