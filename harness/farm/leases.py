@@ -254,10 +254,11 @@ def replace_json(path: Path, value: object) -> None:
 
 
 def _process_started(pid: int) -> int:
-    """When a process began, in clock ticks since boot; -1 when there is none."""
+    """When a process began, in clock ticks since boot; -1 when there is none, or a zombie."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return int(file.read().rpartition(")")[2].split()[19])
+            fields = file.read().rpartition(")")[2].split()
+        return -1 if fields[0] in "ZX" else int(fields[19])
     except (OSError, ValueError, IndexError):
         return -1
 
