@@ -46,8 +46,11 @@ class Health:
     @property
     def score(self) -> float:
         """Share of the last items that went without a failure and without a recovery, 0..1; 1 for none."""
-        good = sum(not outcome.failure and not outcome.recoveries for outcome in self.recent)
-        return good / len(self.recent) if self.recent else 1.0
+        return self._good / len(self.recent) if self.recent else 1.0
+
+    @property
+    def _good(self) -> int:
+        return sum(not outcome.failure and not outcome.recoveries for outcome in self.recent)
 
     @property
     def damage(self) -> float:
@@ -73,9 +76,9 @@ class Health:
     def __str__(self) -> str:
         if not self.recent:
             return "no runs yet"
-        said = f"{self.score:.0%} of the last {len(self.recent)} runs without a fault"
+        said = f"{self._good} of the last {len(self.recent)} runs without a fault"
         said += f", {self.damage:.1e} of frames damaged" if self.damage else ""
-        if failure := self.last_failure:
+        if (failure := self.last_failure) and not self.quarantined:
             said += f", last failure {clock(failure.when)}: {failure.failure}"
         return ("sick: " if self.sick else "") + said
 

@@ -164,7 +164,7 @@ def test_a_board_that_a_command_revives_keeps_its_item(farm: Farm) -> None:
     record = farm.run()
     assert (record.outcome, record.board) == ("passed", "shy"), record.error
     assert any(note.startswith("shy: reset by command: answers after") for note in record.notes)
-    assert record.provenance["board_health"].startswith("0% of the last 1 runs without a fault")
+    assert record.provenance["board_health"].startswith("0 of the last 1 runs without a fault")
 
 
 def test_an_http_plug_switches_a_board_that_nothing_else_revives(farm: Farm) -> None:
