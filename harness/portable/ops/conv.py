@@ -15,7 +15,8 @@ from harness.portable.c_text import END, enum, loop
 from harness.portable.graph import Tensor
 from harness.portable.node import Node
 from harness.portable.ops import tile
-from harness.portable.ops.sums import Sums, per_channel_axis, plan_sums
+from harness.portable.ops.multiplied_sums import plan_sums
+from harness.portable.ops.sums import Sums, per_channel_axis
 from harness.portable.ops.window import Axis, plan_axes
 from harness.portable.step import Constant, Step
 

@@ -9,7 +9,8 @@ import numpy as np
 from harness.portable.c_text import END, enum, loop
 from harness.portable.node import Node
 from harness.portable.ops.conv import Convolution, filter_tensors
-from harness.portable.ops.sums import per_channel_axis, plan_sums
+from harness.portable.ops.multiplied_sums import plan_sums
+from harness.portable.ops.sums import per_channel_axis
 from harness.portable.ops.window import plan_axes
 from harness.portable.step import Constant, Step
 
@@ -136,5 +137,5 @@ def plan_depthwise_conv_2d(node: Node) -> Step:
         in_channels=in_channels,
         out_channels=out_channels,
         multiplier=multiplier,
-        sums=plan_sums(node, values),
+        sums=plan_sums(node, values, always_wide=True),
     )

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from harness.portable.c_text import END, enum, loop
 from harness.portable.node import Node
-from harness.portable.ops.sums import Sums, per_channel_axis, plan_sums
+from harness.portable.ops.multiplied_sums import plan_sums
+from harness.portable.ops.sums import Sums, per_channel_axis
 from harness.portable.ops.tile import pixel_loop, tile_loop, tile_order, window_constant
 from harness.portable.step import Constant, Step
 
