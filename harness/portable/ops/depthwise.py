@@ -1,4 +1,4 @@
-"""DEPTHWISE_CONV_2D: a filter for each channel; int8 a row of a channel at a time, int16 by dot products."""
+"""DEPTHWISE_CONV_2D: a filter for each channel; a row of a channel at a time, or by dot products."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DepthwiseConv2D(Convolution):
 
     @property
     def attributes(self) -> str:
-        return "IN_THIS_ORDER " if self.narrow else ""
+        return "IN_THIS_ORDER " if self.sums.tiled else ""
 
     @property
     def tile_header(self) -> str:
@@ -36,14 +36,14 @@ class DepthwiseConv2D(Convolution):
         return self.sums.constants(self.sums.weights.reshape(-1, self.out_channels).T.reshape(-1))
 
     def declarations(self) -> list[str]:
-        if not self.narrow:
+        if not self.sums.tiled:
             return []
         strides = [str(self.width.dilation * self.in_channels), str(self.width.stride * self.in_channels)]
         return [f"static const channel_window window = {{FILTER_H, ROW, FILTER_W, {', '.join(strides)}}};"]
 
     def body(self) -> list[str]:
         """Where no row has to be copied first, channel by channel: filter and scale are loaded once."""
-        if not (self.narrow and self.inside):
+        if not (self.sums.tiled and self.inside):
             return super().body()
         batch = f"for (int32_t batch = 0; batch < {self.batches}; batch++, input += IN_H * IN_W * IN_C) {{"
         channels, in_channel = self._channels()
@@ -66,7 +66,7 @@ class DepthwiseConv2D(Convolution):
     def row(self) -> list[str]:
         channels, in_channel = self._channels()
         ends = [END] * len(channels)
-        if self.narrow:
+        if self.sums.tiled:
             return [*channels, *self._channel(in_channel, ""), *ends, "output += OUT_W * OUT_C;"]
         return [loop("x", "OUT_W"), *channels, *self._dots(in_channel), *ends, END]
 
@@ -89,7 +89,7 @@ class DepthwiseConv2D(Convolution):
             "int32_t sums[DEPTHWISE_PIXELS];",
             "",
             *([limit] if chunks else []),
-            f"sum_channel(sums, {inputs},",
+            f"sum_channel{self.sums.in_tiles}(sums, {inputs},",
             f"{filter_}, window, {pixels});",
             loop("x", pixels),
             "int32_t sum = sums[x];",

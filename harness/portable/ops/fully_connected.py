@@ -1,4 +1,4 @@
-"""FULLY_CONNECTED: one dot product per output, for int8 data eight outputs at a time."""
+"""FULLY_CONNECTED: one dot product per output, or eight outputs at a time."""
 
 from __future__ import annotations
 
@@ -20,17 +20,13 @@ class FullyConnected(Step):
     sums: Sums
 
     @property
-    def tiled(self) -> bool:
-        return self.sums.data == "int8"
-
-    @property
     def headers(self) -> tuple[str, ...]:
-        return (*self.sums.headers, "tile.h" if self.tiled else "dot16.h")
+        return (*self.sums.headers, "tile.h" if self.sums.tiled else "dot16.h")
 
     def constants(self) -> list[Constant]:
         weights = self.sums.weights
         return self.sums.constants(
-            tile_order(weights.reshape(self.outputs, self.inputs)) if self.tiled else weights
+            tile_order(weights.reshape(self.outputs, self.inputs)) if self.sums.tiled else weights
         )
 
     def notes(self) -> list[str]:
@@ -40,7 +36,7 @@ class FullyConnected(Step):
         names = {"INPUTS": self.inputs, "OUT_C": self.outputs}
         if self.batches > 1:
             names["BATCHES"] = self.batches
-        walk = self._tiles() if self.tiled else self._dots()
+        walk = self._tiles() if self.sums.tiled else self._dots()
         return [*enum(names, *self.sums.named()), *walk]
 
     def _tiles(self) -> list[str]:
@@ -57,7 +53,13 @@ class FullyConnected(Step):
         window = [*window_constant(["0"], "INPUTS", "INPUTS"), ""]
         if alone:
             return [*window, *tiles]
-        return [*window, *pixel_loop("BATCHES", "input", "INPUTS"), *tiles, "output += pixels * OUT_C;", END]
+        return [
+            *window,
+            *pixel_loop(self.sums, "BATCHES", "input", "INPUTS"),
+            *tiles,
+            "output += pixels * OUT_C;",
+            END,
+        ]
 
     def _dots(self) -> list[str]:
         batched = self.batches > 1

@@ -67,6 +67,16 @@ class Sums(ABC):
         return C_TYPES[self.weights.dtype.name]
 
     @property
+    def tiled(self) -> bool:
+        """There are kernels for it that add many sums at once, of int8 weights and in 32 bits."""
+        return self.weights.dtype == np.int8 and not self.wide
+
+    @property
+    def in_tiles(self) -> str:
+        """What the names of their C functions end in."""
+        return "" if self.data == "int8" else "16"
+
+    @property
     def sum_type(self) -> str:
         return "int64_t" if self.wide else "int32_t"
 

@@ -1,4 +1,4 @@
-"""The loops around tile.h: eight output channels at two output pixels, for int8 data.
+"""The loops around tile.h: eight output channels at two output pixels, for int8 weights.
 
 Knows the order in which tile.h reads weights and how its sums are stored; not where a layer's
 pixels lie.
@@ -35,11 +35,11 @@ def window_constant(offsets: Sequence[str], length: str, pixel_stride: str) -> l
     return [*runs, f"static const filter_window window = {{{shape}}};"]
 
 
-def pixel_loop(count: str, rows: str, stride: str) -> list[str]:
+def pixel_loop(sums: Sums, count: str, rows: str, stride: str) -> list[str]:
     """The head of a loop over a row of `count` output pixels, by twos; their inputs begin at `rows`."""
     return [
         f"for (int32_t x = 0, pixels; x < {count}; x += pixels) {{",
-        f"const int8_t *const inputs = {rows} + x * {stride};",
+        f"const {sums.data_type} *const inputs = {rows} + x * {stride};",
         "",
         f"pixels = x + TILE_PIXELS <= {count} ? TILE_PIXELS : 1;",
     ]
@@ -73,7 +73,7 @@ def tile_loop(
         "int32_t sums[TILE_SUMS];",
         "const int32_t *next = sums;",
         "",
-        f"count = sum_tile(sums, {inputs}, {weights},",
+        f"count = sum_tile{sums.in_tiles}(sums, {inputs}, {weights},",
         f"&window, {left}, {pixels});",
         loop("c", "first + count", "first"),
         *([loop("p", pixels)] if several else []),
