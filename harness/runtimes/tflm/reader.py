@@ -162,7 +162,8 @@ def _quantisation(
             f"tensor '{name}' has {len(scales)} scales and {len(zero_points)} zero points",
             "Convert the model again",
         )
-    axis = int(parameters.QuantizedDimension())
+    # Some converters give a bias the axis of its filter; a vector has but one.
+    axis = 0 if len(shape) == 1 else int(parameters.QuantizedDimension())
     if len(scales) > 1 and not (0 <= axis < len(shape) and shape[axis] == len(scales)):
         raise ModelError(
             f"tensor '{name}' has {len(scales)} scales along axis {axis} of {list(shape)}",
