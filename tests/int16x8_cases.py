@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UnsupportedError
+from harness.portable.node import INT32_TYPE
 from harness.portable.plan import make_plan
 from harness.runtimes.tflm.reader import read
 from tests import operator_cases
@@ -96,6 +97,17 @@ def wide_sums(rng: Generator, model: ModelBuilder) -> list[int]:
     return [y, _wide(rng, model, "CONV_2D"), _wide(rng, model, "DEPTHWISE_CONV_2D")]
 
 
+def declared_sums(rng: Generator, model: ModelBuilder) -> list[int]:
+    """No bias, and the option that says what its type would be: int32 means sums of 32 bits."""
+    x = model.input((2, 30), scale=scale(rng))
+    weights = model.constant(rng.integers(-127, 128, (5, 30), np.int8), scales=[0.01] * 5, axis=0)
+    y = model.tensor((2, 5), scale=model.tensors[x].scales[0] * 256 * scale(rng, 0.2, 2))
+    model.operator(
+        "FULLY_CONNECTED", [x, weights, -1], [y], fused_activation_function=0, quantized_bias_type=INT32_TYPE
+    )
+    return [y]
+
+
 def _wide(rng: Generator, model: ModelBuilder, op: str) -> int:
     depthwise = op == "DEPTHWISE_CONV_2D"
     x = model.input((1, 5, 6, 3), scale=scale(rng))
@@ -126,7 +138,7 @@ def fine_sigmoid(rng: Generator, model: ModelBuilder) -> list[int]:
 
 
 WITHOUT_INT16 = ("hard_swish",)
-OWN = (quantize, dequantize, wide_sums, fine_sigmoid)
+OWN = (quantize, dequantize, wide_sums, declared_sums, fine_sigmoid)
 CASES: dict[str, Callable[[Generator, ModelBuilder], list[int]]] = {
     **{name: case for name, case in operator_cases.CASES.items() if name not in WITHOUT_INT16},
     **{case.__name__: case for case in OWN},
