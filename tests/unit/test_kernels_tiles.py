@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.portable import fixed_point
+from harness.portable.ops.sums import halves
 from harness.portable.ops.tile import tile_order
 
 HEADERS = Path(__file__).parents[2] / "firmware" / "runtimes" / "portable"
@@ -115,6 +116,15 @@ def test_scale_reduced(c: ctypes.CDLL, x: int, multiplier: int, shift: int) -> N
 def test_scale_reduced_wide(c: ctypes.CDLL, x: int, multiplier: int, shift: int) -> None:
     expected = (x * multiplier + (1 << (shift - 1))) >> shift
     assert c.t_reduced_wide(ctypes.c_int64(x), multiplier, shift) == expected
+
+
+def test_halves_of_every_int16() -> None:
+    values = np.arange(-(2**15), 2**15, dtype=np.int64)
+    low, high = halves(values)
+    assert (low + 256 * high == values).all()
+    assert (low.min(), low.max()) == (-128, 127)
+    # From 32640 on the upper half does not fit int8, which `Sums.halved` looks at.
+    assert (high[values < 32640].min(), high[values < 32640].max()) == (-128, 127)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16])

@@ -81,19 +81,23 @@ class DepthwiseConv2D(Convolution):
         if chunks:
             pixels, inputs = "pixels", f"rows + first * STRIDE_W * IN_C + {in_channel}"
             place = f"output[({before}first + x) * OUT_C + c]"
-        filter_ = f"{self.prefix}_weights + c * FILTER_H * FILTER_W, {self.prefix}_bias[c]"
+        calls = []
+        for part in self.sums.parts:
+            filter_ = f"{self.prefix}_weights{part} + c * FILTER_H * FILTER_W, {self.prefix}_bias{part}[c]"
+            calls += [
+                f"sum_channel{self.sums.in_tiles}(sums{part}, {inputs},",
+                f"{filter_}, window, {pixels});",
+            ]
         head = ["for (int32_t first = 0, pixels; first < OUT_W; first += pixels) {"] if chunks else []
         limit = "pixels = first + DEPTHWISE_PIXELS <= OUT_W ? DEPTHWISE_PIXELS : OUT_W - first;"
         return [
             *head,
-            "int32_t sums[DEPTHWISE_PIXELS];",
+            *[f"int32_t sums{part}[DEPTHWISE_PIXELS];" for part in self.sums.parts],
             "",
             *([limit] if chunks else []),
-            f"sum_channel{self.sums.in_tiles}(sums, {inputs},",
-            f"{filter_}, window, {pixels});",
+            *calls,
             loop("x", pixels),
-            "int32_t sum = sums[x];",
-            "",
+            *self.sums.whole("x"),
             *self.sums.store(self.prefix, place),
             END,
             *([END] if chunks else []),

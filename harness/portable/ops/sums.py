@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +70,32 @@ class Sums(ABC):
     @property
     def tiled(self) -> bool:
         """There are kernels for it that add many sums at once, of int8 weights and in 32 bits."""
-        return self.weights.dtype == np.int8 and not self.wide
+        return self.halved or (self.weights.dtype == np.int8 and not self.wide)
+
+    @cached_property
+    def halved(self) -> bool:
+        """int16 weights taken as two of int8, whose sums fit 32 bits where those of the whole do not."""
+        if self.weights.dtype != np.int16 or not self.wide:
+            return False
+        fits = []
+        for weights, bias in zip(halves(self.weights), halves(self.bias), strict=True):
+            # Channels come first or, in depthwise filters, last: the larger sum is one of the two.
+            by_channel = (weights.reshape(len(bias), -1), weights.reshape(-1, len(bias)).T)
+            largest = max(int(np.abs(rows).sum(axis=1).max()) for rows in by_channel)
+            products = -int(np.iinfo(self.data).min) * largest
+            narrow = int(weights.min()) >= -128 and int(weights.max()) <= 127
+            fits.append(narrow and products + int(np.abs(bias).max()) <= INT32_MAX)
+        return all(fits)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What the names of the weights, biases and sums of the kernels by tiles end in."""
+        return ("_low", "_high") if self.halved else ("",)
+
+    def whole(self, place: str) -> list[str]:
+        """C statements: `sum` from what the kernels by tiles have left at `place`."""
+        total = f"(int64_t)sums_high[{place}] * 256 + sums_low[{place}]" if self.halved else f"sums[{place}]"
+        return [f"{self.sum_type} sum = {total};", ""]
 
     @property
     def in_tiles(self) -> str:
@@ -91,7 +117,17 @@ class Sums(ABC):
 
     def constants(self, weights: NDArray[np.generic]) -> list[Constant]:
         """`weights` in the order in which the kernel reads them."""
-        return [Constant("weights", weights), Constant("bias", self.bias), *self.scaling()]
+        if not self.halved:
+            return [Constant("weights", weights), Constant("bias", self.bias), *self.scaling()]
+        named = zip(self.parts, halves(weights), halves(self.bias), strict=True)
+        split = [
+            (
+                Constant(f"weights{part}", half.astype(np.int8)),
+                Constant(f"bias{part}", start.astype(np.int32)),
+            )
+            for part, half, start in named
+        ]
+        return [*(constant for pair in split for constant in pair), *self.scaling()]
 
     @abstractmethod
     def scaling(self) -> list[Constant]:
@@ -107,6 +143,13 @@ class Sums(ABC):
 
     def notes(self) -> list[str]:
         return [f"|sum| <= {self.bound}"]
+
+
+def halves(values: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`low` from -128 to 127 and `high` with low + 256 * high = values."""
+    whole = values.astype(np.int64)
+    low = (whole + 128) % 256 - 128
+    return low, (whole - low) >> 8
 
 
 def per_channel_axis(weights: Tensor) -> int | None:

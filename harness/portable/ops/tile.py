@@ -65,20 +65,25 @@ def tile_loop(
         by_eights: weights are in `tile_order`; else every channel is alone.
     """
     first, end = ("0", channels) if not group else (f"{group} * {channels}", f"({group} + 1) * {channels}")
-    weights = f"{prefix}_weights + first * {depth}, {prefix}_bias + first"
     left = f"{end} - first" if by_eights else "1"
     several = pixels != "1"
+    calls = []
+    for part in sums.parts:
+        weights = f"{prefix}_weights{part} + first * {depth}, {prefix}_bias{part} + first"
+        calls += [
+            f"count = sum_tile{sums.in_tiles}(sums{part}, {inputs}, {weights},",
+            f"&window, {left}, {pixels});",
+        ]
     return [
         f"for (int32_t first = {first}, count; first < {end}; first += count) {{",
-        "int32_t sums[TILE_SUMS];",
-        "const int32_t *next = sums;",
+        *[f"int32_t sums{part}[TILE_SUMS];" for part in sums.parts],
+        "int32_t next = 0;" if sums.halved else "const int32_t *next = sums;",
         "",
-        f"count = sum_tile{sums.in_tiles}(sums, {inputs}, {weights},",
-        f"&window, {left}, {pixels});",
+        *calls,
         loop("c", "first + count", "first"),
         *([loop("p", pixels)] if several else []),
-        "int32_t sum = *next++;",
-        "",
+        *(sums.whole("next") if sums.halved else ["int32_t sum = *next++;", ""]),
+        *(["next++;"] if sums.halved else []),
         *sums.store(prefix, "output[p * OUT_C + c]" if several else "output[c]"),
         *([END] if several else []),
         END,
