@@ -1,0 +1,184 @@
+"""The books of a run: what is known of each item while it goes along the flow, and what is left when it ends.
+
+Keeps the run directory, the journal, the records; writes the reports and the history at the end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from harness.boards.base import Board
+from harness.deployment import Deployment
+from harness.errors import HarnessError
+from harness.items import Item
+from harness.provenance import host_facts, item_facts
+from harness.records.directory import RunDirectory
+from harness.records.journal import Journal
+from harness.records.schema import Divergence, ItemRecord, Measurement, Memory, RunRecord, Sample
+from harness.report import write_reports
+from harness.result import Result
+from harness.runtimes.base import Artifact
+from harness.toolchains.base import Image
+
+
+@dataclass
+class Entry:
+    """What is known of an item so far; becomes its record."""
+
+    item: Item
+    started: float
+    artifact: Artifact | None = None
+    image: Image | None = None
+    board: Board | None = None
+    deployment: Deployment | None = None
+    memory: Memory | None = None
+    divergence: Divergence | None = None
+    measurements: tuple[Measurement, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    log: Path | None = None
+    faults: dict[str, int] = field(default_factory=dict)
+    error: str | None = None
+    failures: list[str] = field(default_factory=list)
+
+    def failed(self, error: BaseException) -> None:
+        """Notes why the item broke (an error) or what a test of it found wrong (a failure)."""
+        if isinstance(error, HarnessError):
+            self.error = str(error)
+        elif isinstance(error, AssertionError):
+            self.failures = self.failures or [str(error).splitlines()[0] if str(error) else "assert"]
+        else:
+            self.error = f"{type(error).__name__}: {error}"
+
+    def record(self) -> ItemRecord:
+        """The record of what is known by now."""
+        item, deployment = self.item, self.deployment
+        result = deployment.result if deployment else None
+        outcome = "error" if self.error else "failed" if self.failures else "passed"
+        return ItemRecord(
+            target=item.target.id,
+            model=item.model.name,
+            runtime=item.runtime,
+            kernels=item.kernels,
+            outcome=outcome,
+            scheme=self.artifact.scheme if self.artifact else None,
+            fidelity=deployment.fidelity if deployment else None,
+            board=self.board.info.name if self.board else None,
+            error=self.error,
+            failures=tuple(self.failures),
+            notes=tuple(self.notes),
+            runtime_gap=result.runtime_gap if result else None,
+            quantisation_gap=result.quantisation_gap if result else None,
+            accuracy=result.accuracy if result else None,
+            counts=result.counts if result else None,
+            latency=result.latency if result else None,
+            memory=self.memory,
+            layers=result.layers if result else (),
+            divergence=self.divergence,
+            measurements=self.measurements,
+            wire={**(deployment.wire_counts() if deployment else {}), **self.faults},
+            provenance=item_facts(
+                self.artifact,
+                self.image,
+                self.board,
+                deployment.identity if deployment else None,
+                result.data_digest if result else None,
+            ),
+            duration_s=time.monotonic() - self.started,
+            log=_tail(self.log),
+        )
+
+
+class Ledger:
+    """One run's books, open from its first item to its reports.
+
+    Raises, when made: OutputError for a report directory that cannot be written.
+    """
+
+    def __init__(self, reports_root: Path, report_dir: Path | None, command: str) -> None:
+        self.directory = RunDirectory.create(reports_root, report_dir)
+        self.warnings: list[str] = []
+        self.reports: dict[str, Path] = {}
+        self._reports_root = reports_root
+        self._command = command
+        self._clock = time.monotonic()
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._open: dict[str, Entry] = {}
+        self._closed: dict[str, tuple[ItemRecord, Result | None]] = {}
+        journal = self.directory.path / "journal.jsonl"
+        journal.unlink(missing_ok=True)
+        self._journal = Journal(journal)
+        self._journal.write_run(self.run_record())
+
+    def entry(self, item: Item) -> Entry:
+        """The item's open entry, a new one when it has none."""
+        if item.key not in self._open:
+            entry = self._open[item.key] = Entry(item, time.monotonic())
+            # Several tests may deploy the same item: the last figures stand, and every failure.
+            if item.key in self._closed:
+                before = self._closed[item.key][0]
+                entry.error, entry.failures = before.error, list(before.failures)
+        return self._open[item.key]
+
+    def item_directory(self, item: Item) -> Path:
+        """Where an item's logs and files go."""
+        return self.directory.path / "items" / item.key
+
+    def close_item(self, item: Item) -> ItemRecord:
+        """Makes the item's record and writes it to the journal; closing twice gives the same one."""
+        if item.key in self._closed and item.key not in self._open:
+            return self._closed[item.key][0]
+        entry = self._open.pop(item.key)
+        record = entry.record()
+        result = entry.deployment.result if entry.deployment else None
+        self._closed[item.key] = (record, result)
+        if result is not None:
+            self._journal.write_samples(item.key, result.samples)
+        self._journal.write_item(record)
+        return record
+
+    def run_record(self) -> RunRecord:
+        """The run so far."""
+        return RunRecord(
+            run_id=self.directory.run_id,
+            started=self._started,
+            command=self._command,
+            host=host_facts(),
+            items=tuple(record for record, _ in self._closed.values()),
+            duration_s=time.monotonic() - self._clock,
+        )
+
+    def finish(self, images: Mapping[str, np.ndarray]) -> RunRecord:
+        """Writes every report; `reports` then names them. Without items there is nothing to write.
+
+        `images` are the pictures behind the samples, by item key.
+        """
+        run = self.run_record()
+        self._journal.write_end(run.duration_s)
+        self._journal.close()
+        if run.items:
+            samples = {key: result.samples for key, (_, result) in self._closed.items() if result is not None}
+            self.reports = write_reports(run, samples, self.directory.path, dict(images))
+            self._remember(run, samples)
+        return run
+
+    def _remember(self, run: RunRecord, samples: dict[str, tuple[Sample, ...]]) -> None:
+        """Into the history; a history that is out of order costs no run its report."""
+        from harness.history.store import History, default_url  # a third of a second, at the end only
+
+        try:
+            with History(default_url(self._reports_root)) as history:
+                history.add(run, samples)
+        except HarnessError as error:
+            self.warnings.append(f"not in the history: {error}")
+
+
+def _tail(path: Path | None, size_bytes: int = 4096) -> str | None:
+    if path is None or not path.is_file():
+        return None
+    return path.read_text(encoding="utf-8", errors="replace")[-size_bytes:]

@@ -1,0 +1,147 @@
+"""What the items of a run share, each made once: models, artifacts, expectations, data, float references.
+
+Nothing here has to do with boards.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import UsageError
+from harness.expectation import Expectation, expect
+from harness.items import Item, Workshop, load_artifact
+from harness.model.dataset import Dataset, load_dataset, random_dataset
+from harness.model.reference import Reference, open_reference
+from harness.model.spec import ModelSpec, load_model, zoo
+from harness.progress import Say, silent
+from harness.runtimes import get_runtime
+from harness.runtimes.base import Artifact
+from harness.settings import ALL_SAMPLES, RANDOM_SAMPLES, Settings
+
+
+class Materials:
+    """The models a run was asked for, and what is made of them.
+
+    Raises, when made: ModelError for names that do not resolve, UsageError for two models of one name.
+    """
+
+    def __init__(self, settings: Settings, say: Say = silent) -> None:
+        self._settings = settings
+        self._say = say
+        names = [name for given in settings.models for name in (zoo() if given == "zoo" else [given])]
+        self._models = {name: load_model(name) for name in dict.fromkeys(names)}
+        _check_names(self._models)
+        self.models = tuple(self._models.values())
+        # By model, runtime and the runtime's variant of the chip.
+        self._artifacts: dict[tuple[str, str, str], Artifact] = {}
+        self._expectations: dict[tuple[str, str, str], Expectation] = {}
+        self._datasets: dict[tuple[str, str], Dataset] = {}
+        self._references: dict[str, tuple[Reference | None, str]] = {}
+
+    def model(self, name: str) -> ModelSpec:
+        """A model of this run by name, or any other by zoo name or path."""
+        for given, spec in self._models.items():
+            if name in (given, spec.name):
+                return spec
+        spec = self._models[name] = load_model(name)
+        return spec
+
+    def artifact(self, item: Item) -> Artifact:
+        """What the item's runtime executes, read and verified; quantised where the model brings none."""
+        key = _shared(item)
+        if key not in self._artifacts:
+            workshop = self.workshop(item.model)
+            self._artifacts[key] = load_artifact(item.model, item.runtime, item.target, workshop)
+        return self._artifacts[key]
+
+    def quantised_here(self, item: Item) -> str | None:
+        """How the item's artifact was made, where it was made here."""
+        artifact = self.artifact(item)
+        if artifact.path.parent != self.workshop(item.model).directory:
+            return None
+        return f"quantised here to {artifact.scheme}, {self._calibrated_on(item.model)}"
+
+    def expectation(self, item: Item, artifact: Artifact) -> Expectation:
+        """The item's data and what a correct device answers to them."""
+        key = _shared(item)
+        if key not in self._expectations:
+            dataset = self._dataset(item.model, artifact)
+            self._datasets[item.model.name, item.runtime] = dataset
+            whole = self._settings.data is None and self._samples(item.model) == ALL_SAMPLES
+            self._expectations[key] = dataclasses.replace(
+                expect(
+                    artifact,
+                    get_runtime(item.runtime).oracle(artifact),
+                    dataset,
+                    self.reference(item.model)[0],
+                    self._settings.layer_samples,
+                ),
+                reference_top1_min=item.model.reference_top1_min if whole else None,
+            )
+        return self._expectations[key]
+
+    def reference(self, model: ModelSpec) -> tuple[Reference | None, str]:
+        """The float model, and why there is none."""
+        if model.name not in self._references:
+            if self._settings.reference == "none":
+                self._references[model.name] = None, "no float reference, as asked"
+            else:
+                self._references[model.name] = open_reference(model, self._settings.reference)
+        return self._references[model.name]
+
+    def pixels(self, model: str, runtime: str) -> np.ndarray | None:
+        """The pictures behind a model's samples, where its data are pictures and have been read."""
+        dataset = self._datasets.get((model, runtime))
+        return dataset.pixels if dataset is not None else None
+
+    def workshop(self, model: ModelSpec) -> Workshop:
+        """A model without a calibration set is calibrated on the data it is tested with."""
+        own = None if model.calibration else self._settings.data
+        directory = self._settings.build_root / "artifacts"
+        return Workshop(directory, self._settings.calibration or own, self._say)
+
+    def _samples(self, model: ModelSpec) -> int:
+        """At most so many samples of the data; a model's own number is about its own data."""
+        if self._settings.samples is not None:
+            return self._settings.samples
+        return ALL_SAMPLES if self._settings.data else model.bench_samples or ALL_SAMPLES
+
+    def _calibrated_on(self, model: ModelSpec) -> str:
+        chosen = self.workshop(model).calibration
+        if chosen is None:
+            return "calibrated on the model's own set"
+        tested = " - the very data of the test" if chosen == self._settings.data else ""
+        return f"calibrated on {shown(str(chosen))}{tested}"
+
+    def _dataset(self, model: ModelSpec, artifact: Artifact) -> Dataset:
+        source = self._settings.data or model.test
+        if source is None:
+            samples = RANDOM_SAMPLES if self._samples(model) == ALL_SAMPLES else self._samples(model)
+            return random_dataset(artifact.inputs, samples, self._settings.seed)
+        elements = artifact.outputs[0].elements
+        dataset = load_dataset(
+            source, artifact.inputs, model.preprocess, classes=elements if elements > 1 else None
+        )
+        return dataset.take(self._samples(model))
+
+
+def shown(source: str) -> str:
+    """A path as a reader in this directory would type it; anything else as it is."""
+    return source.removeprefix(f"{Path.cwd()}{os.sep}")
+
+
+def _check_names(models: dict[str, ModelSpec]) -> None:
+    """Records go by model name: two files of one name would be one model."""
+    first: dict[str, str] = {}
+    for given, spec in models.items():
+        if (other := first.setdefault(spec.name, given)) != given:
+            raise UsageError(f"{other} and {given} are both called {spec.name}", "Rename one of the files")
+
+
+def _shared(item: Item) -> tuple[str, str, str]:
+    """What artifact and expectation depend on."""
+    return item.model.name, item.runtime, get_runtime(item.runtime).variant(item.target)
