@@ -16,6 +16,7 @@ from harness.extras import available
 from harness.model.keras_onnx import float_onnx
 from harness.model.spec import ModelSpec
 from harness.progress import Say, silent
+from harness.records.schema import item_key
 from harness.runtimes import RUNTIMES, get_runtime
 from harness.runtimes.base import Artifact, FloatModel, Runtime
 from harness.targets import Target
@@ -23,18 +24,18 @@ from harness.targets import Target
 
 @dataclass(frozen=True)
 class Item:
-    """target x model x runtime x kernels."""
+    """target x model x runtime x kernels; `unit` where several boards of a target run the same."""
 
     target: Target
     model: ModelSpec
     runtime: str
     kernels: str
+    unit: str = ""
 
     @property
     def key(self) -> str:
-        """As `records.ItemRecord.key`: unique within a run, `-portable` goes without saying."""
-        parts = [self.target.id, self.model.name, self.runtime.replace(":", "-")]
-        return "-".join(parts if self.kernels == "portable" else [*parts, self.kernels])
+        """As `records.ItemRecord.key`."""
+        return item_key(self.target.id, self.model.name, self.runtime, self.kernels, self.unit)
 
 
 @dataclass(frozen=True)
