@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.errors import DataError, ModelError, OutputError, UnsupportedError, UsageError
+from harness.exclusive import exclusive
 from harness.extras import available
 from harness.model.keras_onnx import float_onnx
 from harness.model.spec import ModelSpec
@@ -169,16 +170,16 @@ def _make(model: ModelSpec, owner: Runtime, variant: str, workshop: Workshop) ->
             raise DataError(f"cannot read {file}: {error.strerror}", "Check the path") from None
     parts = [model.name, owner.name.replace(":", "-"), variant, recipe.hexdigest()[:12]]
     path = workshop.directory / f"{'-'.join(filter(None, parts))}.{owner.artifact_kind}"
-    if path.is_file():
-        return path
-    try:
-        workshop.directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=workshop.directory, prefix=".making-") as work:
-            made = Path(work) / path.name
-            owner.quantise(source, variant, made)
-            os.replace(made, path)
-    except OSError as error:
-        raise OutputError(f"{path}: not writable: {error.strerror}") from None
+    with exclusive(path):
+        if path.is_file():
+            return path
+        try:
+            with tempfile.TemporaryDirectory(dir=workshop.directory, prefix=".making-") as work:
+                made = Path(work) / path.name
+                owner.quantise(source, variant, made)
+                os.replace(made, path)
+        except OSError as error:
+            raise OutputError(f"{path}: not writable: {error.strerror}") from None
     return path
 
 

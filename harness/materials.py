@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.errors import UsageError
 from harness.expectation import Expectation, expect
+from harness.expectation_store import remembered
 from harness.items import Item, Workshop, load_artifact
 from harness.model.dataset import Dataset, load_dataset, random_dataset
 from harness.model.reference import Reference, open_reference
@@ -72,14 +73,15 @@ class Materials:
             dataset = self._dataset(item.model, artifact)
             self._datasets[item.model.name, item.runtime] = dataset
             whole = self._settings.data is None and self._samples(item.model) == ALL_SAMPLES
+            reference, layer_samples = self.reference(item.model)[0], self._settings.layer_samples
+
+            def compute() -> Expectation:
+                oracle = get_runtime(item.runtime).oracle(artifact)
+                return expect(artifact, oracle, dataset, reference, layer_samples)
+
+            stored = self._settings.build_root / "expectations"
             self._expectations[key] = dataclasses.replace(
-                expect(
-                    artifact,
-                    get_runtime(item.runtime).oracle(artifact),
-                    dataset,
-                    self.reference(item.model)[0],
-                    self._settings.layer_samples,
-                ),
+                remembered(stored, artifact, key[2], dataset, reference, layer_samples, compute),
                 reference_top1_min=item.model.reference_top1_min if whole else None,
             )
         return self._expectations[key]
