@@ -22,6 +22,7 @@ USAGE_ERROR = 2
 
 COMMANDS = {
     "run": ("harness.commands.run", "run models on boards and write a report"),
+    "nightly": ("harness.commands.nightly", "run a matrix of items unattended and say what changed"),
     "generate": (
         "harness.commands.generate",
         "write the firmware sources of a model, to read and build by hand",
