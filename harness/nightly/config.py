@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,7 +18,7 @@ from harness.items import EVERY, Workshop, check_names, runtimes_for
 from harness.model.spec import ModelSpec, load_model, zoo
 from harness.records.schema import item_key
 from harness.runtimes import get_runtime
-from harness.settings import OPTIONS, Heavy, Option, Settings, settings_from
+from harness.settings import OPTIONS, Heavy, Settings, settings_from
 from harness.targets import get_target
 from harness.toml_file import Table, load
 
@@ -129,11 +129,7 @@ def _settings(block: Table, board: str, root: Path) -> Settings:
     """A block's options, parsed as those of the command line."""
     targets, models = block.texts("targets"), block.texts("models", ("zoo",))
     runtimes = block.texts("runtimes", (EVERY,))
-    axes = {"model": ",".join(models), "runtime": ",".join(runtimes), "board": board}
     texts = {key: _text(block, key) for key in (*_OPTIONS, *_ATTACHED) if key in block}
-
-    def value(option: Option) -> str:
-        return axes.get(option.field) or texts.get(option.field, option.default)
 
     for index, target in enumerate(targets):
         with block.blamed("targets", index):
@@ -141,26 +137,24 @@ def _settings(block: Table, board: str, root: Path) -> Settings:
     for index, runtime in enumerate(runtimes):
         with block.blamed("runtimes", index):
             check_names((runtime,))
-    for key in texts:
-        # One option at a time, so that a complaint can name its line.
+
+    def parsed(texts: Mapping[str, str]) -> Settings:
+        return settings_from(
+            lambda option: texts.get(option.field, option.default),
+            target=",".join(targets),
+            port=texts.get("port"),
+            baud=texts.get("baud"),
+            root=root,
+            port_mac=texts.get("port_mac"),
+            port_location=texts.get("port_location"),
+        )
+
+    # One option at a time first, so that a complaint can name its line.
+    for key, text in texts.items():
         with block.blamed(key):
-            settings_from(
-                lambda option, key=key: texts[key] if option.field == key else option.default,  # type: ignore[misc]
-                target=targets[0],
-                port=None,
-                baud=texts["baud"] if key == "baud" else None,
-                root=root,
-            )
-    settings = settings_from(
-        value,
-        target=",".join(targets),
-        port=texts.get("port"),
-        baud=texts.get("baud"),
-        root=root,
-        port_mac=texts.get("port_mac"),
-        port_location=texts.get("port_location"),
-    )
-    with block.blamed("boards" if "boards" in block else next(iter(texts), "")):
+            parsed({key: text})
+    with block.blamed("boards"):
+        settings = parsed({**texts, "model": ",".join(models), "runtime": ",".join(runtimes), "board": board})
         check_choice(board, settings.attachment)
     heavy = None
     if "heavy_samples" in block:
