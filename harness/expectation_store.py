@@ -97,7 +97,7 @@ def _read(
 ) -> Expectation | None:
     """The stored answers to these inputs; None when there are none, or they cannot be read."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         return None

@@ -93,10 +93,10 @@ def _run(parsed: argparse.Namespace) -> int:
     warnings = [*([memory.trouble] if memory.trouble else []), *ledger.warnings]
     code = exit_code(verdicts)
     summary = Summary(night, record, jobs, verdicts, trends, warnings, code)
-    ledger.directory.write("night.md", summary.markdown())
+    summary_path = ledger.directory.write("night.md", summary.markdown())
     print(summary.text())
-    for name in ("report.html", "night.md"):
-        print(f"{name}: {os.path.relpath(ledger.directory.path / name)}")
+    for path in (*filter(None, [ledger.reports.get("report.html")]), summary_path):
+        print(f"{path.name}: {os.path.relpath(path)}")
     return INTERRUPTED if run.interrupted else int(code)
 
 
