@@ -77,20 +77,22 @@ def _run(parsed: argparse.Namespace) -> int:
     from harness.nightly.trend import recall, trend
     from harness.nightly.verdicts import exit_code, judge
     from harness.progress import ConsoleWriter
+    from harness.report.figures import many
 
-    memory = recall(night.jobs, REPORTS, night.against)
+    earlier = recall(night.jobs, REPORTS, night.against)
     command = shlex.join(["harness", *sys.argv[1:]])
     ledger = Ledger(REPORTS, parsed.report_dir, command)
     writer = ConsoleWriter(sys.stderr)
-    writer.line(f"{len(night.jobs)} items, {jobs} at once, into {os.path.relpath(ledger.directory.path)}")
+    where = os.path.relpath(ledger.directory.path)
+    writer.line(f"{many(len(night.jobs), 'item')}, {jobs} at once, into {where}")
     progress = NightProgress(writer, len(night.jobs), jobs)
     run = NightRun(
-        night, ledger, jobs=jobs, past=memory.past, reports_root=REPORTS, command=command, progress=progress
+        night, ledger, jobs=jobs, past=earlier.past, reports_root=REPORTS, command=command, progress=progress
     )
     record = run.run()
     verdicts = judge(record.items, run.out_of_time, night.known, datetime.date.today())
-    trends = [found for item in record.items if (found := trend(item, memory.records.get(item.key, ())))]
-    warnings = [*([memory.trouble] if memory.trouble else []), *ledger.warnings]
+    trends = [found for item in record.items if (found := trend(item, earlier.records.get(item.key, ())))]
+    warnings = [*([earlier.trouble] if earlier.trouble else []), *ledger.warnings]
     code = exit_code(verdicts)
     summary = Summary(night, record, jobs, verdicts, trends, warnings, code)
     summary_path = ledger.directory.write("night.md", summary.markdown())

@@ -153,6 +153,8 @@ def _settings(block: Table, board: str, root: Path) -> Settings:
     for key, text in texts.items():
         with block.blamed(key):
             parsed({key: text})
+        if key in ("data", "calibration") and not Path(text).is_file():
+            raise block.error(key, "an .npz file that is there")
     with block.blamed("boards"):
         settings = parsed({**texts, "model": ",".join(models), "runtime": ",".join(runtimes), "board": board})
         check_choice(board, settings.attachment)

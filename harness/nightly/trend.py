@@ -26,7 +26,7 @@ LOOKED_BACK = 20
 
 
 @dataclass(frozen=True)
-class Memory:
+class Earlier:
     """What the history knows before the night: by item key, when it ran last, and its earlier records, the
     newest first. `trouble` says why nothing is known.
     """
@@ -46,7 +46,7 @@ class Trend:
     worse: tuple[str, ...]
 
 
-def recall(jobs: Sequence[Job], reports_root: Path, against: str) -> Memory:
+def recall(jobs: Sequence[Job], reports_root: Path, against: str) -> Earlier:
     """Reads the history; one that is out of order costs no night."""
     from harness.history.store import History, default_url  # a third of a second
 
@@ -54,10 +54,10 @@ def recall(jobs: Sequence[Job], reports_root: Path, against: str) -> Memory:
         with History(default_url(reports_root)) as history:
             return _recall(jobs, history, against)
     except HarnessError as error:
-        return Memory({}, {}, f"nothing is known of earlier nights: {error}")
+        return Earlier({}, {}, f"nothing is known of earlier nights: {error}")
 
 
-def _recall(jobs: Sequence[Job], history: History, against: str) -> Memory:
+def _recall(jobs: Sequence[Job], history: History, against: str) -> Earlier:
     past: dict[str, Past] = {}
     records: dict[str, list[tuple[str, ItemRecord]]] = {}
     for job in jobs:
@@ -70,7 +70,7 @@ def _recall(jobs: Sequence[Job], history: History, against: str) -> Memory:
             baseline = history.baseline(job.key)
             entries = [baseline] if baseline else []
         records[job.key] = [(entry.run_id, history.record(entry)) for entry in entries]
-    return Memory(past, records)
+    return Earlier(past, records)
 
 
 def trend(now: ItemRecord, before: Sequence[tuple[str, ItemRecord]]) -> Trend | None:

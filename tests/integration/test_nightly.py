@@ -111,7 +111,7 @@ until = 2001-01-01
 def test_a_worker_that_is_killed_costs_one_try_of_one_item(tmp_path: Path) -> None:
     config = tmp_path / "nightly.toml"
     config.write_text(
-        '[[matrix]]\ntargets = "esp32c3"\nruntimes = "tflm"\nsamples = 50\n'
+        '[[matrix]]\ntargets = "esp32c3"\nruntimes = "tflm"\nsamples = 20\n'
         f'models = ["mnist_mlp", "{MODEL}"]\n',
         encoding="utf-8",
     )

@@ -106,6 +106,7 @@ BAD = [
     (MATRIX + "samples = 0\n", ":4: samples: --samples expects a whole number of at least 1, got '0'"),
     (MATRIX + "samples = []\n", ":4: samples: expected text or a number, got []"),
     (MATRIX + 'chaos = "dorp=1"\n', ":4: chaos: "),
+    (MATRIX + 'data = "none.npz"\n', ":4: data: expected an .npz file that is there, got 'none.npz'"),
     (MATRIX + "heavy_macs = 5\n", ":1: heavy_samples: expected a number of samples, as heavy_macs is given"),
     (MATRIX + 'schemes = ["int5"]\n', ":1: matrix 1 has no item"),
     (MATRIX + "\n" + MATRIX, ":5: item esp32c3-mnist_mlp-tflm stands in the matrix of line 1 already"),

@@ -177,6 +177,6 @@ def test_a_history_that_cannot_be_read_costs_no_night(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARNESS_HISTORY_URL", f"sqlite:///{tmp_path}")
-    memory = recall([JOB], tmp_path, "last")
-    assert memory.past == {}
-    assert memory.trouble.startswith("nothing is known of earlier nights: ")
+    earlier = recall([JOB], tmp_path, "last")
+    assert earlier.past == {}
+    assert earlier.trouble.startswith("nothing is known of earlier nights: ")
