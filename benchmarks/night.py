@@ -55,8 +55,8 @@ def _night(name: str, config: Path, jobs: str, scratch: Path) -> int:
     own_ms = 1000 * sum(item["harness_s"] for item in ran) / max(images, 1)
     passed = sum(item["outcome"] == "passed" for item in items)
     print(
-        f"{name}: {passed} of {len(items)} items passed, {images} images, {took_s / 60:.1f} min on {jobs} processes, "
-        f"the harness's own time {own_ms:.2f} ms per image"
+        f"{name}: {passed} of {len(items)} items passed, {images} images, {took_s / 60:.1f} min on "
+        f"{jobs} processes, the harness's own time {own_ms:.2f} ms per image"
     )
     return done.returncode
 

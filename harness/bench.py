@@ -23,6 +23,7 @@ from harness.deployment import Deployment, LinkedDeployment
 from harness.dialects import get_dialect
 from harness.divergence import locate, suspects
 from harness.errors import HarnessError, UsageError
+from harness.exclusive import exclusive
 from harness.expectation import Expectation
 from harness.flashing import install
 from harness.items import EVERY, Item, check_names, runtimes_for
@@ -138,7 +139,8 @@ class Bench:
         runtime = item.runtime.replace(":", "-")
         name = f"{artifact.name}-{runtime}-{item.kernels}-{artifact.digest[:12]}"
         directory = self.settings.build_root / "projects" / name
-        return get_runtime(item.runtime).generate(artifact, item.kernels, directory)
+        with exclusive(directory):
+            return get_runtime(item.runtime).generate(artifact, item.kernels, directory)
 
     def image(self, item: Item, project: Project) -> Image | None:
         """Station 4: the built firmware; None when an attached board already runs its own."""

@@ -14,7 +14,6 @@ from harness.errors import UsageError
 
 Parsers = Any  # argparse's own type of `add_subparsers` is private
 REPORTS = Path("reports")
-INTERRUPTED = 130
 
 EPILOG = """\
 example:
@@ -90,7 +89,7 @@ def _run(parsed: argparse.Namespace) -> int:
         night, ledger, jobs=jobs, past=earlier.past, reports_root=REPORTS, command=command, progress=progress
     )
     record = run.run()
-    verdicts = judge(record.items, run.out_of_time, night.known, datetime.date.today())
+    verdicts = judge(record.items, run.not_run, night.known, datetime.date.today(), run.interrupted)
     trends = [found for item in record.items if (found := trend(item, earlier.records.get(item.key, ())))]
     warnings = [*([earlier.trouble] if earlier.trouble else []), *ledger.warnings]
     code = exit_code(verdicts)
@@ -99,7 +98,7 @@ def _run(parsed: argparse.Namespace) -> int:
     print(summary.text())
     for path in (*filter(None, [ledger.reports.get("report.html")]), summary_path):
         print(f"{path.name}: {os.path.relpath(path)}")
-    return INTERRUPTED if run.interrupted else int(code)
+    return int(code)
 
 
 def _jobs(text: str) -> int:

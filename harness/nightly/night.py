@@ -27,7 +27,7 @@ HEARTBEAT_S = 1.0
 
 
 class NightRun:
-    """Runs a night on `jobs` processes into `ledger`; `out_of_time` is then what did not run, `interrupted`
+    """Runs a night on `jobs` processes into `ledger`; `not_run` is then what was left out, `interrupted`
     whether somebody wanted no more.
     """
 
@@ -56,7 +56,7 @@ class NightRun:
         self._pixels: dict[str, np.ndarray] = {}
 
     @property
-    def out_of_time(self) -> list[Job]:
+    def not_run(self) -> list[Job]:
         return self.schedule.out_of_time
 
     def run(self) -> RunRecord:

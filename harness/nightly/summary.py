@@ -14,6 +14,7 @@ from harness.nightly.verdicts import (
     MENDED,
     NOT_RUN,
     PASSED,
+    STOPPED,
     WRONG,
     Exit,
     Verdict,
@@ -29,8 +30,9 @@ MEANING = {
     Exit.CONFIGURATION: "nightly.toml or an option is wrong; nothing ran",
     Exit.INFRASTRUCTURE: "nothing is newly wrong, but an item broke on a board, a link or this machine",
     Exit.OUT_OF_TIME: "all that ran is as expected, but not everything fitted into the budget",
+    Exit.INTERRUPTED: "interrupted; the rest did not run",
 }
-ORDER = (WRONG, EXPIRED, BROKEN, MENDED, KNOWN, NOT_RUN, PASSED)
+ORDER = (WRONG, EXPIRED, BROKEN, MENDED, KNOWN, NOT_RUN, STOPPED, PASSED)
 
 
 @dataclass(frozen=True)

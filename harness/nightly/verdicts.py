@@ -21,16 +21,17 @@ no such fault."""
 
 
 class Exit(IntEnum):
-    """Exit codes of `harness nightly`; where several hold, 1 goes before 3 and 3 before 4."""
+    """Exit codes of `harness nightly`; where several hold, 130 goes before 1, 1 before 3 and 3 before 4."""
 
     EXPECTED = 0
     WRONG = 1
     CONFIGURATION = 2
     INFRASTRUCTURE = 3
     OUT_OF_TIME = 4
+    INTERRUPTED = 130
 
 
-PASSED, WRONG, EXPIRED, KNOWN, MENDED, BROKEN, NOT_RUN = (
+PASSED, WRONG, EXPIRED, KNOWN, MENDED, BROKEN, NOT_RUN, STOPPED = (
     "passed",
     "newly wrong",
     "known failure that has expired",
@@ -38,6 +39,7 @@ PASSED, WRONG, EXPIRED, KNOWN, MENDED, BROKEN, NOT_RUN = (
     "passed though known to fail",
     "infrastructure fault",
     "not run: out of time",
+    "not run: interrupted",
 )
 
 
@@ -65,9 +67,10 @@ def retried(record: ItemRecord) -> bool:
 
 def judge(
     records: Iterable[ItemRecord],
-    out_of_time: Sequence[Job],
+    not_run: Sequence[Job],
     known: Sequence[KnownFailure],
     today: datetime.date,
+    interrupted: bool = False,
 ) -> list[Verdict]:
     """One verdict per item. Of several known failures that cover an item, the one valid longest counts."""
     covering = sorted(known, key=lambda each: each.until, reverse=True)
@@ -75,7 +78,7 @@ def judge(
     for record in records:
         entry = next((each for each in covering if each.covers(record.key)), None)
         found.append(Verdict(record.key, _kind(record, entry, today), record, entry))
-    return found + [Verdict(job.key, NOT_RUN) for job in out_of_time]
+    return found + [Verdict(job.key, STOPPED if interrupted else NOT_RUN) for job in not_run]
 
 
 def _kind(record: ItemRecord, known: KnownFailure | None, today: datetime.date) -> str:
@@ -90,6 +93,8 @@ def _kind(record: ItemRecord, known: KnownFailure | None, today: datetime.date) 
 
 def exit_code(verdicts: Iterable[Verdict]) -> Exit:
     kinds = {verdict.kind for verdict in verdicts}
+    if STOPPED in kinds:
+        return Exit.INTERRUPTED
     if kinds & {WRONG, EXPIRED}:
         return Exit.WRONG
     if BROKEN in kinds:

@@ -58,7 +58,10 @@ class Worker:
         self._connection, theirs = context.Pipe()
         arguments = (theirs, os.getpid(), tuple(settings), reports_root, command, f"journal-{number}.jsonl")
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        # Ctrl-C goes to the whole terminal; the night decides what becomes of its processes.
+        ours = signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._process.start()
+        signal.signal(signal.SIGINT, ours)
         theirs.close()
         self.number = number
         self.job: Job | None = None
@@ -140,8 +143,6 @@ def _serve(
 ) -> None:
     """The process: items one after another, until there are no more or the night is gone."""
     die_with_parent(parent)()
-    # Ctrl-C goes to the whole terminal; the night decides what becomes of its processes.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     benches: dict[int, Bench] = {}
 
     def say(line: str) -> None:

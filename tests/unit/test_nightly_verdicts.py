@@ -81,6 +81,12 @@ def test_wrong_goes_before_broken_and_broken_before_out_of_time() -> None:
     assert codes == [Exit.WRONG, Exit.INFRASTRUCTURE, Exit.OUT_OF_TIME]
 
 
+def test_an_interrupted_night_says_so_whatever_it_found() -> None:
+    verdicts = judge([item("a", "failed")], [JOB], [], TODAY, interrupted=True)
+    assert exit_code(verdicts) == Exit.INTERRUPTED
+    assert verdicts[-1].kind == "not run: interrupted"
+
+
 def test_only_infrastructure_is_tried_again_never_a_wrong_number() -> None:
     assert retried(item("m", "error", "LinkError"))
     assert not retried(item("m", "failed", "LinkError"))
