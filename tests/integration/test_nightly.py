@@ -163,6 +163,21 @@ def test_what_does_not_fit_is_said_and_has_an_exit_code_of_its_own(tmp_path: Pat
     assert (night.reports / "night.md").is_file()
 
 
+def test_an_item_that_takes_too_long_is_ended_and_no_number_is_wrong(tmp_path: Path) -> None:
+    config = tmp_path / "nightly.toml"
+    config.write_text(
+        "item_minutes = 0.01\nretries = 0\n"
+        f'[[matrix]]\ntargets = "esp32c3"\nmodels = "{MODEL}"\nruntimes = "tflm"\n',
+        encoding="utf-8",
+    )
+    night = run_nightly(tmp_path / "reports", config)
+    assert night.code == 3, night.output
+    said = "it took longer than the 0.01 minutes that an item may"
+    assert (
+        f"  infrastructure fault\n    esp32c3-{MODEL}-tflm: {said}. Raise item_minutes, or " in night.output
+    )
+
+
 def test_a_wrong_file_is_one_line_and_leaves_nothing_behind(tmp_path: Path) -> None:
     config = tmp_path / "nightly.toml"
     config.write_text('[[matrix]]\ntargets = ["esp32c3"]\nmodel = "mnist_mlp"\n', encoding="utf-8")
