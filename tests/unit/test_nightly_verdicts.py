@@ -28,6 +28,8 @@ from harness.nightly.verdicts import (
 )
 from harness.nightly.workers import WorkerError
 from harness.records.schema import CountStatistics, ItemRecord, RunRecord, RuntimeGap
+from harness.report.comparison import label
+from harness.report.figures import runtime_label
 
 TODAY = datetime.date(2026, 11, 21)
 JOB = Job(0, "esp32c3-late-tflm", "esp32c3", "late", "late", "tflm", "portable", "", "", 1)
@@ -177,6 +179,13 @@ def test_the_summary_names_everything_that_is_not_as_expected() -> None:
         assert line in text
     assert "\\<the\\>" in summary.markdown()
     assert summary.markdown().startswith("# nightly.toml: something is newly wrong")
+
+
+def test_two_boards_of_a_target_are_told_apart() -> None:
+    one, other = ran(5, scheme="int8"), ran(5, scheme="int8", unit="host")
+    assert (one.key, other.key) == ("esp32c3-m-tflm", "esp32c3-m-tflm-host")
+    assert (label(other), runtime_label(other)) == ("tflm int8 on host", "tflm/portable on host")
+    assert (label(one), runtime_label(one)) == ("tflm int8", "tflm/portable")
 
 
 def test_a_history_that_cannot_be_read_costs_no_night(
