@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import numpy as np
 
 from harness.boards import check_targets
 from harness.boards.backtrace import decoder
@@ -20,13 +23,14 @@ from harness.deployment import Deployment, LinkedDeployment
 from harness.dialects import get_dialect
 from harness.divergence import locate, suspects
 from harness.errors import HarnessError, IdentityError, UsageError
+from harness.exclusive import exclusive
 from harness.expectation import Expectation
 from harness.farm.recovery import BOARD_FAULTS, LeasedPort
 from harness.farm.shelf import Shelf
 from harness.flashing import install
 from harness.item_boards import ItemBoards
 from harness.items import EVERY, Item, check_names, runtimes_for
-from harness.ledger import Entry, Ledger
+from harness.ledger import JOURNAL, Entry, Ledger
 from harness.link.chaos import ChaosPort
 from harness.link.client import Link
 from harness.link.wirelog import WireLog
@@ -56,7 +60,15 @@ class Bench:
     report directory that cannot be written. Nothing has been built or started by then.
     """
 
-    def __init__(self, settings: Settings, *, reports_root: Path, command: str, say: Say = silent) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reports_root: Path,
+        command: str,
+        say: Say = silent,
+        journal: str = JOURNAL,
+    ) -> None:
         self.settings = settings
         self.targets = tuple(get_target(name) for name in settings.targets)
         printed = settings.dialect not in (None, mlperf.NAME)
@@ -71,7 +83,7 @@ class Bench:
         check_names(settings.runtimes)
         self.items()
         self._reports_root = reports_root
-        self._ledger = Ledger(reports_root, settings.report_dir, command)
+        self._ledger = Ledger(reports_root, settings.report_dir, command, journal)
         self._boards = ItemBoards(self._shelf, self._ledger, say)
 
     # What names mean.
@@ -85,12 +97,12 @@ class Bench:
         """A model of this run by name, or any other by zoo name or path."""
         return self._materials.model(name)
 
-    def item(self, target: str, model: ModelSpec, runtime: str, kernels: str) -> Item:
+    def item(self, target: str, model: ModelSpec, runtime: str, kernels: str, unit: str = "") -> Item:
         """One item; raises UsageError for an unknown target or runtime, or kernels it has not."""
         known = get_runtime(runtime).kernels
         if kernels not in known:
             raise UsageError(f"runtime {runtime} has kernels {', '.join(known)}, not '{kernels}'")
-        return Item(get_target(target), model, runtime, kernels)
+        return Item(get_target(target), model, runtime, kernels, unit)
 
     def runtimes(self, model: ModelSpec, target: Target) -> tuple[str, ...]:
         """What a model runs in on a chip: the runtimes named, or every one that takes it.
@@ -133,7 +145,8 @@ class Bench:
         runtime = item.runtime.replace(":", "-")
         name = f"{artifact.name}-{runtime}-{item.kernels}-{artifact.digest[:12]}"
         directory = self.settings.build_root / "projects" / name
-        return get_runtime(item.runtime).generate(artifact, item.kernels, directory)
+        with exclusive(directory):
+            return get_runtime(item.runtime).generate(artifact, item.kernels, directory)
 
     def image(self, item: Item, project: Project) -> Image | None:
         """Station 4: the built firmware; None when an attached board already runs its own."""
@@ -225,7 +238,9 @@ class Bench:
             entry.notes.append("its model.toml stops at so many; --samples all takes the whole test set")
         if why := self._materials.reference(item.model)[1]:
             entry.notes.append(why)
+        started_s = time.process_time()
         deployment, result = self._run_on(entry, deployment, expected, report)
+        entry.harness_s = time.process_time() - started_s
         entry.notes.extend(deployment.notes())
         entry.memory = deployment.memory()
         entry.measurements = judged(item, entry.record(), result.samples, self._reports_root)
@@ -331,13 +346,17 @@ class Bench:
             self._boards.give_back(entry)
         return self._ledger.close_item(item)
 
+    def hand_over(self, item: Item) -> tuple[ItemRecord, tuple[Sample, ...], np.ndarray | None]:
+        """A closed item's record, samples and pictures, for another process to report."""
+        return (*self._ledger.hand_over(item), self._materials.pixels(item.model.name, item.runtime))
+
     def run_record(self) -> RunRecord:
         """The run so far."""
         return self._ledger.run_record()
 
     def adopt(self, record: ItemRecord, samples: tuple[Sample, ...]) -> None:
         """Takes an item into this run that another process ran; its pictures are read here."""
-        item = self.item(record.target, self.model(record.model), record.runtime, record.kernels)
+        item = self.item(record.target, self.model(record.model), record.runtime, record.kernels, record.unit)
         if samples:
             with contextlib.suppress(HarnessError):  # a report without pictures is still a report
                 self._materials.read_data(item, self._materials.artifact(item))

@@ -11,11 +11,12 @@ import difflib
 import re
 import tomllib
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 
 Place = tuple[str | int, ...]
 _REQUIRED: Any = object()
@@ -53,6 +54,18 @@ class Table:
             got = _shown(value if index is None or not isinstance(value, list) else value[index])
         message = f"{self._at(key, index)}: expected {expected}, got {got}"
         return UsageError(message, remedy)
+
+    def blame(self, error: HarnessError, key: str, index: int | None = None) -> UsageError:
+        """What is wrong with a value, found elsewhere, put down to its line."""
+        return UsageError(f"{self._at(key, index)}: {error.message}", error.remedy)
+
+    @contextmanager
+    def blamed(self, key: str, index: int | None = None) -> Iterator[None]:
+        """HarnessErrors from inside are put down to the line of `key`."""
+        try:
+            yield
+        except HarnessError as error:
+            raise self.blame(error, key, index) from None
 
     def known(self, keys: Collection[str]) -> None:
         """Raises UsageError for the first key that is none of `keys`."""
