@@ -25,8 +25,9 @@ from harness.boards.esp_emulators import (
 from harness.boards.esptool import Esptool
 from harness.boards.port_faults import may_open, permission_remedy
 from harness.boards.qemu import MACHINES, qemu_version
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MissingError
 from harness.extras import EXTRAS, install_command
+from harness.farm.labgrid import INSTALL, find_client
 from harness.targets import TARGETS
 from harness.toolchains.bare_metal import required_programs
 from harness.toolchains.programs import install_line
@@ -63,6 +64,7 @@ def diagnose() -> Iterator[Check]:
             yield Check(
                 target.id, "generate only: no emulator, and its SDK is not looked for", "", required=False
             )
+    yield _labgrid()
     for extra, modules in EXTRAS.items():
         absent = [module for module in modules if importlib.util.find_spec(module) is None]
         found = None if absent else f"extra, brings {', '.join(modules)}"
@@ -100,6 +102,19 @@ def _idf() -> Check:
         return Check("ESP-IDF", None, f"IDF_PATH={path} holds no ESP-IDF; {_IDF_REMEDY}", required=False)
     version = ".".join(re.findall(r"set\(IDF_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)\)", text))
     return Check("ESP-IDF", f"version {version} in {path}", _IDF_REMEDY, required=False)
+
+
+def _labgrid() -> Check:
+    """Its client, for farms of several hosts: in an environment of its own."""
+    if importlib.util.find_spec("labgrid") is not None:
+        remedy = f"labgrid overwrites pyserial here: pip uninstall labgrid pyserial-labgrid, then {INSTALL}"
+        return Check(
+            "labgrid-client", None, f"{remedy}; pip install --force-reinstall pyserial", required=False
+        )
+    try:
+        return Check("labgrid-client", find_client(), INSTALL, required=False)
+    except MissingError as error:
+        return Check("labgrid-client", None, f"{error.message}: {INSTALL}", required=False)
 
 
 def _boards() -> Iterator[Check]:

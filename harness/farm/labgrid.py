@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from harness.errors import LeaseError, MissingError, PortError
+from harness.errors import MissingError, PortError
 from harness.farm.leases import Holder
 
 CLIENT_VARIABLE = "HARNESS_LABGRID_CLIENT"
 COORDINATOR_VARIABLE = "LG_COORDINATOR"
 DEFAULT_COORDINATOR = "127.0.0.1:20408"
 INSTALL = (
-    "pipx install labgrid (never into the environment of harness; or python3 -m venv ~/labgrid && "
-    f"~/labgrid/bin/pip install labgrid && export {CLIENT_VARIABLE}=~/labgrid/bin/labgrid-client)"
+    "pipx install labgrid; or: python3 -m venv ~/labgrid && ~/labgrid/bin/pip install labgrid && "
+    f"export {CLIENT_VARIABLE}=~/labgrid/bin/labgrid-client"
 )
 CLIENT_TIMEOUT_S = 30.0
 # Ours would lead the client into our environment, or to another place than the one asked for.
@@ -151,6 +151,20 @@ class Place:
     def __str__(self) -> str:
         return f"labgrid place {self.name} at {self.coordinator.address}"
 
+    def state(self) -> PlaceState:
+        """What the coordinator says of it. Raises PortError when it has no such place, or as its `run`."""
+        return self.among(self.coordinator.places())
+
+    def among(self, states: dict[str, PlaceState]) -> PlaceState:
+        """Its own. Raises PortError when there is none."""
+        if self.name not in states:
+            there = ", ".join(sorted(states)) or "none"
+            raise PortError(
+                f"labgrid at {self.coordinator.address} has no place {self.name} (there: {there[:200]})",
+                f"Make it: labgrid-client -x {self.coordinator.address} -p {self.name} create",
+            )
+        return states[self.name]
+
     def holder(self, state: PlaceState) -> Holder | None:
         """Who has acquired it, as a holder whose process is not known."""
         if not state.acquired:
@@ -172,14 +186,6 @@ def words(tags: dict[str, str]) -> list[str]:
     return [f"{key}={value}" for key, value in tags.items()] + [
         key for key, value in tags.items() if value == "yes"
     ]
-
-
-def not_ours_to_release(place: Place, state: PlaceState) -> LeaseError:
-    """For a place that is held on another host or by another user."""
-    return LeaseError(
-        f"{place} is held by {place.holder(state)}",
-        f"Ask them, or: labgrid-client -x {place.coordinator.address} -p {place.name} release --kick",
-    )
 
 
 def _states(text: str) -> list[tuple[str, PlaceState]]:

@@ -246,12 +246,7 @@ class PlaceQueue:
         Raises:
             PortError: there is no such place, or as `Coordinator.run`.
         """
-        state = self._known(place.coordinator).get(place.name)
-        if state is None:
-            raise PortError(
-                f"labgrid at {place.coordinator.address} has no place {place.name}",
-                f"labgrid-client -x {place.coordinator.address} places; or: … -p {place.name} create",
-            )
+        state = place.among(self._known(place.coordinator))
         if state.reservation and state.reservation not in {turn.token for turn in self._turns}:
             turn_of = f"the next in labgrid's queue (reservation {state.reservation})"
             return place.holder(state) or Holder(
