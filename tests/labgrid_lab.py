@@ -91,6 +91,10 @@ class Lab:
         if tags:
             self.coordinator.run("set-tags", *tags, place=name)
 
+    def log(self, program: str) -> str:
+        """All that a program of the lab has said."""
+        return (self._directory / f"{program}.log").read_text(encoding="utf-8")
+
     def _start(self, program: str, *options: str) -> subprocess.Popen[bytes]:
         log = self._stack.enter_context((self._directory / f"{program}.log").open("ab"))
         process = subprocess.Popen(

@@ -130,8 +130,8 @@ def _attached(board: FarmBoard) -> UsbPort | None:
 def _power(power: Power | None) -> tuple[dict[str, Values], str]:
     """The resource for its supply; or none, and a remark on one that labgrid has to be told by hand."""
     if isinstance(power, HubPort):
-        # labgrid asks for the hub's interface: its parent bears the name that uhubctl shows.
-        return {"USBPowerPort": {"match": {"@sys_name": power.hub}, "index": power.port}}, ""
+        # labgrid wants the hub's interface; its parent, whose name uhubctl shows, has other hubs below it.
+        return {"USBPowerPort": {"match": {"sys_name": f"{power.hub}:1.0"}, "index": power.port}}, ""
     if isinstance(power, HttpPlug):
         on, off = _SHELLY.fullmatch(power.on), _SHELLY.fullmatch(power.off)
         if on and off and on[1] == off[1] and on[2] == off[2]:

@@ -129,7 +129,7 @@ def read_farm(path: Path) -> Farm:
     tables = top.tables("board")
     if not tables and "labgrid" not in top:
         raise UsageError(
-            f"{path}: expected at least one [[board]], or [labgrid]; got none", "See docs/farm.md"
+            f"{path}: expected at least one [[board]] or [labgrid], got none", "See docs/farm.md"
         )
     coordinator = _coordinator(top)
     scope = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]

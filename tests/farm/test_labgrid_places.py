@@ -299,7 +299,10 @@ def test_the_exported_shelf_is_what_an_exporter_takes(
     assert "exporter.yaml is written" in capsys.readouterr().out
     shelf.lab.export(out.read_text())
     offered = shelf.lab.coordinator.run("-v", "resources")
-    for resource in ("s3/NetworkSerialPort", "s3/NetworkUSBPowerPort", "c3/NetworkSerialPort"):
-        assert resource in offered
+    assert "c3/NetworkSerialPort" in offered
+    assert "s3/" not in offered, "not attached"
+    taken = shelf.lab.log("labgrid-exporter")
+    assert "add resource s3/USBSerialPort: USBSerialPort/" in taken
+    assert "add resource s3/USBPowerPort: USBPowerPort/" in taken
     assert "'model': 'shelly_gen1'" in offered
     assert "'speed': 921600" in offered
