@@ -63,10 +63,10 @@ class Lab:
         self._directory, self._stack = directory, stack
         self._programs = Path(find_client()).parent
         self._exporter: subprocess.Popen[bytes] | None = None
-        port = _free_port()
+        port = free_port()
         self.coordinator = Coordinator(f"127.0.0.1:{port}")
         self._start("labgrid-coordinator", "--listen", self.coordinator.address)
-        wait_until(lambda: _answers(port), "the coordinator")
+        wait_until(lambda: answers(port), "the coordinator")
 
     def export(self, configuration: str) -> None:
         """Starts the exporter anew with these resources, and waits until the coordinator has them."""
@@ -74,7 +74,9 @@ class Lab:
         file = self._directory / "exporter.yaml"
         file.write_text(configuration)
         address = self.coordinator.address
-        self._exporter = self._start("labgrid-exporter", "-c", address, "-n", EXPORTER, str(file))
+        self._exporter = self._start(
+            "labgrid-exporter", "-c", address, "-n", EXPORTER, "--hostname", "127.0.0.1", str(file)
+        )
         wait_until(lambda: self.coordinator.run("resources") != "", "the exporter")
 
     def end_exporter(self) -> None:
@@ -123,12 +125,12 @@ def as_user(name: str) -> Iterator[None]:
             os.environ["LG_USERNAME"] = before
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import os
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness import bench as bench_module
+from harness.boards.esptool import Esptool
 from harness.boards.host import HostBoard
 from harness.boards.qemu import QemuBoard
 from harness.cli import main
@@ -31,7 +33,8 @@ from harness.targets import get_target
 from harness.toolchains.bare_metal import build
 from tests.bench_runs import CHECKOUT, Run
 from tests.faulty_boards import FailsAtInference, FaultyBoard
-from tests.labgrid_lab import Lab, TcpBoard, as_user, wait_until
+from tests.labgrid_lab import Lab, TcpBoard, answers, as_user, free_port, wait_until
+from tests.stand_in.attached_board import AttachedBoard
 
 RUNG_S = 0.6
 AMPLE_S = 20.0
@@ -152,6 +155,7 @@ def named(shelf: Shelf, tmp_path: Path) -> Path:
     return path
 
 
+SERVED = '[[board]]\nname = "served"\ntarget = "esp32c3"\nlabgrid = "served"\n'
 WORDS = ("mnist_mlp", "--target", "esp32c3", "--runtime", "tflm", "--samples", "20", "--reference", "none")
 
 
@@ -281,6 +285,38 @@ def test_a_dead_host_is_an_error_of_the_infrastructure(
     assert "c3: its exporter shelf is not connected to labgrid any more" in output
     assert "c3: in quarantine for 60 min" in output
     assert near.state().acquired == ""
+
+
+def test_a_place_behind_esptools_server(
+    shelf: Shelf, built: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """RFC 2217: an item runs there, and esptool on this side brings the chip there into its loader."""
+    file, out = tmp_path / "farm.toml", tmp_path / "exporter.yaml"
+    with AttachedBoard("esp32c3", lambda _: built["qemu_riscv32"]) as board:
+        file.write_text(f'[[board]]\nname = "served"\ntarget = "esp32c3"\nport = "{board.path}"\n')
+        assert main(["farm", "export", "--server", "esptool", "--out", str(out)]) == 0
+        text = out.read_text()
+        assert f"## esp_rfc2217_server -p 4000 {board.path}\n" in text
+        port = free_port()
+        server = Path(sys.executable).with_name("esp_rfc2217_server")
+        with subprocess.Popen(
+            [server, "-p", str(port), board.path],
+            env={**os.environ, **board.environment},
+            stdout=subprocess.DEVNULL,
+        ) as process:
+            try:
+                shelf.lab.export(text.replace("4000", str(port)))
+                shelf.lab.place("served")
+                wait_until(lambda: answers(port), "esp_rfc2217_server")
+                address = shelf.lab.coordinator.address
+                file.write_text(f'[labgrid]\ncoordinator = "{address}"\n' + SERVED)
+                code, output = run(capsys, file, "--samples", "3")
+                assert code == 0, output
+                url = f"rfc2217://127.0.0.1:{port}?ign_set_control"
+                assert "0 LSB, 0 of 30 differ" in output
+                assert Esptool(url).identify().mac == "7c:df:a1:00:11:22"
+            finally:
+                process.kill()
 
 
 def test_the_exported_shelf_is_what_an_exporter_takes(

@@ -80,7 +80,7 @@ LINES = WHOLE.splitlines()
         (
             4,
             "",
-            "farm.toml:1: port: expected one of port, location, mac, emulator, labgrid, and only one, got nothing",
+            "farm.toml:1: port: expected one of port, location, mac, emulator, labgrid, and only one",
         ),
         (4, 'location = "1"\nmac = "7c"', "farm.toml:5: mac: expected one of port, location, mac, emulator"),
         (
