@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from harness import bench as bench_module
-from harness.boards.esptool import Esptool
 from harness.boards.host import HostBoard
 from harness.boards.qemu import QemuBoard
 from harness.cli import main
@@ -290,7 +289,6 @@ def test_a_dead_host_is_an_error_of_the_infrastructure(
 def test_a_place_behind_esptools_server(
     shelf: Shelf, built: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """RFC 2217: an item runs there, and esptool on this side brings the chip there into its loader."""
     file, out = tmp_path / "farm.toml", tmp_path / "exporter.yaml"
     with AttachedBoard("esp32c3", lambda _: built["qemu_riscv32"]) as board:
         file.write_text(f'[[board]]\nname = "served"\ntarget = "esp32c3"\nport = "{board.path}"\n')
@@ -312,9 +310,8 @@ def test_a_place_behind_esptools_server(
                 file.write_text(f'[labgrid]\ncoordinator = "{address}"\n' + SERVED)
                 code, output = run(capsys, file, "--samples", "3")
                 assert code == 0, output
-                url = f"rfc2217://127.0.0.1:{port}?ign_set_control"
                 assert "0 LSB, 0 of 30 differ" in output
-                assert Esptool(url).identify().mac == "7c:df:a1:00:11:22"
+                assert f"the board on rfc2217://127.0.0.1:{port}?ign_set_control" in output
             finally:
                 process.kill()
 
