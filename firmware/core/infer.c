@@ -25,7 +25,7 @@ static struct {
     uint32_t input_number;
     bool result_held;
     uint32_t result_number;
-    bool result_is_layer; /* the run stopped early, behind `result_layer` */
+    bool result_is_layer; /* the run was asked to end behind `result_layer` */
     uint16_t result_layer;
 } state;
 
@@ -33,7 +33,7 @@ typedef struct {
     uint32_t inference;
     uint16_t layers;
     uint16_t flags;
-    bool stops_early;
+    bool ends_at_layer; /* the last one also ends at one: its output is not always the network's */
 } infer_request;
 
 /* What the observer fills while the network runs. */
@@ -185,10 +185,10 @@ static bool read_request(const frame *request, infer_request *run, reply *answer
     run->inference = get_u32(request->payload);
     run->layers = get_u16(request->payload + 4);
     run->flags = get_u16(request->payload + 6);
-    if (run->layers == ALL_LAYERS)
+    run->ends_at_layer = run->layers != ALL_LAYERS;
+    if (!run->ends_at_layer)
         run->layers = available;
-    run->stops_early = run->layers < available;
-    if (run->layers > available || (run->stops_early && run->layers == 0)) {
+    if (run->layers > available || (run->ends_at_layer && run->layers == 0)) {
         reply_fail(answer, STATUS_RANGE, "this network does not have that many layers");
         return false;
     }
@@ -290,7 +290,7 @@ void on_infer(const frame *request, reply *answer) {
 
     state.result_held = true;
     state.result_number = run.inference;
-    state.result_is_layer = run.stops_early;
+    state.result_is_layer = run.ends_at_layer;
     state.result_layer = (uint16_t)(run.layers - 1u);
     digest_result(result_digest);
     put_u64(measured, spent.count);
