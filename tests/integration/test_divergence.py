@@ -196,6 +196,48 @@ def test_a_layer_of_every_runtime_runs_alone(runtime: str, tmp_path: Path) -> No
     assert [(one.fidelity, one.gap.mismatching_elements) for one in done] == [("host", 0), ("isa", 0)]
 
 
+@pytest.mark.parametrize("runtime", ["tflm", "espdl", "espdl-v1", "tvm"])
+def test_any_two_of_device_oracle_and_float(
+    runtime: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every layer finds its tensor in the float model, after whatever the converter called it."""
+    if runtime == "tvm" and importlib.util.find_spec("tvm") is None:
+        pytest.skip("pip install -e '.[tvm]'")
+    monkeypatch.setenv("HARNESS_BUILD_ROOT", str(tmp_path))
+    command = [
+        "diff-layers",
+        "test18_conv_pool",
+        "--runtime",
+        runtime,
+        "--target",
+        "esp32c3",
+        "--sample",
+        "3",
+    ]
+    tables = {}
+    for pair in ("device,oracle", "oracle,float", "float,device"):
+        assert main([*command, "--between", pair]) == 0
+        tables[pair] = [
+            line for line in capsys.readouterr().out.splitlines() if not line.startswith("device:")
+        ]
+    assert tables["device,oracle"][-1].endswith("layers are equal: 0 LSB")
+    # The device gave the oracle's integers.
+    assert tables["float,device"] == tables["oracle,float"]
+    rows = [line.rsplit(maxsplit=4) for line in tables["oracle,float"][2:] if line[0].isdigit()]
+    assert int(tables["device,oracle"][-1].split()[1]) == len(rows)
+    partners = [partner for *_, partner in rows]
+    assert partners[0] == "conv2d_relu", "not what is before its activation"
+    assert partners[-2:] == ["dense_gemm", "output"]
+    assert all(float(sqnr) > 20 for _, sqnr, *_ in rows)
+
+
+def test_between_takes_two_of_three(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diff-layers", "test18_conv_pool", "--between", "oracle,moon"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("harness: --between expects two of device, oracle, float, got 'oracle,moon'")
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"not an archive"])
 def test_a_file_that_is_no_reproducer_is_refused_in_one_line(
     content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -82,8 +82,25 @@ def test_layers_counts_and_digests() -> None:
     assert reply.layer_counts == (20, 39, 59)
     assert reply.layer_digests == tuple(digest8(layer) for layer in demo_layers(data))
     assert [link.read_layer(data, layer) for layer in range(3)] == demo_layers(data)
+    assert [link.layer_digest(data, layer) for layer in range(3)] == list(reply.layer_digests)
     with pytest.raises(LinkError, match="from 0 to 2"):
         link.read_layer(data, 3)
+
+
+def test_the_last_layer_is_not_the_output_of_every_network() -> None:
+    link = connected(PythonDevice(wide_output=True))
+    (data,) = demo_inputs(1)
+    assert link.infer(data).output == demo_layers(data)[1]
+    assert link.read_layer(data, 2) == demo_layers(data)[2]
+
+
+@pytest.mark.parametrize(
+    ("max_payload", "both", "digests"), [(4096, True, True), (84, False, True), (67, False, False)]
+)
+def test_what_fits_one_reply_of_all_layers(max_payload: int, both: bool, digests: bool) -> None:
+    link = connected(PythonDevice(max_payload=max_payload))
+    assert link.room_for_layers(counts=True, digests=True) is both
+    assert link.room_for_layers(counts=False, digests=True) is digests
 
 
 def test_large_inputs_and_outputs_travel_in_parts() -> None:
