@@ -24,10 +24,7 @@ from harness.measure import gaps
 from harness.model.dataset import dataset_from
 from harness.model.reference import Reference
 from harness.progress import Progress
-from harness.records.schema import (
-    LayerRecord,
-    Memory,
-)
+from harness.records.schema import LayerRecord, Memory, TaskStack
 from harness.result import Answer, Result, compare
 from harness.runtimes.base import Array, Artifact, Oracle
 from harness.runtimes.planned import PlannedArtifact
@@ -206,6 +203,7 @@ class LinkedDeployment(Deployment):
             heap_low_bytes=device.heap_low_bytes if device else None,
             ram_budget_bytes=self.item.target.sram_bytes,
             flash_budget_bytes=self.item.target.flash_bytes or None,
+            tasks=tuple(TaskStack(**vars(task)) for task in device.tasks) if device else (),
         )
 
     def notes(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from harness.report.figures import (
     duration,
     grouped,
     layers_checked,
+    least_free,
     measurement,
     memory_line,
     micros,
@@ -170,6 +171,8 @@ def _block_lines(item: ItemRecord) -> Iterator[tuple[str, str]]:
         yield "", "; ".join(spread(item.latency))
     if item.memory:
         yield "memory", memory_line(item.memory)
+        if free := least_free(item.memory):
+            yield "least free", plain(free)
 
 
 def _table(run: RunRecord) -> Table:

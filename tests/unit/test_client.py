@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from harness.errors import (
     SilentError,
 )
 from harness.link.client import Link
-from harness.link.messages import InferenceReply
+from harness.link.codec import parse_memory
+from harness.link.messages import InferenceReply, TaskStack
 from harness.link.wirelog import Direction, WireLog, escape, read_wire_log
 from tests.firmware_demo import demo_layers
 from tests.firmware_wire import digest8
@@ -55,7 +57,23 @@ def test_identity_and_description() -> None:
     assert model.layers[1].output.shape == (1, 8)
     assert (model.inputs[0].scale, model.inputs[0].zero_point, model.layers[0].macs) == (0.5, 3, 7)
     memory = link.memory()
-    assert (memory.stack_used_bytes, memory.heap_bytes) == (300, None)
+    assert (memory.stack_used_bytes, memory.heap_bytes, memory.tasks) == (300, None, ())
+
+
+TASKS = struct.pack("<8I", *range(8))
+TASKS += struct.pack("<IIB", 16384, 12288, 7) + b"harness" + struct.pack("<IIB", 0xFFFFFFFF, 16, 5) + b"IDLE0"
+
+
+def test_memory_of_a_device_with_tasks() -> None:
+    memory = parse_memory(TASKS)
+    assert memory.heap_low_bytes == 6
+    assert memory.tasks == (TaskStack("harness", 16384, 12288), TaskStack("IDLE0", None, 16))
+
+
+@pytest.mark.parametrize("size", [0, 31, 33, 40, 47, len(TASKS) - 1])
+def test_a_torn_memory_report_is_refused(size: int) -> None:
+    with pytest.raises(LinkError, match="MEMORY reply"):
+        parse_memory(TASKS[:size])
 
 
 def test_stream_is_in_order_and_keeps_within_the_window() -> None:
