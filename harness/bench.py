@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness.boards import check_choice, check_targets, choose_board, is_attached
+from harness.boards import check_choice, check_targets
 from harness.boards.backtrace import decoder
 from harness.boards.base import Board, Port
 from harness.boards.console_watch import ConsoleWatch
@@ -21,6 +21,7 @@ from harness.dialects import get_dialect
 from harness.divergence import locate, suspects
 from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation
+from harness.firmware import Firmware
 from harness.flashing import install
 from harness.items import EVERY, Item, check_names, runtimes_for
 from harness.ledger import Entry, Ledger
@@ -38,8 +39,8 @@ from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
 from harness.settings import Settings
 from harness.targets import Target, get_target
-from harness.toolchains.bare_metal import build
 from harness.toolchains.base import Image
+from harness.toolchains.esp_idf.project import IdfProject
 from harness.verdicts import judged
 
 HANDSHAKE_S = 10.0
@@ -61,6 +62,7 @@ class Bench:
         if settings.chaos and settings.dialect:
             raise UsageError("--chaos with --dialect: printed scores carry no check sums", "Drop one of them")
         self._materials = Materials(settings, say)
+        self._firmware = Firmware(settings, say)
         check_names(settings.runtimes)
         self.items()
         self._reports_root = reports_root
@@ -85,16 +87,24 @@ class Bench:
         return Item(get_target(target), model, runtime, kernels)
 
     def runtimes(self, model: ModelSpec, target: Target) -> tuple[str, ...]:
-        """What a model runs in on a chip: the runtimes named, or every one that takes it.
+        """What a model runs in on a chip: the runtimes named, or every one that takes it and has the kernels.
 
-        An attached board has one firmware: `all` is the first of them there, and of a board that prints,
-        what prints so.
+        Of an attached board that keeps its one firmware `all` is the first of them, and of a board that
+        prints, what prints so. Raises UsageError where no runtime is left.
         """
         asked = self.settings.runtimes
         if self._dialect and asked == (EVERY,):
             asked = (self._dialect.runtime,)
         names = tuple(runtimes_for(model, target, asked, self._materials.workshop(model)))
-        return names[:1] if self._attached and asked == (EVERY,) else names
+        if asked == (EVERY,):
+            kernels = self.settings.kernels
+            names = tuple(name for name in names if kernels in get_runtime(name).kernels)
+            if not names:
+                raise UsageError(
+                    f"{model.name}: no runtime that takes it on {target.id} has kernels {kernels}",
+                    "Use --kernels portable",
+                )
+        return names[:1] if self._firmware.one_firmware_only and asked == (EVERY,) else names
 
     def items(self) -> list[Item]:
         """Every target x model x runtime of this run."""
@@ -120,29 +130,20 @@ class Bench:
         """Station 2: the item's data and what a correct device answers to them."""
         return self._materials.expectation(item, artifact)
 
-    def project(self, item: Item, artifact: Artifact) -> Project:
-        """Station 3: the firmware source tree."""
-        runtime = item.runtime.replace(":", "-")
-        name = f"{artifact.name}-{runtime}-{item.kernels}-{artifact.digest[:12]}"
-        directory = self.settings.build_root / "projects" / name
-        return get_runtime(item.runtime).generate(artifact, item.kernels, directory)
+    def project(self, item: Item, artifact: Artifact) -> Project | IdfProject:
+        """Station 3: the firmware source tree; of ESP-IDF for what boots a chip's flash."""
+        return self._firmware.project(item, artifact)
 
-    def image(self, item: Item, project: Project) -> Image | None:
-        """Station 4: the built firmware; None when an attached board already runs its own."""
+    def image(self, item: Item, project: Project | IdfProject) -> Image | None:
+        """Station 4: the built firmware; None when an attached board keeps its own."""
         entry = self._ledger.entry(item)
-        if self._attached:
-            return None
-        platform = "host" if self.settings.board == "host" else item.target.isa_platform
-        assert platform is not None, "refused by check_targets"
-        entry.image = build(project, item.target, platform, build_root=self.settings.build_root / "images")
+        entry.image = self._firmware.image(item, self.artifact(item), project)
         return entry.image
 
     def board(self, item: Item, image: Image | None) -> Board:
         """Station 5: the board the image runs on; not started yet."""
         entry = self._ledger.entry(item)
-        entry.board, reason = choose_board(
-            item.target, image, kind=self.settings.board, attachment=self.settings.attachment
-        )
+        entry.board, reason = self._firmware.board(item, image)
         entry.notes.append(reason)
         return entry.board
 
@@ -292,11 +293,6 @@ class Bench:
             if (pixels := self._materials.pixels(record.model, record.runtime)) is not None
         }
         return self._ledger.finish(images)
-
-    @property
-    def _attached(self) -> bool:
-        """An attached board keeps the firmware it has, as nothing here builds for the chip yet."""
-        return is_attached(self.settings.board, self.settings.attachment)
 
     def _wire_to(self, board: Board, entry: Entry) -> Port:
         """The board's port, behind the faults that were asked for."""

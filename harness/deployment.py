@@ -218,7 +218,8 @@ class LinkedDeployment(Deployment):
         remedy = (
             "Rebuild: remove the build directory and run again"
             if self.image is not None
-            else f"Flash the firmware of {self.artifact.name} for {self.item.target.id} onto this board first"
+            else f"Flash the firmware of {self.artifact.name} for {self.item.target.id} onto this board "
+            "first; with ESP-IDF active (. $IDF_PATH/export.sh) that is done here"
         )
         identity = self.link.expect_identity(
             artifact=self.artifact.digest,
@@ -227,6 +228,10 @@ class LinkedDeployment(Deployment):
             model=self.artifact.name,
             remedy=remedy,
         )
+        if identity.kernels != self.item.kernels:
+            raise IdentityError(
+                f"expected kernels {self.item.kernels}, the device has {identity.kernels}", remedy
+            )
         device = self.link.describe()
         for what, mine, theirs in (
             ("inputs", self.artifact.inputs, device.inputs),
@@ -288,4 +293,4 @@ class LinkedDeployment(Deployment):
         )
 
     def _count_unit(self) -> str | None:
-        return COUNT_UNITS.get((self.identity.counter, self.identity.fidelity))
+        return COUNT_UNITS.get((self.identity.counter, self.board.info.fidelity))

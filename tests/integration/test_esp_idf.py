@@ -5,8 +5,6 @@ compiler, and the build with a stand-in for idf.py that records how it is called
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -36,11 +34,10 @@ from harness.toolchains.esp_idf.project import IdfProject, write_project
 from harness.toolchains.esp_idf.sdkconfig import CHIPS
 from tests.espdl_cases import network
 from tests.operator_cases import bundle
+from tests.stand_in.idf_builds import active_idf, idf_calls
 
 TESTS = Path(__file__).parents[1]
-STAND_IN = TESTS / "idf_stand_in"
 ENGINE_KERNELS = [(name, kernels) for name, engine in ENGINES.items() for kernels in engine.kernels]
-VERSION = "set(IDF_VERSION_MAJOR {})\nset(IDF_VERSION_MINOR {})\nset(IDF_VERSION_PATCH 1)\n"
 Generate = Callable[..., tuple[Artifact, IdfProject]]
 
 
@@ -247,24 +244,16 @@ def test_weights_of_8_bits_with_data_of_16_are_refused_for_esp_dl(generate: Gene
 
 @pytest.fixture
 def idf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The stand-in on PATH and an IDF_PATH with a version; gives the file it records in."""
-    cmake = tmp_path / "esp-idf/tools/cmake"
-    cmake.mkdir(parents=True)
-    (cmake / "version.cmake").write_text(VERSION.format(5, 5), encoding="utf-8")
-    monkeypatch.setenv("IDF_PATH", str(tmp_path / "esp-idf"))
-    monkeypatch.setenv("PATH", f"{STAND_IN}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("IDF_STAND_IN_RECORD", str(tmp_path / "record"))
-    return tmp_path / "record"
-
-
-def calls(record: Path) -> list[dict[str, list[str]]]:
-    return [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+    """The stand-in is the active ESP-IDF; gives the directory it records in."""
+    for name, value in active_idf(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    return tmp_path
 
 
 def test_one_build_serves_every_model_of_a_runtime(generate: Generate, idf: Path, tmp_path: Path) -> None:
     artifact, project = generate("mnist_mlp")
     image = build(project, artifact, build_root=tmp_path / "images")
-    first, second = calls(idf)
+    first, second = idf_calls(idf)
     assert first["arguments"][-1] == "build"
     assert second["arguments"][-1] == "size"
     assert "-DIDF_TARGET=esp32c3" in first["arguments"]
@@ -277,7 +266,7 @@ def test_one_build_serves_every_model_of_a_runtime(generate: Generate, idf: Path
 
     other, its_project = generate("himax_cnn")
     again = build(its_project, other, build_root=tmp_path / "images")
-    assert len(calls(idf)) == 2
+    assert len(idf_calls(idf)) == 2
     assert (again.digest, again.cached) == (image.digest, True)
     assert image.flash is not None
     assert again.flash is not None
@@ -299,7 +288,7 @@ def test_a_model_in_the_app_is_part_of_the_firmware(generate: Generate, idf: Pat
         assert image.flash is not None
         assert image.flash.model is None
     assert len(digests) == 2
-    assert "model.bin" in calls(idf)[0]["files"]
+    assert "model.bin" in idf_calls(idf)[0]["files"]
 
 
 TOO_SMALL = """\
@@ -351,14 +340,13 @@ def test_without_esp_idf_one_line_says_so(
 def test_another_version_of_esp_idf_is_refused(
     version: tuple[int, int], generate: Generate, idf: Path, tmp_path: Path
 ) -> None:
-    text = VERSION.format(*version)
-    (tmp_path / "esp-idf/tools/cmake/version.cmake").write_text(text, encoding="utf-8")
+    active_idf(tmp_path, version)
     artifact, project = generate()
     with pytest.raises(
         MissingError, match=rf"expected ESP-IDF >=5.4,<6.1, .* is {version[0]}\.{version[1]}\.1"
     ):
         build(project, artifact, build_root=tmp_path / "images")
-    assert not idf.exists()
+    assert idf_calls(idf) == []
 
 
 @pytest.mark.usefixtures("idf")

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import BuildError
+from harness.progress import Say, silent
 from harness.runtimes.base import Artifact
 from harness.toolchains import cache
 from harness.toolchains.bare_metal import section_sizes
@@ -31,7 +32,7 @@ LOCK = "dependencies.lock"
 _ARGUMENTS = "flasher_args.json"
 
 
-def build(project: IdfProject, artifact: Artifact, *, build_root: Path) -> Image:
+def build(project: IdfProject, artifact: Artifact, *, build_root: Path, say: Say = silent) -> Image:
     """The firmware of `project`, built or found; its `flash` carries the model of `artifact`.
 
     The image lies in `<build_root>/<target>-esp_idf-<12 digits of its digest>/`, the log beside it.
@@ -46,6 +47,7 @@ def build(project: IdfProject, artifact: Artifact, *, build_root: Path) -> Image
     directory = build_root.resolve() / f"{project.target}-{PLATFORM}-{digest[:12]}"
     image = cache.load_image(directory)
     if image is None:
+        say(f"building for {project.target} with ESP-IDF {idf.version}, which takes minutes the first time")
         with cache.building(directory) as scratch:
             image = _run(project, idf, digest, scratch, directory)
         image = replace(

@@ -17,6 +17,8 @@ from harness.runtimes.planned import PlannedArtifact
 IDF_FROM, IDF_BEFORE = (5, 4), (6, 1)
 """From the first with all the driver calls of firmware/platforms/esp_idf; 6.0 is the last that was read."""
 
+PORTABLE = "portable"
+
 IDF_VERSIONS = ">={}.{},<{}.{}".format(*IDF_FROM, *IDF_BEFORE)
 
 
@@ -123,6 +125,10 @@ ENGINES = {
 }
 
 
+KERNELS = (PORTABLE, *dict.fromkeys(name for engine in ENGINES.values() for name in engine.kernels))
+"""All there are, of any runtime."""
+
+
 def get_engine(runtime: str, kernels: str) -> Engine:
     """The engine of a runtime (its scheme does not matter) with these kernels.
 
@@ -132,6 +138,6 @@ def get_engine(runtime: str, kernels: str) -> Engine:
     family, _, _ = runtime.partition(":")
     engine = ENGINES.get(family)
     if engine is None or kernels not in engine.kernels:
-        known = ", ".join(("portable", *(engine.kernels if engine else ())))
+        known = ", ".join((PORTABLE, *(engine.kernels if engine else ())))
         raise UsageError(f"runtime {runtime} has no kernels '{kernels}'", f"Use one of: {known}")
     return engine

@@ -19,12 +19,11 @@ from harness.runtimes.base import Artifact
 from harness.targets import Target
 from harness.toolchains.by_hand import NO_DIGEST
 from harness.toolchains.esp_idf import cmake, partitions, sdkconfig
-from harness.toolchains.esp_idf.engines import IDF_VERSIONS, Engine, get_engine
+from harness.toolchains.esp_idf.engines import IDF_VERSIONS, PORTABLE, Engine, get_engine
 from harness.toolchains.esp_idf.model_image import encode
 from harness.toolchains.esp_idf.partitions import Layout, Partition
 
 MODEL_IMAGE = "model.bin"
-PORTABLE = "portable"
 MODEL_STORE = ("firmware/platforms/esp_idf/model_store.c", cmake.MODEL_IN_APP)
 
 

@@ -33,6 +33,8 @@ def defaults(layout: Layout, engine: Sequence[str]) -> str:
     lines = [*_COMMON, f"ESPTOOLPY_FLASHSIZE_{flash_megabytes(layout)}MB=y", *engine]
     if layout.model_in_app:
         lines.append("HARNESS_MODEL_IN_APP=y")
+    if layout.usb_serial:
+        lines.append("HARNESS_SERIAL_USB=y")
     return _text(lines)
 
 
