@@ -40,6 +40,7 @@ from harness.runtimes.base import Artifact, Project
 from harness.settings import Settings
 from harness.targets import Target, get_target
 from harness.toolchains.base import Image
+from harness.toolchains.esp_idf.engines import unconfirmed
 from harness.toolchains.esp_idf.project import IdfProject
 from harness.verdicts import judged
 
@@ -138,6 +139,10 @@ class Bench:
         """Station 4: the built firmware; None when an attached board keeps its own."""
         entry = self._ledger.entry(item)
         entry.image = self._firmware.image(item, self.artifact(item), project)
+        if isinstance(project, IdfProject) and (
+            notice := unconfirmed(project.target, item.runtime, item.kernels)
+        ):
+            entry.notes.append(notice)
         return entry.image
 
     def board(self, item: Item, image: Image | None) -> Board:

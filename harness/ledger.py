@@ -91,6 +91,7 @@ class Entry:
             ),
             duration_s=time.monotonic() - self.started,
             log=_tail(self.log),
+            size_table=self.image.size_table or None if self.image else None,
         )
 
 

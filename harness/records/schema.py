@@ -225,7 +225,7 @@ class ItemRecord:
     `error` says why and everything not reached is None). `notes` say in a sentence each what a
     reader must know to read the figures: which board and why, what data, why no float reference.
     `scheme` is the artifact's quantisation, e.g. int8. `latency` is in us of the device's own clock, where
-    that is a clock: on silicon, and on this computer for fidelity host.
+    that is a clock: on silicon, and on this computer for fidelity host. `size_table` is esp-idf-size's text.
     """
 
     target: str
@@ -252,6 +252,7 @@ class ItemRecord:
     provenance: dict[str, str] = field(default_factory=dict)
     duration_s: float = 0.0
     log: str | None = None
+    size_table: str | None = None
 
     @property
     def key(self) -> str:

@@ -27,6 +27,7 @@ if arguments[-1] == "size":
     print("Total image size: 4711 bytes")
     sys.exit(0)
 
+
 def given(name: str) -> str:
     return next(text.partition("=")[2] for text in arguments if text.startswith(f"-D{name}="))
 

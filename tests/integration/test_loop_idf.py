@@ -6,15 +6,11 @@ a real build nor silicon.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from harness.bench import Bench
-from harness.settings import settings_from
-from tests.bench_runs import CHECKOUT, run_harness, run_pytest
+from tests.bench_runs import run_pytest
 from tests.stand_in.attached_board import AttachedBoard
 from tests.stand_in.idf_builds import active_idf, idf_builds, idf_calls
 
@@ -51,9 +47,7 @@ def test_build_flash_run_then_nothing_then_another_model(boot, tmp_path: Path) -
         first, second = (both[f"{CHIP}-{name}"]["notes"] for name in MODELS)
         everything = "bootloader, partition-table, app, model; what it held before did not answer"
         assert f"flashed onto {board.path}: {everything}" in first
-        assert (
-            f"flashed onto {board.path}: model; the same firmware ran there, with another model" in second
-        )
+        assert f"flashed onto {board.path}: model; the same firmware ran there, with another model" in second
         assert both[f"{CHIP}-mnist_mlp"]["provenance"]["platform"] == "esp_idf"
         assert [call["arguments"][-1] for call in idf_calls(tmp_path)] == ["build", "size"]
 

@@ -30,6 +30,7 @@ PLATFORM = "esp_idf"
 FLASH = "flash"
 LOCK = "dependencies.lock"
 _ARGUMENTS = "flasher_args.json"
+_CHATTER = ("Executing action", "Running ", "[", "ninja:")
 
 
 def build(project: IdfProject, artifact: Artifact, *, build_root: Path, say: Say = silent) -> Image:
@@ -76,7 +77,7 @@ def _run(project: IdfProject, idf: Installation, digest: str, scratch: Path, dir
     options = [f"-DIDF_TARGET={project.target}", f"-DFIRMWARE_DIGEST={digest}"]
     base = [str(idf.program), "-C", str(tree), "-B", str(made), *options]
     title = f"{project.target}/{PLATFORM}"
-    log = ""
+    log = said = ""
     for action in ("build", "size"):
         done = subprocess.run(
             [*base, action],
@@ -86,7 +87,8 @@ def _run(project: IdfProject, idf: Installation, digest: str, scratch: Path, dir
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        log += f"$ {' '.join([*base, action])}\n{done.stdout}"
+        said = done.stdout
+        log += f"$ {' '.join([*base, action])}\n{said}"
         if done.returncode != 0:
             log_file = directory.with_name(directory.name + ".failed.log")
             log_file.write_text(log, encoding="utf-8")
@@ -112,10 +114,17 @@ def _run(project: IdfProject, idf: Installation, digest: str, scratch: Path, dir
         flags=(),
         cached=False,
         flash=None,
+        size_table=_table(said),
         **sizes,
     )
     cache.save_image(image, scratch)
     return image
+
+
+def _table(said: str) -> str:
+    """esp-idf-size's table without what idf.py and ninja say of themselves."""
+    lines = [line.rstrip() for line in said.splitlines()]
+    return "\n".join(line for line in lines if line and not line.startswith(_CHATTER))
 
 
 def _keep(made: Path, tree: Path, scratch: Path) -> None:
@@ -136,4 +145,5 @@ def _with_flash(image: Image, project: IdfProject, artifact: Artifact, files: Pa
     if project.model_image is not None:
         (place,) = (row for row in project.partitions if row.name == MODEL_PARTITION)
         flash = replace(flash, model=FlashPart(MODEL_PARTITION, place.offset, project.model_image))
+    flash = replace(flash, psram_bytes=project.psram_bytes)
     return replace(image, flash=flash)

@@ -129,6 +129,18 @@ KERNELS = (PORTABLE, *dict.fromkeys(name for engine in ENGINES.values() for name
 """All there are, of any runtime."""
 
 
+SEEN_ON_SILICON: frozenset[tuple[str, str, str]] = frozenset()
+"""(target, runtime, kernels) that a board has run with 0 LSB, in this project's own records."""
+
+
+def unconfirmed(target: str, runtime: str, kernels: str) -> str:
+    """The sentence for a report on firmware that no board of this project has confirmed; "" after that."""
+    family, _, _ = runtime.partition(":")
+    if (target, family, kernels) in SEEN_ON_SILICON:
+        return ""
+    return f"no board has confirmed the {kernels} kernels of {family} on {target} yet: docs/boards.md"
+
+
 def get_engine(runtime: str, kernels: str) -> Engine:
     """The engine of a runtime (its scheme does not matter) with these kernels.
 

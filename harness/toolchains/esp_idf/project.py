@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.bundled import firmware_dir
-from harness.errors import OutputError
+from harness.errors import OutputError, UnsupportedError
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact
+from harness.runtimes.planned import PlannedArtifact
 from harness.targets import Target
 from harness.toolchains.by_hand import NO_DIGEST
 from harness.toolchains.esp_idf import cmake, partitions, sdkconfig
 from harness.toolchains.esp_idf.engines import IDF_VERSIONS, PORTABLE, Engine, get_engine
 from harness.toolchains.esp_idf.model_image import encode
-from harness.toolchains.esp_idf.partitions import Layout, Partition
+from harness.toolchains.esp_idf.partitions import Layout, Partition, kib
 
 MODEL_IMAGE = "model.bin"
 MODEL_STORE = ("firmware/platforms/esp_idf/model_store.c", cmake.MODEL_IN_APP)
@@ -32,6 +33,7 @@ class IdfProject:
     """A project for one (artifact, target, kernels). `model_image` is the file for the model's
     partition; None when the model is in the app. `tree` are the files, as names below `directory`,
     that the firmware is built of: the model's image is none of them unless it is linked in.
+    `psram_bytes` is what its activations need of PSRAM.
     """
 
     directory: Path
@@ -39,6 +41,7 @@ class IdfProject:
     partitions: tuple[Partition, ...]
     model_image: Path | None
     tree: tuple[str, ...]
+    psram_bytes: int
 
 
 def write_project(
@@ -50,12 +53,14 @@ def write_project(
 
     Raises:
         UsageError: kernels the runtime has not, or a flash the model does not fit.
-        UnsupportedError: ESP-IDF does not know the target, or the vendor's library not the model.
+        UnsupportedError: ESP-IDF does not know the target, the vendor's library not the model, or the chip
+            has too little RAM.
         OutputError: the directory cannot be written.
     """
     engine = None if kernels == PORTABLE else get_engine(artifact.runtime, kernels)
     if engine:
         engine.check(artifact)
+    psram_bytes = _psram(artifact, target, kernels)
     image = encode(artifact) if engine else b""
     table = partitions.plan(layout, len(image), artifact.name)
     texts = {
@@ -94,7 +99,23 @@ def write_project(
         partitions=table,
         model_image=directory / MODEL_IMAGE if apart else None,
         tree=tuple(file for file in tree if not (apart and file == MODEL_IMAGE)),
+        psram_bytes=psram_bytes,
     )
+
+
+def _psram(artifact: Artifact, target: Target, kernels: str) -> int:
+    """Bytes of activations, where the chip's own RAM cannot hold them; raises where nothing can."""
+    activations = artifact.plan.memory.peak_bytes if isinstance(artifact, PlannedArtifact) else 0
+    if activations <= target.sram_bytes:
+        return 0
+    if kernels == PORTABLE or not sdkconfig.has_psram(target):
+        whose = "the portable kernels use" if kernels == PORTABLE else f"firmware for {target.id} uses"
+        raise UnsupportedError(
+            f"{artifact.name} needs {kib(activations)} of RAM for activations, {whose} the chip's own "
+            f"{kib(target.sram_bytes)} and no PSRAM",
+            "Use --kernels vendor on an esp32s3 or esp32p4, or a smaller model",
+        )
+    return activations
 
 
 def _write_sources(root: Path, artifact: Artifact, kernels: str, engine: Engine | None) -> cmake.Main:

@@ -48,5 +48,10 @@ def chip_defaults(target: Target) -> str:
     return _text(CHIPS[target.id]["sdkconfig"])
 
 
+def has_psram(target: Target) -> bool:
+    """Whether the chip's firmware is set up for PSRAM."""
+    return "SPIRAM=y" in CHIPS[target.id]["sdkconfig"] if target.id in CHIPS else False
+
+
 def _text(lines: Sequence[str]) -> str:
     return "".join(f"CONFIG_{line}\n" for line in lines)
