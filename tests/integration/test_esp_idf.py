@@ -298,6 +298,9 @@ ninja failed with exit code 1"""
 NO_REGISTRY = (
     "ERROR: Cannot establish a connection to the component registry at https://components.espressif.com\n"
 )
+NO_RAM = (
+    "ld: firmware.elf section `.dram0.bss' will not fit\nld: region `dram0_0_seg' overflowed by 40960 bytes\n"
+)
 COMPILE_ERROR = "[1/9] Building C object\nmain.c:3:5: error: unknown type name 'foo'\nninja: build stopped\n"
 
 
@@ -305,6 +308,7 @@ COMPILE_ERROR = "[1/9] Building C object\nmain.c:3:5: error: unknown type name '
     ("said", "expected"),
     [
         (TOO_SMALL, r"1040 KiB, its partition has 1024 KiB: 16 KiB too much .*300 000.*--app-size 1280K"),
+        (NO_RAM, r"static data go 40 KiB beyond the chip's RAM \(dram0_0_seg\)\. Use --kernels vendor"),
         (NO_REGISTRY, "component registry cannot be reached"),
         (COMPILE_ERROR, "does not build: main.c:3:5: error: unknown type name 'foo'. The whole log"),
         (

@@ -56,3 +56,23 @@ def test_build_flash_run_then_nothing_then_another_model(boot, tmp_path: Path) -
         assert f"nothing flashed: {board.path} already runs this firmware and model" in again
         assert board.flash.written_bytes == written
         assert len(idf_calls(tmp_path)) == 2, "an unchanged firmware is not built again"
+
+
+def test_a_compile_error_reaches_the_reports(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    said.write_text("[1/9] Building\nmain.c:3:5: error: unknown type name 'foo'\nninja: build stopped\n")
+    environment = {
+        **active_idf(tmp_path),
+        "HARNESS_BUILD_ROOT": str(tmp_path / "build"),
+        "IDF_STAND_IN_FAILS": str(said),
+    }
+    run = run_pytest(
+        tmp_path / "r", "--target", CHIP, "--model", "mnist_mlp", "--runtime", "tflm", "--kernels", "vendor",
+        "--reference", "none", "--port=/dev/ttyNONE", environment=environment,
+    )  # fmt: skip
+    assert run.code == 1
+    error = "esp32s3/esp_idf does not build: main.c:3:5: error: unknown type name 'foo'. The whole log: "
+    (item,) = run.items().values()
+    assert item["error"].startswith(error)
+    assert error in run.output
+    assert "unknown type name" in (run.reports / "report.html").read_text(encoding="utf-8")
