@@ -99,7 +99,7 @@ class Bench:
         names = tuple(runtimes_for(model, target, asked, self._materials.workshop(model)))
         if asked == (EVERY,):
             kernels = self.settings.kernels
-            names = tuple(name for name in names if kernels in get_runtime(name).kernels)
+            names = tuple(name for name in names if self._firmware.builds(name, kernels))
             if not names:
                 raise UsageError(
                     f"{model.name}: no runtime that takes it on {target.id} has kernels {kernels}",

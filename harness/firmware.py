@@ -21,7 +21,7 @@ from harness.targets import Target
 from harness.toolchains import bare_metal
 from harness.toolchains.base import Image
 from harness.toolchains.esp_idf import build as esp_idf
-from harness.toolchains.esp_idf.engines import PORTABLE
+from harness.toolchains.esp_idf.engines import PORTABLE, IdfVersions, get_engine, idf_versions
 from harness.toolchains.esp_idf.installation import find_installation
 from harness.toolchains.esp_idf.project import IdfProject, write_project
 
@@ -44,13 +44,20 @@ class Firmware:
             return "firmware that prints is not ours to build"
         if self._settings.keep_firmware:
             return "as asked: --skip-autoflash"
-        return _no_esp_idf()
+        return _no_esp_idf(idf_versions(self._settings.runtimes, self._settings.kernels))
 
     @property
     def one_firmware_only(self) -> bool:
         """Whether all items of the run meet the one firmware that an attached board has."""
         attached = is_attached(self._settings.board, self._settings.attachment)
         return attached and bool(self.kept_because)
+
+    def builds(self, runtime: str, kernels: str) -> bool:
+        """Whether a runtime has these kernels, and they go with the ESP-IDF of the run."""
+        if kernels not in get_runtime(runtime).kernels:
+            return False
+        wanted = idf_versions(self._settings.runtimes, kernels)
+        return kernels == PORTABLE or get_engine(runtime, kernels).idf == wanted
 
     def project(self, item: Item, artifact: Artifact) -> Project | IdfProject:
         """The source tree, for the platform of the place where the item will run.
@@ -126,17 +133,17 @@ class Firmware:
         if place.boots_flash or item.kernels == PORTABLE:
             return place.boots_flash
         if self._settings.board == "auto":
-            find_installation()
+            find_installation(get_engine(item.runtime, item.kernels).idf)
         raise UsageError(
             f"kernels {item.kernels} run on the chip or an emulator of it, and {place.reason}",
             "Attach a board, see harness doctor for the emulators, or use --kernels portable",
         )
 
 
-def _no_esp_idf() -> str:
+def _no_esp_idf(versions: IdfVersions) -> str:
     """Why nothing can be built for the chip; empty where it can."""
     try:
-        find_installation()
+        find_installation(versions)
     except MissingError as error:
         return error.message
     return ""

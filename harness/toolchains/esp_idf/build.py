@@ -14,7 +14,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from harness.errors import BuildError
+from harness.errors import BuildError, MissingError
 from harness.progress import Say, silent
 from harness.runtimes.base import Artifact
 from harness.toolchains import cache
@@ -43,7 +43,8 @@ def build(project: IdfProject, artifact: Artifact, *, build_root: Path, say: Say
         BuildError: idf.py failed; carries what it said.
         OutputError: `build_root` cannot be written.
     """
-    idf = find_installation()
+    idf = find_installation(project.idf)
+    _check_checkout(project)
     digest = _digest(project, idf)
     directory = build_root.resolve() / f"{project.target}-{PLATFORM}-{digest[:12]}"
     image = cache.load_image(directory)
@@ -58,6 +59,19 @@ def build(project: IdfProject, artifact: Artifact, *, build_root: Path, say: Say
             build_log=directory / cache.LOG,
         )
     return _with_flash(image, project, artifact, directory / FLASH)
+
+
+def _check_checkout(project: IdfProject) -> None:
+    """A library that no registry has must be where its variable says; its files are not in the digest."""
+    if project.checkout is None:
+        return
+    variable, component = project.checkout
+    place = os.environ.get(variable, "")
+    if Path(place).name != component or not (Path(place) / "CMakeLists.txt").is_file():
+        raise MissingError(
+            f"expected {variable} to name a checkout of {component}, in a folder of that name, got '{place}'",
+            f"git clone -b idfv4.4 https://github.com/espressif/esp-dl && export {variable}=$PWD/esp-dl",
+        )
 
 
 def _digest(project: IdfProject, idf: Installation) -> str:
