@@ -1,8 +1,8 @@
 #pragma once
+#include "esp_idf_version.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "esp_idf_version.h"
 typedef struct {
     int model;
     uint32_t features;

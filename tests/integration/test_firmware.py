@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from serial.tools import list_ports
 from harness.bench import Bench
 from harness.boards.base import Board
 from harness.boards.esp_emulators import qemu_machines
+from harness.doctor import diagnose
 from harness.errors import MissingError, PortError, UnsupportedError, UsageError
 from harness.firmware import Firmware
 from harness.items import Item, load_artifact
@@ -252,3 +254,23 @@ def test_activations_that_need_psram(chip: str, kernels: str, said: str, tmp_pat
         assert not (tmp_path / "p").exists()
     else:
         assert write_project(artifact, target, kernels, tmp_path / "p", Layout()).psram_bytes > 4096
+
+
+@pytest.mark.parametrize(
+    ("version", "found", "remedy"),
+    [
+        ((5, 5), "version 5.5.1 in ", ""),
+        ((4, 4), "version 4.4.1 in .*: for esp-dl v1 alone, all else needs >=5.4,<6.1", ""),
+        ((5, 3), "", r"version 5.3.1 in .*, expected >=5.4,<6.1: git -C .* checkout v5.5.1"),
+    ],
+)
+def test_doctor_says_what_the_active_esp_idf_is_good_for(
+    version: tuple[int, int], found: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in active_idf(tmp_path, version).items():
+        monkeypatch.setenv(name, value)
+    checks = {check.name: check for check in diagnose()}
+    assert re.match(found, checks["ESP-IDF"].found or "")
+    assert bool(checks["ESP-IDF"].found) == bool(found)
+    assert re.match(remedy, checks["ESP-IDF"].remedy)
+    assert ("esp-dl v1" in checks) == (version == (4, 4))
