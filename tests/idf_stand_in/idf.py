@@ -24,7 +24,9 @@ if said := os.environ.get("IDF_STAND_IN_FAILS"):
     print(Path(said).read_text(encoding="utf-8"))
     sys.exit(2)
 if arguments[-1] == "size":
-    print("Total image size: 4711 bytes")
+    print(
+        "Executing action: size\nRunning ninja in directory build\n[1/1] size\nTotal image size: 4711 bytes"
+    )
     sys.exit(0)
 
 

@@ -49,6 +49,11 @@ def test_build_flash_run_then_nothing_then_another_model(boot, tmp_path: Path) -
         assert f"flashed onto {board.path}: {everything}" in first
         assert f"flashed onto {board.path}: model; the same firmware ran there, with another model" in second
         assert both[f"{CHIP}-mnist_mlp"]["provenance"]["platform"] == "esp_idf"
+        assert both[f"{CHIP}-mnist_mlp"]["size_table"] == "Total image size: 4711 bytes"
+        assert "no board has confirmed the vendor kernels of tflm on esp32s3 yet: docs/boards.md" in first
+        html = (tmp_path / "r/report.html").read_text(encoding="utf-8")
+        assert "Total image size: 4711 bytes" in html
+        assert "no board has confirmed" in html
         assert [call["arguments"][-1] for call in idf_calls(tmp_path)] == ["build", "size"]
 
         written = board.flash.written_bytes
