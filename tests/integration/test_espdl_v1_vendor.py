@@ -127,6 +127,9 @@ def test_the_project_is_for_esp_idf_4_4_and_a_checkout(
     monkeypatch.setenv("ESP_DL_PATH", str(checkout))
     image = build(project, artifact, build_root=tmp_path / "images")
     assert (image.compiler, image.flash and image.flash.model) == ("ESP-IDF 4.4.1", None)
+    (checkout / "lib/esp32s3").mkdir(parents=True)
+    (checkout / "lib/esp32s3/libdl.a").write_bytes(b"another")
+    assert build(project, artifact, build_root=tmp_path / "images").digest != image.digest
 
 
 def test_what_esp_dl_v1_firmware_cannot_be(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Builds a generated project with idf.py and keeps what a board needs, cached by content.
 
-The cache is named by the project's sources and ESP-IDF's version. A model in its own partition is no
-part of that: one build serves every model of a runtime. Writes to no board.
+The cache is named by the project's sources, ESP-IDF's version and a library's checkout. A model in its own
+partition is no part of that: one build serves every model of a runtime. Writes to no board.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,8 +45,7 @@ def build(project: IdfProject, artifact: Artifact, *, build_root: Path, say: Say
         OutputError: `build_root` cannot be written.
     """
     idf = find_installation(project.idf)
-    _check_checkout(project)
-    digest = _digest(project, idf)
+    digest = _digest(project, idf, _checkout(project))
     directory = build_root.resolve() / f"{project.target}-{PLATFORM}-{digest[:12]}"
     image = cache.load_image(directory)
     if image is None:
@@ -61,10 +61,10 @@ def build(project: IdfProject, artifact: Artifact, *, build_root: Path, say: Say
     return _with_flash(image, project, artifact, directory / FLASH)
 
 
-def _check_checkout(project: IdfProject) -> None:
-    """A library that no registry has must be where its variable says; its files are not in the digest."""
+def _checkout(project: IdfProject) -> tuple[Path, ...]:
+    """The headers and archives, for the chip, of a library that no registry has; raises where it is not."""
     if project.checkout is None:
-        return
+        return ()
     variable, component = project.checkout
     place = os.environ.get(variable, "")
     if Path(place).name != component or not (Path(place) / "CMakeLists.txt").is_file():
@@ -72,13 +72,17 @@ def _check_checkout(project: IdfProject) -> None:
             f"expected {variable} to name a checkout of {component}, in a folder of that name, got '{place}'",
             f"git clone -b idfv4.4 https://github.com/espressif/esp-dl && export {variable}=$PWD/esp-dl",
         )
+    files = [*Path(place).glob("include/**/*.hpp"), *Path(place).glob(f"lib/{project.target}/*.a")]
+    return tuple(sorted(files))
 
 
-def _digest(project: IdfProject, idf: Installation) -> str:
+def _digest(project: IdfProject, idf: Installation, library: Sequence[Path]) -> str:
     total = hashlib.sha256(f"{project.target}\0ESP-IDF {idf.version}".encode())
     for name in project.tree:
         content = hashlib.sha256((project.directory / name).read_bytes()).hexdigest()
         total.update(f"\0{name}\0{content}".encode())
+    for file in library:
+        total.update(f"\0{file.name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}".encode())
     return total.hexdigest()
 
 
