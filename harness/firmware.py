@@ -11,6 +11,7 @@ import dataclasses
 from harness.boards import Place, board_at, choose_place, is_attached
 from harness.boards.base import Board
 from harness.boards.detect import is_native_usb
+from harness.boards.port_faults import check_port
 from harness.errors import MissingError, UsageError
 from harness.items import Item
 from harness.progress import Say, silent
@@ -84,6 +85,7 @@ class Firmware:
 
         Raises:
             MissingError: no compiler, or no ESP-IDF.
+            PortError: the port it would be flashed by is absent or not permitted.
             BuildError: it does not build; carries the first lines of what was said.
         """
         place = self._place(item.target)
@@ -91,6 +93,8 @@ class Firmware:
             return None
         root = self._settings.build_root / "images"
         if isinstance(project, IdfProject):
+            if place.attached:
+                check_port(place.port)  # before minutes go into a build
             image = esp_idf.build(project, artifact, build_root=root, say=self._say)
         else:
             platform = "host" if place.kind == "host" else item.target.isa_platform

@@ -16,7 +16,6 @@ from pathlib import Path
 from harness.boards import Attachment
 from harness.errors import UsageError
 from harness.link.chaos import FAULTS, Chaos, parse_chaos
-from harness.toolchains.esp_idf.engines import KERNELS
 from harness.toolchains.esp_idf.partitions import Layout, layout_from
 
 
@@ -71,7 +70,7 @@ OPTIONS = (
         "NAME",
         "whose code does the arithmetic: portable (C99 generated here); with ESP-IDF, on a board or "
         "Espressif's emulator: vendor (TFLM with ESP-NN, ESP-DL), vendor-ansi (ESP-NN in plain C)",
-        choices=KERNELS,
+        choices=("portable", "vendor", "vendor-ansi"),
     ),
     Option(
         "reference",

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from harness.boards.base import UNKNOWN_FIDELITY, Board
 from harness.boards.detect import Attachment, find_port, normal_mac, usb_ports
-from harness.boards.esp_emulators import EspEmuBoard, EspQemuBoard, find_esp_qemu, find_espemu
+from harness.boards.esp_emulators import (
+    EspEmuBoard,
+    EspQemuBoard,
+    find_esp_qemu,
+    find_espemu,
+    require_esp_qemu,
+    require_espemu,
+)
 from harness.boards.host import HostBoard
 from harness.boards.qemu import MACHINES, QemuBoard
 from harness.boards.serial_port import SerialBoard
@@ -110,8 +117,9 @@ def choose_place(
         flashable: whether there is a flash image, or will be one.
 
     Raises:
-        UsageError: an unknown kind, or one that does not go with the attachment.
+        UsageError: an unknown kind, or one that does not go with the attachment or the chip.
         PortError, IdentityError: no such board is attached.
+        MissingError: the emulator asked for is not installed.
     """
     attachment = attachment or Attachment()
     check_choice(kind, attachment)
@@ -119,6 +127,8 @@ def choose_place(
         return _attached(target, kind, attachment)
     if kind == "auto":
         return _best(target, attachment) if flashable else _emulated(target, "qemu", "as no --port is given")
+    if kind in EMULATORS_OF_CHIPS:
+        (require_esp_qemu if kind == "esp_qemu" else require_espemu)(target.id)
     return _emulated(target, kind, "as asked")
 
 

@@ -150,6 +150,17 @@ def test_auto_takes_the_attached_board_then_the_chips_emulator_then_qemu(
 
 
 @pytest.mark.usefixtures("idf")
+def test_what_cannot_run_it_is_said_before_the_build(choose: Choose, tmp_path: Path) -> None:
+    with pytest.raises(PortError, match="no such port: /dev/ttyUSB9"):
+        made(choose(port="/dev/ttyUSB9"))
+    with pytest.raises(MissingError, match="esp-emu is not on PATH"):
+        made(choose(board="espemu"))
+    with pytest.raises(MissingError, match="no QEMU on PATH has a machine esp32c3"):
+        made(choose(board="esp_qemu"))
+    assert idf_calls(tmp_path) == []
+
+
+@pytest.mark.usefixtures("idf")
 def test_silicon_falls_back_to_nothing(choose: Choose, attached, programs: Path) -> None:
     program(programs, "esp-emu")
     with pytest.raises(UsageError, match="--board silicon needs an attached board, and no USB port"):

@@ -6,6 +6,7 @@ a real build nor silicon.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -71,10 +72,13 @@ def test_a_compile_error_reaches_the_reports(tmp_path: Path) -> None:
         "HARNESS_BUILD_ROOT": str(tmp_path / "build"),
         "IDF_STAND_IN_FAILS": str(said),
     }
+    master, slave = os.openpty()
     run = run_pytest(
         tmp_path / "r", "--target", CHIP, "--model", "mnist_mlp", "--runtime", "tflm", "--kernels", "vendor",
-        "--reference", "none", "--port=/dev/ttyNONE", environment=environment,
+        "--reference", "none", f"--port={os.ttyname(slave)}", environment=environment,
     )  # fmt: skip
+    os.close(master)
+    os.close(slave)
     assert run.code == 1
     error = "esp32s3/esp_idf does not build: main.c:3:5: error: unknown type name 'foo'. The whole log: "
     (item,) = run.items().values()
