@@ -13,6 +13,7 @@ from harness.boards.base import Board
 from harness.boards.detect import is_native_usb
 from harness.boards.port_faults import check_port
 from harness.errors import MissingError, UsageError
+from harness.exclusive import exclusive
 from harness.items import Item
 from harness.progress import Say, silent
 from harness.runtimes import get_runtime
@@ -75,10 +76,11 @@ class Firmware:
             if place.attached and is_native_usb(place.port):
                 layout = dataclasses.replace(layout, usb_serial=True)
             directory = projects / f"{name}-{item.target.id}-{esp_idf.PLATFORM}"
-            return write_project(artifact, item.target, item.kernels, directory, layout)
-        return get_runtime(item.runtime).generate(
-            artifact, item.kernels, projects / f"{name}-{artifact.digest[:12]}"
-        )
+            with exclusive(directory):
+                return write_project(artifact, item.target, item.kernels, directory, layout)
+        directory = projects / f"{name}-{artifact.digest[:12]}"
+        with exclusive(directory):
+            return get_runtime(item.runtime).generate(artifact, item.kernels, directory)
 
     def image(self, item: Item, artifact: Artifact, project: Project | IdfProject) -> Image | None:
         """The build; None when an attached board keeps its own.

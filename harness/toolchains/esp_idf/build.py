@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import BuildError, MissingError
+from harness.exclusive import exclusive
 from harness.progress import Say, silent
 from harness.runtimes.base import Artifact
 from harness.toolchains import cache
@@ -47,17 +48,20 @@ def build(project: IdfProject, artifact: Artifact, *, build_root: Path, say: Say
     idf = find_installation(project.idf)
     digest = _digest(project, idf, _checkout(project))
     directory = build_root.resolve() / f"{project.target}-{PLATFORM}-{digest[:12]}"
-    image = cache.load_image(directory)
-    if image is None:
-        say(f"building for {project.target} with ESP-IDF {idf.version}, which takes minutes the first time")
-        with cache.building(directory) as scratch:
-            image = _run(project, idf, digest, scratch, directory)
-        image = replace(
-            image,
-            elf=directory / cache.ELF,
-            map_file=directory / cache.MAP,
-            build_log=directory / cache.LOG,
-        )
+    with exclusive(directory):
+        image = cache.load_image(directory)
+        if image is None:
+            say(
+                f"building for {project.target} with ESP-IDF {idf.version}, which takes minutes the first time"
+            )
+            with cache.building(directory) as scratch:
+                image = _run(project, idf, digest, scratch, directory)
+            image = replace(
+                image,
+                elf=directory / cache.ELF,
+                map_file=directory / cache.MAP,
+                build_log=directory / cache.LOG,
+            )
     return _with_flash(image, project, artifact, directory / FLASH)
 
 
