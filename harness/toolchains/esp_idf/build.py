@@ -51,9 +51,7 @@ def build(project: IdfProject, artifact: Artifact, *, build_root: Path, say: Say
     with exclusive(directory):
         image = cache.load_image(directory)
         if image is None:
-            say(
-                f"building for {project.target} with ESP-IDF {idf.version}, which takes minutes the first time"
-            )
+            say(f"building for {project.target} with ESP-IDF {idf.version}, which takes minutes")
             with cache.building(directory) as scratch:
                 image = _run(project, idf, digest, scratch, directory)
             image = replace(
