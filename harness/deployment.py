@@ -47,10 +47,11 @@ class Deployment(ABC):
     """A model running on a board. A context manager; made by `Bench.deploy`.
 
     `result` is the last one; None until something ran. `identity` is what the firmware says of
-    itself, None where it says nothing.
+    itself, None where it says nothing. `cold`: the next inference is the first since the device started.
     """
 
     identity: Identity | None = None
+    cold = True
 
     def __init__(
         self,
@@ -143,7 +144,6 @@ class LinkedDeployment(Deployment):
         """`warmup`: inferences between the first after the start and those that are measured."""
         super().__init__(item, artifact, oracle, reference, board, layer_samples)
         self._warmup = warmup
-        self._cold = True
         self.image = image
         self.link = link
         self.identity: Identity = self._check_identity()
@@ -173,8 +173,8 @@ class LinkedDeployment(Deployment):
 
     def _warm_up(self, payload: bytes) -> list[Answer]:
         """The first inferences on this link, apart from those that are measured; none a second time."""
-        number = 1 + self._warmup if self._cold else 0
-        self._cold = False
+        number = 1 + self._warmup if self.cold else 0
+        self.cold = False
         return [self._answer(reply) for reply in self.link.infer_stream([payload] * number)]
 
     def _answer(self, reply: InferenceReply) -> Answer:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from harness.boards import Place, board_at, choose_place, is_attached
+from harness.boards import Place, board_at, choose_place
 from harness.boards.base import Board
 from harness.boards.detect import is_native_usb
 from harness.boards.port_faults import check_port
 from harness.errors import MissingError, UsageError
 from harness.exclusive import exclusive
+from harness.farm.shelf import Shelf
 from harness.items import Item
 from harness.progress import Say, silent
 from harness.runtimes import get_runtime
@@ -33,8 +34,9 @@ class Firmware:
     which chip it has restarts.
     """
 
-    def __init__(self, settings: Settings, say: Say = silent) -> None:
+    def __init__(self, settings: Settings, shelf: Shelf, say: Say = silent) -> None:
         self._settings = settings
+        self._shelf = shelf
         self._say = say
         self._places: dict[str, Place] = {}
         self._built: dict[str, Image] = {}
@@ -48,11 +50,9 @@ class Firmware:
             return "as asked: --skip-autoflash"
         return _no_esp_idf(idf_versions(self._settings.runtimes, self._settings.kernels))
 
-    @property
-    def one_firmware_only(self) -> bool:
+    def one_firmware_only(self, target: Target) -> bool:
         """Whether all items of the run meet the one firmware that an attached board has."""
-        attached = is_attached(self._settings.board, self._settings.attachment)
-        return attached and bool(self.kept_because)
+        return self._shelf.attached(target) and bool(self.kept_because)
 
     def builds(self, runtime: str, kernels: str) -> bool:
         """Whether a runtime has these kernels, and they go with the ESP-IDF of the run."""
@@ -95,7 +95,7 @@ class Firmware:
             return None
         root = self._settings.build_root / "images"
         if isinstance(project, IdfProject):
-            if place.attached:
+            if place.port:
                 check_port(place.port)  # before minutes go into a build
             image = esp_idf.build(project, artifact, build_root=root, say=self._say)
         else:
@@ -106,7 +106,9 @@ class Firmware:
         return image
 
     def board(self, item: Item, image: Image | None) -> tuple[Board, str]:
-        """The board, not yet opened, and the reason for it; `image` may be another than was built here."""
+        """The board, not yet opened, and the reason for it, where none comes of a farm; `image` may be
+        another than was built here.
+        """
         settings = self._settings
         if image is None or image is self._built.get(item.key):
             place = self._place(item.target)
@@ -124,7 +126,8 @@ class Firmware:
 
     def _place(self, target: Target) -> Place:
         if target.id not in self._places:
-            self._places[target.id] = choose_place(
+            # Which board of a farm is free is known only when it is leased.
+            self._places[target.id] = self._shelf.place(target) or choose_place(
                 target,
                 kind=self._settings.board,
                 attachment=self._settings.attachment,

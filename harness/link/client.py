@@ -193,6 +193,10 @@ class Link:
         self._require(Capability.RESET, "restarting on request")
         return self._pipeline.restart(timeout_s)
 
+    def reset_unheard(self, timeout_s: float = 10.0) -> Hello:
+        """As `reset`, for a device that answers nothing: sends RESET whether it is heard or not."""
+        return self._pipeline.restart_unheard(timeout_s)
+
     def set_baud(self, baud: int) -> None:
         """Both ends of the line to `baud`.
 

@@ -215,6 +215,14 @@ class Pipeline:
             f"the device did not restart after {_MAX_RESTARTS} RESET requests", "Reset it by hand"
         )
 
+    def restart_unheard(self, timeout_s: float) -> Hello:
+        """RESET to a device that is silent, and the handshake with what comes back, in `timeout_s`."""
+        give_up_s = time.monotonic() + timeout_s
+        self._in_flight.clear()
+        self._connected = False
+        self._call_once(Kind.RESET, b"", "RESET")
+        return self.connect(give_up_s - time.monotonic())
+
     def change_baud(self, baud: int, timeout_s: float) -> None:
         """Both ends to `baud`; back to the old rate when the device cannot be heard at the new one."""
         self.settle()
@@ -296,6 +304,8 @@ class Pipeline:
         return suspicious
 
     def _poll(self, timeout_s: float) -> None:
+        if self._watch is not None:
+            timeout_s = min(timeout_s, self._watch.look_again_s())
         with self._told():
             data = self._port.read(timeout_s)
         if data:
@@ -400,8 +410,9 @@ class Pipeline:
         self._quiet_periods = 0
 
     def _silence(self, what: str, timeout_s: float) -> SilentError:
-        damaged = self.statistics.crc_errors
+        damaged, strays = self.statistics.crc_errors, self.statistics.duplicates
         hint = f" ({damaged} damaged frames came: wrong baud rate?)" if damaged else ""
+        hint += f" ({strays} answers bore the sequence number of no open request)" if strays else ""
         state = f" ({self._board_state()})" if self._board_state else ""
         advice = self._watch.hint() if self._watch else ""
         return SilentError(

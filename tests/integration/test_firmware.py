@@ -20,6 +20,7 @@ from harness.boards.base import Board
 from harness.boards.esp_emulators import qemu_machines
 from harness.doctor import diagnose
 from harness.errors import MissingError, PortError, UnsupportedError, UsageError
+from harness.farm.shelf import Shelf
 from harness.firmware import Firmware
 from harness.items import Item, load_artifact
 from harness.model.spec import load_model
@@ -96,9 +97,13 @@ def program(directory: Path, name: str) -> None:
     path.chmod(0o755)
 
 
+def firmware_of(settings: Settings) -> Firmware:
+    return Firmware(settings, Shelf(settings.farm, settings.wish))
+
+
 def made(settings: Settings) -> tuple[Image | None, Board, str]:
     """The stations from project to board."""
-    firmware = Firmware(settings)
+    firmware = firmware_of(settings)
     item = Item(get_target(CHIP), load_model("mnist_mlp"), "tflm", settings.kernels)
     artifact = load_artifact(item.model, item.runtime, item.target)
     image = firmware.image(item, artifact, firmware.project(item, artifact))
@@ -188,7 +193,7 @@ def test_an_attached_board_keeps_its_firmware(
     image, board, reason = made(settings)
     assert (image, board.info.name) == (None, "/dev/ttyUSB9")
     assert reason == f"esp32c3: the board on /dev/ttyUSB9; it keeps its firmware ({why})"
-    assert Firmware(settings).one_firmware_only
+    assert firmware_of(settings).one_firmware_only(get_target(CHIP))
 
 
 def test_every_runtime_where_the_board_can_be_flashed(
@@ -241,7 +246,7 @@ def test_bytes_go_by_the_usb_that_the_board_is_attached_by(
     artifact = load_artifact(item.model, item.runtime, item.target)
     said = {}
     for port in ("/dev/ttyACM7", "/dev/ttyUSB7"):
-        project = Firmware(choose(kernels="vendor", port=port)).project(item, artifact)
+        project = firmware_of(choose(kernels="vendor", port=port)).project(item, artifact)
         assert isinstance(project, IdfProject)
         said[port] = (project.directory / "sdkconfig.defaults").read_text(encoding="utf-8")
     assert "CONFIG_HARNESS_SERIAL_USB=y" in said["/dev/ttyACM7"]

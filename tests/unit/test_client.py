@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from harness.boards.console_watch import ConsoleWatch
 from harness.errors import (
     DataError,
     DeviceError,
@@ -354,3 +356,37 @@ def test_counts_scale_to_the_nearest() -> None:
         assert connected(PythonDevice(counter_scale=scale)).infer(demo_inputs(1)[0]).count == expected
     with pytest.raises(LinkError, match="counter_scale"):
         connected(PythonDevice(counter_scale="1/0")).identify()
+
+
+def test_a_panic_in_mid_run_ends_the_wait_at_once() -> None:
+    def panic(_: int, payload: bytes) -> bytes:
+        device.say(b"Guru Meditation Error: Core  0 panic'ed (LoadProhibited)\r\n")
+        device.mute = True
+        device._send = lambda *_: None  # type: ignore[method-assign]
+        return payload
+
+    device = PythonDevice(on_infer=panic)
+    link = Link(device, timeout_s=60.0, watch=ConsoleWatch())
+    link.connect()
+    started_s = time.monotonic()
+    with pytest.raises(DeviceError, match="the firmware crashed on core 0: LoadProhibited"):
+        link.infer(demo_inputs(1)[0])
+    assert time.monotonic() - started_s < 5
+
+
+def test_answers_to_no_open_request_are_named() -> None:
+    class Old(PythonDevice):
+        def _send(self, kind: int, sequence: int, status: int, payload: bytes) -> None:
+            super()._send(kind, (sequence - 1) & 0xFFFF, status, payload)
+
+    with pytest.raises(SilentError, match=r"answers bore the sequence number of no open request"):
+        Link(Old()).connect(0.5)
+
+
+def test_a_reset_that_is_not_heard_still_brings_the_device_back() -> None:
+    device = PythonDevice()
+    link = connected(device)
+    boots = device.boots
+    link.reset_unheard(2.0)
+    assert device.boots == boots + 1
+    assert link.echo(b"back") == b"back"
