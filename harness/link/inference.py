@@ -53,8 +53,8 @@ class Inferences:
                         loader.send()
                 if jobs and jobs[0].reply is not None:
                     yield jobs.popleft().reply  # type: ignore[misc]
-                elif answers := loader.answers():
-                    for job, frame in answers:
+                elif loader.has_news:
+                    for job, frame in loader.answers():
                         self._take(loader, job, frame, ask)
                 elif more or jobs:
                     self._pipeline.pump()

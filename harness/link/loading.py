@@ -110,6 +110,11 @@ class Loader:
         return self._loading is None and not self._queue and self._has_room(self._way())
 
     @property
+    def has_news(self) -> bool:
+        """Whether something was answered or lost since `answers`."""
+        return bool(self._settled)
+
+    @property
     def result_bytes(self) -> int:
         layers = self._ask.layers
         return self._model.layers[layers - 1].output.size_bytes if layers else self._model.output_bytes
@@ -131,7 +136,7 @@ class Loader:
             self._loading = None
 
     def answers(self) -> list[tuple[Job, Frame]]:
-        """Answers to INFER that came since; what was lost is on its way again after `send`."""
+        """Answers to INFER that came since; what was lost goes out again with the next `send`."""
         found: list[tuple[Job, Frame]] = []
         while self._settled:
             request = self._settled.popleft()
