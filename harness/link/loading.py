@@ -1,8 +1,8 @@
 """How inputs get onto the device: whole inside INFER, or in parts ahead of it, as the line allows.
 
-On a good line all follow each other without a wait. Where parts are lost they get shorter, INFER
-waits until all are acknowledged, and the next input until it is answered, as the device holds only
-one. Results are not looked at here.
+On a good line all follow each other without a wait. Where parts are lost they get shorter, and the
+next input waits until INFER is answered, as the device holds only one. INFER is then asked as soon as
+few parts are unacknowledged: it may all be there. Results are not looked at here.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ _OLDER = 1 << 30
 _LEAST_PART_BYTES = 16
 _PART_OVERHEAD_BYTES = FRAME_OVERHEAD_BYTES + codec.INPUT_HEADER_BYTES
 _LEAST_ANSWER_BYTES = codec.infer_reply_bytes(16, 0, SEND_OUTPUT)
-# Faults expected in one input from which on it is worth a round trip to know that all of it arrived.
+# Faults expected in one input from which on it is worth a round trip not to send all of it again.
 _CAREFUL_FAULTS = 0.1
+# So many are on the wire until an answer could be here; asking later lets the wire run dry.
+_UNACKNOWLEDGED_PARTS = 3
 # Less than that many frames in the window, and the wire waits for answers.
 _FRAMES_IN_WINDOW = 3
 
@@ -38,8 +40,8 @@ class Ask:
 
 @dataclass(frozen=True)
 class Way:
-    """How an input travels: in parts of so many bytes (0: inside INFER), each known to have arrived
-    before INFER goes out (`careful`), the output fetched by READ (`reads`)."""
+    """How an input travels: in parts of so many bytes (0: inside INFER), of which only those that were
+    lost go out again (`careful`), the output fetched by READ (`reads`)."""
 
     part_bytes: int
     careful: bool
@@ -85,7 +87,8 @@ class Job:
     restarts: int = 0
     unsent: list[tuple[int, int]] = field(default_factory=list)
     parts: dict[Request, tuple[int, int]] = field(default_factory=dict)
-    infer: Request | None = None
+    infers: set[Request] = field(default_factory=set)
+    asked: bool = False  # by an INFER behind all parts that were sent
 
     def __lt__(self, other: Job) -> bool:
         return self.place < other.place
@@ -138,16 +141,23 @@ class Loader:
     def answers(self) -> list[tuple[Job, Frame]]:
         """Answers to INFER that came since; what was lost goes out again with the next `send`."""
         found: list[tuple[Job, Frame]] = []
+        refused: Frame | None = None
         while self._settled:
             request = self._settled.popleft()
             job = self._owners.pop(request)
-            if request is job.infer:
-                if request.reply is not None:
-                    found.append((job, request.reply))
-                else:
-                    self._infer_lost(job)
-            elif request in job.parts:
+            if request in job.parts:
                 self._part_settled(job, request, job.parts.pop(request))
+            elif request in job.infers:
+                job.infers.remove(request)
+                if request.reply is None:
+                    self._infer_lost(job)
+                elif job.way.careful and request.reply.status == Status.INPUT_DIGEST:
+                    refused = request.reply
+                else:
+                    found.append((job, request.reply))
+        job = self._loading
+        if refused and job and job.asked and not (job.unsent or job.parts or job.infers):
+            found.append((job, refused))
         return found
 
     def again(self, job: Job) -> None:
@@ -209,16 +219,18 @@ class Loader:
             payload = codec.pack_input(job.number, at, job.data[at : at + size])
             request = self._submit(job, Kind.INPUT, payload, f"INPUT {job.number} at {at}")
             job.parts[request] = (at, size)
-        if job.infer is None:
-            carried = b"" if job.way.part_bytes else job.data
-            if job.way.careful and job.parts:
+            job.asked = False
+        if not job.asked:
+            if job.way.careful and len(job.parts) > _UNACKNOWLEDGED_PARTS:
                 return False
+            carried = b"" if job.way.part_bytes else job.data
             if not self._pipeline.has_room(codec.INFER_HEADER_BYTES + len(carried)):
                 return False
             layers = ALL_LAYERS if self._ask.layers is None else self._ask.layers
             flags = self._ask.flags & ~SEND_OUTPUT if job.way.reads else self._ask.flags
             payload = codec.pack_infer(job.number, layers, flags, job.digest, carried)
-            job.infer = self._submit(job, Kind.INFER, payload, f"INFER {job.number}")
+            job.infers.add(self._submit(job, Kind.INFER, payload, f"INFER {job.number}"))
+            job.asked = True
         return not job.way.alone
 
     def _submit(self, job: Job, kind: Kind, payload: bytes, what: str) -> Request:
@@ -228,7 +240,8 @@ class Loader:
 
     def _requeue(self, job: Job) -> None:
         job.parts.clear()
-        job.infer = None
+        job.infers.clear()
+        job.asked = False
         if self._loading is job:
             self._loading = None
         self.add(job)
@@ -237,7 +250,7 @@ class Loader:
         self._count_loss(job, f"INFER {job.number}")
         if self._loading is job:
             # The device may still hold its result, and then answers without the input.
-            job.infer = None
+            job.asked = bool(job.infers)
         else:
             self._requeue(job)
 
@@ -245,7 +258,7 @@ class Loader:
         reply = request.reply
         if reply is None:
             self._count_loss(job, request.what)
-            if job.infer is None:
+            if self._loading is job:
                 job.unsent += _cut(*part, self._way().part_bytes or part[1])
         elif reply.status == Status.STALE:
             self._numbers.overtake(job.number)
