@@ -1,6 +1,6 @@
 """Inferences over a faulty wire against a clean one: none wrong, none lost, and what it costs in time.
 
-    python -m benchmarks.link_chaos [--model test15_sigmoid] [--samples 100000] [--baud 921600] [--chaos FAULTS]
+    ./run benchmark chaos [--model test15_sigmoid] [--samples 100000] [--baud N] [--chaos FAULTS]
 
 Runs a network of the zoo as a native process (or in QEMU) and compares every output with the
 oracle's. With --baud both wires are paced to that rate; without, they are as fast as this machine, and

@@ -1,10 +1,11 @@
 """How much of a serial line's time goes into inputs: the link against the physical limit, rate by rate.
 
-    python -m benchmarks.link_efficiency [--model mnist_mlp] [--samples 300] [--chaos FAULTS]
+    ./run benchmark link [--model mnist_mlp] [--samples 300] [--platform host]
 
 The board is a native process (or QEMU) behind a line paced at each rate, ten bits a byte. `inputs` is
-input bytes over what the line could have carried in that time; `limit` is what it would be with no
-gap at all: the rest are frame headers, CRC, COBS and the INFER header. Exit code 1: below 95 %.
+input bytes over what the line could have carried in that time; `limit` is what they are of all bytes
+sent, which is what a line without a gap would show: the rest are frame and INFER headers, CRC and COBS.
+Exit code 1: below 95 %.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from collections import deque
 from harness.boards.base import Port
 
 BITS_PER_BYTE = 10
-# Handed on at a time: a UART's receive FIFO interrupts no more often.
-_STEP_BYTES = 64
+# Bytes are handed on so often: about as a USB adapter does.
+_STEP_S = 0.002
 
 
 class _Lane:
@@ -22,14 +22,15 @@ class _Lane:
 
     def __init__(self, baud: int) -> None:
         self.byte_s = BITS_PER_BYTE / baud
+        self._step_bytes = max(1, int(_STEP_S / self.byte_s))
         self.busy_s = 0.0
         self._pieces: deque[tuple[float, bytes]] = deque()
         self._free_s = 0.0
 
     def put(self, data: bytes, now_s: float) -> None:
         start_s = max(now_s, self._free_s)
-        for at in range(0, len(data), _STEP_BYTES):
-            piece = data[at : at + _STEP_BYTES]
+        for at in range(0, len(data), self._step_bytes):
+            piece = data[at : at + self._step_bytes]
             start_s += len(piece) * self.byte_s
             self._pieces.append((start_s, piece))
         self._free_s = start_s

@@ -99,9 +99,14 @@ class Loader:
 
     def __init__(self, pipeline: Pipeline, model: DeviceModel, ask: Ask, numbers: Numbers) -> None:
         self._pipeline = pipeline
-        self._model = model
         self._ask = ask
         self._numbers = numbers
+        self.result_bytes = (
+            model.layers[ask.layers - 1].output.size_bytes if ask.layers else model.output_bytes
+        )
+        layers = len(model.layers) if ask.layers is None else ask.layers
+        self._reply_bytes = codec.infer_reply_bytes(self.result_bytes, layers, ask.flags)
+        self._whole_bytes = codec.INFER_HEADER_BYTES + model.input_bytes
         self._queue: list[Job] = []
         self._loading: Job | None = None
         self._settled: deque[Request] = deque()
@@ -116,11 +121,6 @@ class Loader:
     def has_news(self) -> bool:
         """Whether something was answered or lost since `answers`."""
         return bool(self._settled)
-
-    @property
-    def result_bytes(self) -> int:
-        layers = self._ask.layers
-        return self._model.layers[layers - 1].output.size_bytes if layers else self._model.output_bytes
 
     def add(self, job: Job) -> None:
         bisect.insort(self._queue, job)
@@ -155,9 +155,9 @@ class Loader:
                     refused = request.reply
                 else:
                     found.append((job, request.reply))
-        job = self._loading
-        if refused and job and job.asked and not (job.unsent or job.parts or job.infers):
-            found.append((job, refused))
+        last = self._loading
+        if refused and last and last.asked and not (last.unsent or last.parts or last.infers):
+            found.append((last, refused))
         return found
 
     def again(self, job: Job) -> None:
@@ -180,24 +180,19 @@ class Loader:
         return job.lost or self._pipeline.statistics.restarts != job.restarts
 
     def _way(self) -> Way:
-        pipeline, needed = self._pipeline, codec.INFER_HEADER_BYTES + self._model.input_bytes
+        pipeline = self._pipeline
         best = max(pipeline.fault_rate.best_bytes(_PART_OVERHEAD_BYTES), _LEAST_PART_BYTES)
         reads = self._reply_bytes > min(pipeline.hello.max_payload, max(best, _LEAST_ANSWER_BYTES))
-        if needed <= min(pipeline.max_request_payload, best):
+        if self._whole_bytes <= min(pipeline.max_request_payload, best):
             return Way(0, careful=False, reads=reads)
         share = payload_limit(pipeline.window_bytes // _FRAMES_IN_WINDOW)
         room = min(pipeline.max_request_payload, share) - codec.INPUT_HEADER_BYTES
-        careful = pipeline.fault_rate.per_byte * needed > _CAREFUL_FAULTS
+        careful = pipeline.fault_rate.per_byte * self._whole_bytes > _CAREFUL_FAULTS
         return Way(int(min(best, max(room, _LEAST_PART_BYTES))), careful, reads)
 
-    @property
-    def _reply_bytes(self) -> int:
-        layers = len(self._model.layers) if self._ask.layers is None else self._ask.layers
-        return codec.infer_reply_bytes(self.result_bytes, layers, self._ask.flags)
-
     def _has_room(self, way: Way) -> bool:
-        whole = codec.INFER_HEADER_BYTES + self._model.input_bytes
-        return self._pipeline.has_room(codec.INPUT_HEADER_BYTES + way.part_bytes if way.part_bytes else whole)
+        first_bytes = codec.INPUT_HEADER_BYTES + way.part_bytes if way.part_bytes else self._whole_bytes
+        return self._pipeline.has_room(first_bytes)
 
     def _begin(self, job: Job, way: Way) -> None:
         job.loads += 1
