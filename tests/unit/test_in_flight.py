@@ -1,4 +1,4 @@
-"""What the order of answers proves, against a wire that keeps the order and loses at random; and frame sizes."""
+"""What the order of answers proves, on a wire that keeps the order and loses at random; frame sizes."""
 
 from __future__ import annotations
 
