@@ -55,7 +55,7 @@ def test_libfuzzer_finds_nothing_in_its_time(tmp_path: Path) -> None:
     compile_fuzzer("clang", program, "-DLIBFUZZER", "-fsanitize=fuzzer,address,undefined")
     done = subprocess.run(
         [
-            *(program, f"-max_total_time={SECONDS}", "-seed=1", "-max_len=1024", "-timeout=10"),
+            *(program, f"-max_total_time={SECONDS}", "-seed=1", "-max_len=1024", "-timeout=60"),
             *(f"-artifact_prefix={tmp_path}/", found, CORPUS),
         ],
         capture_output=True,
