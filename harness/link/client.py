@@ -13,7 +13,8 @@ from harness.boards.base import Port
 from harness.errors import IdentityError, LinkError, UnsupportedError
 from harness.link import codec
 from harness.link.codec import SEND_COUNTS, SEND_DIGESTS, SEND_OUTPUT, Capability, Described, Kind, expect_ok
-from harness.link.inference import Ask, Inferences
+from harness.link.inference import Inferences
+from harness.link.loading import Ask
 from harness.link.messages import (
     DeviceModel,
     Hello,
@@ -74,7 +75,7 @@ class Link:
 
     def close(self) -> None:
         """Writes the device's unfinished text and ends the log; the port is the board's to close."""
-        self._pipeline.log.close(self._pipeline.unfinished_text)
+        self._pipeline.wire.log.close(self._pipeline.wire.unfinished_text)
 
     def identify(self) -> Identity:
         """Who the device says it is; asked once."""
