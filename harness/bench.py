@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.boards import check_choice, check_targets, choose_board, is_attached
+from harness.boards import check_targets
 from harness.boards.backtrace import decoder
 from harness.boards.base import Board, Port
 from harness.boards.console_watch import ConsoleWatch
@@ -22,10 +22,13 @@ from harness.boards.serial_port import SerialBoard
 from harness.deployment import Deployment, LinkedDeployment
 from harness.dialects import get_dialect
 from harness.divergence import locate, suspects
-from harness.errors import HarnessError, UsageError
-from harness.exclusive import exclusive
+from harness.errors import HarnessError, IdentityError, UsageError
 from harness.expectation import Expectation
+from harness.farm.recovery import BOARD_FAULTS, LeasedPort
+from harness.farm.shelf import Shelf
+from harness.firmware import Firmware
 from harness.flashing import install
+from harness.item_boards import ItemBoards
 from harness.items import EVERY, Item, check_names, runtimes_for
 from harness.ledger import JOURNAL, Entry, Ledger
 from harness.link.chaos import ChaosPort
@@ -43,8 +46,9 @@ from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
 from harness.settings import Settings
 from harness.targets import Target, get_target
-from harness.toolchains.bare_metal import build
 from harness.toolchains.base import Image
+from harness.toolchains.esp_idf.engines import unconfirmed
+from harness.toolchains.esp_idf.project import IdfProject
 from harness.verdicts import judged
 
 HANDSHAKE_S = 10.0
@@ -70,15 +74,19 @@ class Bench:
         self.targets = tuple(get_target(name) for name in settings.targets)
         printed = settings.dialect not in (None, mlperf.NAME)
         self._dialect = get_dialect(settings.dialect) if settings.dialect and printed else None
-        check_choice(settings.board, settings.attachment, settings.dialect)
+        self._shelf = Shelf(settings.farm, settings.wish, say)
         check_targets(self.targets, settings.dialect)
+        for target in self.targets:
+            self._shelf.check(target)
         if settings.chaos and settings.dialect:
             raise UsageError("--chaos with --dialect: printed scores carry no check sums", "Drop one of them")
         self._materials = Materials(settings, say)
+        self._firmware = Firmware(settings, self._shelf, say)
         check_names(settings.runtimes)
         self.items()
         self._reports_root = reports_root
         self._ledger = Ledger(reports_root, settings.report_dir, command, journal)
+        self._boards = ItemBoards(self._shelf, self._firmware, self._ledger, say)
 
     # What names mean.
 
@@ -99,16 +107,24 @@ class Bench:
         return Item(get_target(target), model, runtime, kernels, unit)
 
     def runtimes(self, model: ModelSpec, target: Target) -> tuple[str, ...]:
-        """What a model runs in on a chip: the runtimes named, or every one that takes it.
+        """What a model runs in on a chip: the runtimes named, or every one that takes it and has the kernels.
 
-        An attached board has one firmware: `all` is the first of them there, and of a board that prints,
-        what prints so.
+        Of an attached board that keeps its one firmware `all` is the first of them, and of a board that
+        prints, what prints so. Raises UsageError where no runtime is left.
         """
         asked = self.settings.runtimes
         if self.settings.dialect and asked == (EVERY,):
             asked = (self._dialect.runtime if self._dialect else mlperf.RUNTIME,)
         names = tuple(runtimes_for(model, target, asked, self._materials.workshop(model)))
-        return names[:1] if self._attached and asked == (EVERY,) else names
+        if asked == (EVERY,):
+            kernels = self.settings.kernels
+            names = tuple(name for name in names if self._firmware.builds(name, kernels))
+            if not names:
+                raise UsageError(
+                    f"{model.name}: no runtime that takes it on {target.id} has kernels {kernels}",
+                    "Use --kernels portable",
+                )
+        return names[:1] if self._firmware.one_firmware_only(target) and asked == (EVERY,) else names
 
     def items(self) -> list[Item]:
         """Every target x model x runtime of this run."""
@@ -134,32 +150,23 @@ class Bench:
         """Station 2: the item's data and what a correct device answers to them."""
         return self._materials.expectation(item, artifact)
 
-    def project(self, item: Item, artifact: Artifact) -> Project:
-        """Station 3: the firmware source tree."""
-        runtime = item.runtime.replace(":", "-")
-        name = f"{artifact.name}-{runtime}-{item.kernels}-{artifact.digest[:12]}"
-        directory = self.settings.build_root / "projects" / name
-        with exclusive(directory):
-            return get_runtime(item.runtime).generate(artifact, item.kernels, directory)
+    def project(self, item: Item, artifact: Artifact) -> Project | IdfProject:
+        """Station 3: the firmware source tree; of ESP-IDF for what boots a chip's flash."""
+        return self._firmware.project(item, artifact)
 
-    def image(self, item: Item, project: Project) -> Image | None:
-        """Station 4: the built firmware; None when an attached board already runs its own."""
+    def image(self, item: Item, project: Project | IdfProject) -> Image | None:
+        """Station 4: the built firmware; None when an attached board keeps its own."""
         entry = self._ledger.entry(item)
-        if self._attached:
-            return None
-        platform = "host" if self.settings.board == "host" else item.target.isa_platform
-        assert platform is not None, "refused by check_targets"
-        entry.image = build(project, item.target, platform, build_root=self.settings.build_root / "images")
+        entry.image = self._firmware.image(item, self.artifact(item), project)
+        if isinstance(project, IdfProject) and (
+            notice := unconfirmed(project.target, item.runtime, item.kernels)
+        ):
+            entry.notes.append(notice)
         return entry.image
 
     def board(self, item: Item, image: Image | None) -> Board:
-        """Station 5: the board the image runs on; not started yet."""
-        entry = self._ledger.entry(item)
-        entry.board, reason = choose_board(
-            item.target, image, kind=self.settings.board, attachment=self.settings.attachment
-        )
-        entry.notes.append(reason)
-        return entry.board
+        """Station 5: the board the image runs on, leased until the item is closed; not started yet."""
+        return self._boards.take(self._ledger.entry(item), image)
 
     def deploy(
         self,
@@ -171,9 +178,20 @@ class Bench:
     ) -> Deployment:
         """Station 6: board flashed where it can be, started, device found, identity checked.
 
-        `report` follows the bytes being flashed.
+        Where a board of a farm fails and cannot be brought back, it is another one. `report` follows the
+        bytes being flashed.
         """
+        while True:
+            try:
+                return self._start(item, artifact, image, board, report)
+            except (*BOARD_FAULTS, IdentityError) as error:
+                board = self._boards.another(self._ledger.entry(item), board, error)
+
+    def _start(
+        self, item: Item, artifact: Artifact, image: Image | None, board: Board, report: Progress | None
+    ) -> Deployment:
         entry = self._ledger.entry(item)
+        held = entry.holding(board)
         logs = self._ledger.item_directory(item)
         logs.mkdir(parents=True, exist_ok=True)
         entry.log = logs / "uart.log"
@@ -197,12 +215,19 @@ class Bench:
                     port,
                     log=log,
                     timeout_s=timeout_s,
-                    baud=self.settings.attachment.baud or 0,
+                    baud=int(board.info.details.get("baud", "0")),
                     board_state=board.state,
                     watch=ConsoleWatch(decoder(image.elf, item.target) if image else None),
                 )
                 undo.callback(link.close)
-                link.connect(HANDSHAKE_S)
+                try:
+                    if held is not None:
+                        held.link = link
+                    link.connect(HANDSHAKE_S)
+                    link.identify()
+                except BOARD_FAULTS as error:
+                    if not self._boards.recovered(entry, board, error):
+                        raise
                 board.identified(link.identify().values)
                 entry.deployment = LinkedDeployment(
                     *about, image, link, self.settings.layer_samples, self.settings.warmup
@@ -220,7 +245,7 @@ class Bench:
         if why := self._materials.reference(item.model)[1]:
             entry.notes.append(why)
         started_s = time.process_time()
-        result = deployment.run(expected, report)
+        deployment, result = self._run_on(entry, deployment, expected, report)
         entry.harness_s = time.process_time() - started_s
         entry.notes.extend(deployment.notes())
         entry.memory = deployment.memory()
@@ -230,6 +255,27 @@ class Bench:
         if isinstance(deployment, LinkedDeployment):
             self._locate(entry, deployment, expected, result)
         return result
+
+    def _run_on(
+        self, entry: Entry, deployment: Deployment, expected: Expectation, report: Progress | None
+    ) -> tuple[Deployment, Result]:
+        """Runs; after a fault once more on a board that could be brought back, else on another one."""
+        again: set[str] = set()
+        while True:
+            board = deployment.board
+            try:
+                return deployment, deployment.run(expected, report)
+            except BOARD_FAULTS as error:
+                if board.info.name in again:
+                    raise  # it answers and fails at this every time
+                again.add(board.info.name)
+                if self._boards.recovered(entry, board, error):
+                    deployment.cold = True
+                    continue
+                deployment.close()
+                board = self._boards.another(entry, board, error)
+                assert entry.artifact is not None
+                deployment = self.deploy(entry.item, entry.artifact, entry.image, board)
 
     def _locate(
         self, entry: Entry, deployment: LinkedDeployment, expected: Expectation, result: Result
@@ -295,7 +341,15 @@ class Bench:
         self._ledger.entry(item).failed(error)
 
     def close_item(self, item: Item) -> ItemRecord:
-        """Makes the item's record and writes it to the journal; closing twice gives the same one."""
+        """Makes the item's record and writes it to the journal; closing twice gives the same one.
+
+        Its boards are free from then on.
+        """
+        if self._ledger.is_open(item):
+            entry = self._ledger.entry(item)
+            if entry.deployment is not None:
+                entry.deployment.close()
+            self._boards.give_back(entry)
         return self._ledger.close_item(item)
 
     def hand_over(self, item: Item) -> tuple[ItemRecord, tuple[Sample, ...], np.ndarray | None]:
@@ -305,6 +359,18 @@ class Bench:
     def run_record(self) -> RunRecord:
         """The run so far."""
         return self._ledger.run_record()
+
+    def adopt(self, record: ItemRecord, samples: tuple[Sample, ...]) -> None:
+        """Takes an item into this run that another process ran; its pictures are read here."""
+        item = self.item(record.target, self.model(record.model), record.runtime, record.kernels, record.unit)
+        if samples:
+            with contextlib.suppress(HarnessError):  # a report without pictures is still a report
+                self._materials.read_data(item, self._materials.artifact(item))
+        self._ledger.adopt(record, samples)
+
+    def end(self) -> None:
+        """Ends a part of a run: the process that adopts its items writes the reports."""
+        self._ledger.end()
 
     def finish(self) -> RunRecord:
         """Writes every report; `reports` then names them. Without items there is nothing to write."""
@@ -316,14 +382,17 @@ class Bench:
         }
         return self._ledger.finish(images)
 
-    @property
-    def _attached(self) -> bool:
-        """An attached board keeps the firmware it has, as nothing here builds for the chip yet."""
-        return is_attached(self.settings.board, self.settings.attachment)
-
     def _wire_to(self, board: Board, entry: Entry) -> Port:
         """The board's port, behind the faults that were asked for."""
-        port = board.open()
+        held = entry.holding(board)
+        port = LeasedPort(board, held.lease if held else None)
+        if held is not None:
+            held.port = port
+        try:
+            port.reopen()
+        except BOARD_FAULTS as error:
+            if not self._boards.recovered(entry, board, error):
+                raise
         if self.settings.chaos is None:
             return port
         faulty = ChaosPort(port, self.settings.chaos, board.reset)

@@ -54,6 +54,10 @@ COMMANDS = {
         "an MLPerf Tiny run on any device that speaks its serial dialect",
     ),
     "parse": ("harness.commands.parse", "read what other firmware prints: scores, latencies, profiles"),
+    "boards": (
+        "harness.commands.boards",
+        "the boards of the farm: who holds which since when, health, quarantine",
+    ),
     "link-test": (
         "harness.commands.link_test",
         "throughput, error rate and highest clean baud of each board's line",

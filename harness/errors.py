@@ -52,6 +52,10 @@ class PortError(HarnessError):
     """A serial port is busy, gone or not permitted."""
 
 
+class LeaseError(HarnessError):
+    """A board is held by somebody else, or was held too long."""
+
+
 class FlashError(HarnessError):
     """A chip's flash could not be written, or holds something else than was written."""
 

@@ -16,6 +16,7 @@ import numpy as np
 from harness.boards.base import Board
 from harness.deployment import Deployment
 from harness.errors import HarnessError
+from harness.farm.shelf import Held
 from harness.items import Item
 from harness.provenance import host_facts, item_facts
 from harness.records.directory import RunDirectory
@@ -37,6 +38,7 @@ class Entry:
     artifact: Artifact | None = None
     image: Image | None = None
     board: Board | None = None
+    boards: list[Held] = field(default_factory=list)
     deployment: Deployment | None = None
     memory: Memory | None = None
     divergence: Divergence | None = None
@@ -48,6 +50,10 @@ class Entry:
     error_kind: str | None = None
     harness_s: float | None = None
     failures: list[str] = field(default_factory=list)
+
+    def holding(self, board: Board) -> Held | None:
+        """How this board is held; None for one that a fixture of the user made."""
+        return next((held for held in self.boards if held.board is board), None)
 
     def failed(self, error: BaseException) -> None:
         """Notes why the item broke (an error) or what a test of it found wrong (a failure)."""
@@ -97,6 +103,7 @@ class Entry:
             duration_s=time.monotonic() - self.started,
             harness_s=self.harness_s,
             log=_tail(self.log),
+            size_table=self.image.size_table or None if self.image else None,
         )
 
 
@@ -137,6 +144,10 @@ class Ledger:
                 entry.failures = list(before.failures)
         return self._open[item.key]
 
+    def is_open(self, item: Item) -> bool:
+        """Whether an entry of this item waits to be closed."""
+        return item.key in self._open
+
     def item_directory(self, item: Item) -> Path:
         """Where an item's logs and files go."""
         return self.directory.path / "items" / item.key
@@ -173,14 +184,19 @@ class Ledger:
             duration_s=time.monotonic() - self._clock,
         )
 
+    def end(self) -> RunRecord:
+        """Closes the books without a report: another process makes it of what is in the journal."""
+        run = self.run_record()
+        self._journal.write_end(run.duration_s)
+        self._journal.close()
+        return run
+
     def finish(self, images: Mapping[str, np.ndarray]) -> RunRecord:
         """Writes every report; `reports` then names them. Without items there is nothing to write.
 
         `images` are the pictures behind the samples, by item key.
         """
-        run = self.run_record()
-        self._journal.write_end(run.duration_s)
-        self._journal.close()
+        run = self.end()
         if run.items:
             samples = {key: samples for key, (_, samples) in self._closed.items() if samples}
             self.reports = write_reports(run, samples, self.directory.path, dict(images))

@@ -8,12 +8,14 @@ pytest-embedded owns `--target`, `--port`, `--baud` and the `target` fixture; th
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import os
 import shlex
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -25,15 +27,18 @@ from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation
 from harness.items import EVERY, Item
 from harness.model.spec import ModelSpec
-from harness.progress import ProgressLine
+from harness.progress import ProgressLine, Writer
 from harness.report import render_table
 from harness.report.figures import flat_figures
 from harness.result import Result
 from harness.runtimes.base import Artifact, Project
 from harness.settings import OPTIONS, Option, settings_from
+from harness.spread import gather, part_directory
 from harness.targets import get_target
 from harness.toolchains.base import Image
+from harness.toolchains.esp_idf.project import IdfProject
 
+_RUN = "harness_run"
 _BENCH = pytest.StashKey[Bench]()
 _REFUSAL = pytest.StashKey[str]()
 _ITEMS = pytest.StashKey[list[Item]]()
@@ -96,13 +101,30 @@ def _make_bench(config: pytest.Config, target: str) -> Bench:
         port_mac=config.getoption("port_mac", None),
         port_location=config.getoption("port_location", None),
         root=project,
+        skip_autoflash=config.getoption("skip_autoflash", None),
     )
+    if run := _worker_input(config, _RUN):
+        part = part_directory(Path(run), _worker_input(config, "workerid"))
+        settings = dataclasses.replace(settings, report_dir=part)
     command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
 
     def say(line: str) -> None:
-        _ReporterWriter(config).line(line)
+        _writer(config).line(line)
 
     return Bench(settings, reports_root=project / "reports", command=command, say=say)
+
+
+def _worker_input(config: pytest.Config, key: str) -> str:
+    """What pytest-xdist's controller told this worker; empty in any other process."""
+    return str(getattr(config, "workerinput", {}).get(key, ""))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """pytest-xdist is about to start a worker: it runs items of the one run that this process reports."""
+    bench = _bench(node.config)
+    if bench is not None:
+        node.workerinput[_RUN] = str(bench.directory.path.resolve())
 
 
 def _project_directory(config: pytest.Config) -> Path:
@@ -230,14 +252,14 @@ def expectation(bench: Bench, harness_item: Item, artifact: Artifact) -> Expecta
 
 
 @pytest.fixture
-def project(bench: Bench, harness_item: Item, artifact: Artifact) -> Project:
+def project(bench: Bench, harness_item: Item, artifact: Artifact) -> Project | IdfProject:
     """The firmware source tree generated for it."""
     return bench.project(harness_item, artifact)
 
 
 @pytest.fixture
-def image(bench: Bench, harness_item: Item, project: Project) -> Image | None:
-    """The built firmware; None when an attached board already runs its own."""
+def image(bench: Bench, harness_item: Item, project: Project | IdfProject) -> Image | None:
+    """The built firmware; None when an attached board keeps its own."""
     return bench.image(harness_item, project)
 
 
@@ -257,7 +279,7 @@ def deployment(
     board: Board,
 ) -> Iterator[Deployment]:
     """The model on the board, identity checked, ready for inputs."""
-    flashing = ProgressLine(f"{harness_item.key} flashing", _ReporterWriter(request.config), "bytes")
+    flashing = ProgressLine(f"{harness_item.key} flashing", _writer(request.config), "bytes")
     with bench.deploy(harness_item, artifact, image, board, flashing) as deployed:
         yield deployed
 
@@ -270,7 +292,7 @@ def result(
 
     The data come before the deployment, so that bad ones are refused before anything is built.
     """
-    progress = ProgressLine(deployment.item.key, _ReporterWriter(request.config))
+    progress = ProgressLine(deployment.item.key, _writer(request.config))
     return bench.run(deployment, expectation, progress)
 
 
@@ -280,7 +302,7 @@ def deploy(request: pytest.FixtureRequest, bench: Bench, target: str) -> Iterato
 
     `deploy(...).infer(images)` returns a `Result`: runtime_gap, quantisation_gap, scores, counts.
     """
-    with bench.deployments(ProgressLine("flashing", _ReporterWriter(request.config), "bytes")) as start:
+    with bench.deployments(ProgressLine("flashing", _writer(request.config), "bytes")) as start:
 
         def one(model: str, runtime: str | None = None, kernels: str | None = None) -> Deployment:
             spec = bench.model(model)
@@ -319,7 +341,12 @@ def pytest_runtest_makereport(
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     bench = session.config.stash.get(_BENCH, None)
-    if bench is not None:
+    if bench is None:
+        return
+    if _worker_input(session.config, _RUN):
+        bench.end()
+    else:
+        gather(bench)
         bench.finish()
 
 
@@ -336,6 +363,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.write_line(f"report: {bench.reports['report.html']}")
     for warning in bench.warnings:
         terminalreporter.write_line(f"harness: {warning}", yellow=True)
+
+
+def _writer(config: pytest.Config) -> Writer:
+    """Where progress is shown; nowhere in a worker of pytest-xdist, which has no terminal."""
+    return _ReporterWriter(config) if config.pluginmanager.has_plugin("terminalreporter") else _NoWriter()
+
+
+class _NoWriter:
+    terminal = False
+
+    def rewrite(self, line: str) -> None: ...
+
+    def line(self, line: str) -> None: ...
 
 
 class _ReporterWriter:

@@ -1,8 +1,8 @@
 """The user's choices: one table of options, shared by the pytest plugin and the `harness` command.
 
 Each is a flag, an ini setting (`harness_samples = 100`) and, through `Settings`, plain data for
-everything below. `--target`, `--port`, `--port-mac`, `--port-location` and
-`--baud` are pytest-embedded's own and only read here.
+everything below. `--target`, `--port`, `--port-mac`, `--port-location`,
+`--baud` and `--skip-autoflash` are pytest-embedded's own and only read here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from pathlib import Path
 
 from harness.boards import Attachment
 from harness.errors import UsageError
+from harness.farm.file import Farm, find_farm
+from harness.farm.shelf import Wish
 from harness.link.chaos import FAULTS, Chaos, parse_chaos
+from harness.toolchains.esp_idf.partitions import Layout, layout_from
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,16 @@ OPTIONS = (
         "runtime",
         "all",
         "LIST",
-        "runtimes, comma-separated, e.g. tflm,espdl:int16; all: every one that takes the model, for an "
-        "attached board the first; all:all: those in each quantisation, compared",
+        "runtimes, comma-separated, e.g. tflm,espdl:int16; all: every one that takes the model, the first of "
+        "them where a board keeps its firmware; all:all: those in each quantisation, compared",
     ),
     Option(
         "kernels",
         "portable",
         "NAME",
-        "whose code does the arithmetic: portable (C99 generated here)",
-        choices=("portable",),
+        "whose code does the arithmetic: portable (C99 generated here); with ESP-IDF, on a board or "
+        "Espressif's emulator: vendor (TFLM with ESP-NN, ESP-DL), vendor-ansi (ESP-NN in plain C)",
+        choices=("portable", "vendor", "vendor-ansi"),
     ),
     Option(
         "reference",
@@ -91,9 +95,29 @@ OPTIONS = (
         "auto",
         "KIND",
         "auto (an attached board, else an emulator), serial (attached), silicon (attached, and no "
-        "emulator behind the port), qemu, esp_qemu and espemu (Espressif's emulators), host (native process)",
-        choices=("auto", "serial", "silicon", "qemu", "esp_qemu", "espemu", "host"),
+        "emulator behind the port), qemu, esp_qemu and espemu (Espressif's emulators), host (native "
+        "process); or the name of a board of the farm",
     ),
+    Option("flash-size", "4MB", "SIZE", "flash of an attached board, for firmware built with ESP-IDF"),
+    Option("app-size", "", "SIZE", "partition of the app there; default: 1536K and what it must hold"),
+    Option(
+        "model-in",
+        "partition",
+        "NAME",
+        "where a vendor's engine finds its model: in a flash partition of its own, so that one firmware "
+        "runs every model, or linked into the app",
+        choices=("partition", "app"),
+    ),
+    Option(
+        "farm",
+        "",
+        "FILE",
+        "the boards there are (docs/farm.md); without it $HARNESS_FARM, farm.toml where you are, or whatever "
+        "is attached",
+    ),
+    Option("tag", "", "LIST", "only boards of the farm with all these tags, e.g. psram,rev0.2"),
+    Option("wait", "600", "SECONDS", "how long to wait for a board that others hold; 0: not at all"),
+    Option("lease", "3600", "SECONDS", "how long one item may hold a board"),
     Option(
         "reset",
         "dtr-rts",
@@ -153,6 +177,12 @@ class Settings:
     warmup: int
     board: str
     attachment: Attachment
+    keep_firmware: bool
+    layout: Layout
+    farm: Farm
+    tags: frozenset[str]
+    wait_s: float
+    lease_s: float
     dialect: str | None
     infer_timeout_s: float
     chaos: Chaos | None
@@ -160,6 +190,11 @@ class Settings:
     report_dir: Path | None
     build_root: Path
     heavy: Heavy | None = None
+
+    @property
+    def wish(self) -> Wish:
+        """What boards are asked for."""
+        return Wish(self.board, self.attachment, self.dialect, self.tags, self.wait_s, self.lease_s)
 
 
 def settings_from(
@@ -171,6 +206,7 @@ def settings_from(
     root: Path,
     port_mac: str | None = None,
     port_location: str | None = None,
+    skip_autoflash: str | None = None,
 ) -> Settings:
     """Parses option texts.
 
@@ -208,6 +244,12 @@ def settings_from(
             baud=_integer("--baud", baud, 1) if baud else None,
             reset=texts["reset"],
         ),
+        keep_firmware=_yes("--skip-autoflash", skip_autoflash),
+        layout=layout_from(texts["flash_size"], texts["app_size"], texts["model_in"]),
+        farm=find_farm(texts["farm"], root),
+        tags=frozenset(split_list("--tag", texts["tag"]) if texts["tag"] else ()),
+        wait_s=_seconds("--wait", texts["wait"], zero=True),
+        lease_s=_seconds("--lease", texts["lease"]),
         dialect=texts["dialect"] or None,
         infer_timeout_s=_seconds("--infer-timeout", texts["infer_timeout"]),
         chaos=parse_chaos(texts["chaos"]) if texts["chaos"] else None,
@@ -236,6 +278,13 @@ def _samples(text: str) -> int | None:
     return _integer("--samples", text, 1)
 
 
+def _yes(flag: str, text: str | None) -> bool:
+    answer = (text or "n").strip().lower()
+    if answer not in ("y", "yes", "true", "n", "no", "false"):
+        raise UsageError(f"{flag} expects y or n, got '{text}'")
+    return answer in ("y", "yes", "true")
+
+
 def _integer(flag: str, text: str, minimum: int) -> int:
     try:
         number = int(text)
@@ -246,11 +295,11 @@ def _integer(flag: str, text: str, minimum: int) -> int:
     return number
 
 
-def _seconds(flag: str, text: str) -> float:
+def _seconds(flag: str, text: str, *, zero: bool = False) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 1e6:
-        raise UsageError(f"{flag} expects seconds above 0, got '{text}'")
+        seconds = -1.0
+    if not 0 <= seconds < 1e6 or (not seconds and not zero):
+        raise UsageError(f"{flag} expects seconds {'of at least' if zero else 'above'} 0, got '{text}'")
     return seconds

@@ -19,6 +19,11 @@
 #define READ_REQUEST_BYTES 12u
 #define READ_HEADER_BYTES  8u
 
+typedef struct {
+    uint64_t count;
+    uint64_t time_us;
+} measurement;
+
 static struct {
     const char *engine_failure;
     bool input_begun; /* `input_number` is that of the INPUT frames so far */
@@ -27,6 +32,8 @@ static struct {
     uint32_t result_number;
     bool result_is_layer; /* the run was asked to end behind `result_layer` */
     uint16_t result_layer;
+    uint8_t result_input[BLAKE2S_DIGEST_BYTES];
+    measurement result_spent;
 } state;
 
 typedef struct {
@@ -43,11 +50,6 @@ typedef struct {
     uint16_t layers;
     uint64_t resumed; /* count when the engine got the machine back */
 } layer_trace;
-
-typedef struct {
-    uint64_t count;
-    uint64_t time_us;
-} measurement;
 
 void infer_start(const char *engine_failure) {
     memset(&state, 0, sizeof state);
@@ -254,6 +256,31 @@ __attribute__((noinline)) static const char *measure(uint16_t layers, engine_obs
     return failure;
 }
 
+/* The last run once more, its answer having been lost: its result is there, its input no longer. */
+static bool has_run(const frame *request, const infer_request *run) {
+    return state.result_held && request->length == INFER_HEADER_BYTES &&
+           run->inference == state.result_number && run->ends_at_layer == state.result_is_layer &&
+           run->layers == state.result_layer + 1u &&
+           (run->flags & (FLAG_LAYER_COUNTS | FLAG_LAYER_DIGESTS)) == 0 &&
+           memcmp(state.result_input, request->payload + 8, BLAKE2S_DIGEST_BYTES) == 0;
+}
+
+/* Runs the network; false if the reply has failed. */
+static bool run_engine(const infer_request *run, layer_trace *trace, reply *answer) {
+    bool observed = (run->flags & (FLAG_LAYER_COUNTS | FLAG_LAYER_DIGESTS)) != 0;
+    state.result_held = false;
+    const char *failure = measure(run->layers, observed ? observe : NULL, trace, &state.result_spent);
+    if (failure != NULL) {
+        reply_fail(answer, STATUS_ENGINE, failure);
+        return false;
+    }
+    state.result_held = true;
+    state.result_number = run->inference;
+    state.result_is_layer = run->ends_at_layer;
+    state.result_layer = (uint16_t)(run->layers - 1u);
+    return true;
+}
+
 void on_infer(const frame *request, reply *answer) {
     infer_request run;
     uint8_t digest[BLAKE2S_DIGEST_BYTES];
@@ -262,7 +289,12 @@ void on_infer(const frame *request, reply *answer) {
         reply_fail(answer, STATUS_ENGINE, state.engine_failure);
         return;
     }
-    if (!read_request(request, &run, answer) || !take_input(request, digest, answer))
+    if (!read_request(request, &run, answer))
+        return;
+    bool again = has_run(request, &run);
+    if (again)
+        memcpy(digest, state.result_input, sizeof digest);
+    else if (!take_input(request, digest, answer))
         return;
 
     reply_u32(answer, run.inference);
@@ -276,25 +308,13 @@ void on_infer(const frame *request, reply *answer) {
         trace.counts = reply_reserve(answer, 8u * run.layers);
     if ((run.flags & FLAG_LAYER_DIGESTS) != 0)
         trace.digests = reply_reserve(answer, 8u * run.layers);
-    if (answer->overflow)
+    if (answer->overflow || (!again && !run_engine(&run, &trace, answer)))
         return;
-    bool observed = (run.flags & (FLAG_LAYER_COUNTS | FLAG_LAYER_DIGESTS)) != 0;
 
-    measurement spent;
-    state.result_held = false;
-    const char *failure = measure(run.layers, observed ? observe : NULL, &trace, &spent);
-    if (failure != NULL) {
-        reply_fail(answer, STATUS_ENGINE, failure);
-        return;
-    }
-
-    state.result_held = true;
-    state.result_number = run.inference;
-    state.result_is_layer = run.ends_at_layer;
-    state.result_layer = (uint16_t)(run.layers - 1u);
+    memcpy(state.result_input, digest, sizeof digest);
     digest_result(result_digest);
-    put_u64(measured, spent.count);
-    put_u64(measured + 8, spent.time_us);
+    put_u64(measured, state.result_spent.count);
+    put_u64(measured + 8, state.result_spent.time_us);
     if ((run.flags & FLAG_OUTPUT) != 0) {
         uint32_t bytes = result_bytes();
         size_t left = sizeof answer->payload - answer->size;

@@ -29,6 +29,8 @@ _ADDRESSES = re.compile(r"Backtrace:|at PC 0x|^PANIC |\bM?EPC\d? *:|\bRA +: ")
 _BOOT_LOOP_RESETS = 3
 # A panic prints without pausing; after such a gap it has ended, whatever its last line was.
 _PANIC_GAP_S = 0.5
+# From a reset's line to the first frame: ESP-IDF's start takes well under a second, PSRAM tests a few.
+_COMES_BACK_S = 10.0
 
 Decode = Callable[[list[str]], list[str]]
 """From the lines of a panic that hold addresses to lines `0x42001234: function at file:line`."""
@@ -55,6 +57,8 @@ class ConsoleWatch:
         self._panic_over = False
         self._resets: list[str] = []
         self._reset_fault = ""
+        # When it restarted in mid-run, and why; None once a frame came.
+        self._restarted: tuple[float, str] | None = None
         self._running = self._blank = self._download = False
 
     def text(self, data: bytes) -> None:
@@ -69,6 +73,7 @@ class ConsoleWatch:
         self._resets.clear()
         self._running, self._blank, self._download = True, False, False
         self._panic_over = bool(self._panic)
+        self._restarted = None
 
     def fault(self) -> tuple[str, str] | None:
         """A fault that is complete, once: what happened, and what to do with the decoded addresses."""
@@ -79,7 +84,21 @@ class ConsoleWatch:
             return named, _remedy(named)
         if len(self._resets) >= _BOOT_LOOP_RESETS:
             return self._take_boot_loop()
+        if self._restarted and time.monotonic() - self._restarted[0] > _COMES_BACK_S:
+            (_, cause), self._restarted = self._restarted, None
+            name = (
+                f"the board restarted in mid-run (cause {cause}) and sent nothing for {_COMES_BACK_S:.0f} s"
+            )
+            return name, "See its log for what keeps the firmware from starting"
         return None
+
+    def look_again_s(self) -> float:
+        """When a panic or a start that has begun will be over."""
+        now_s = time.monotonic()
+        due_s = [self._last_text_s + _PANIC_GAP_S] if self._panic else []
+        due_s += [self._restarted[0] + _COMES_BACK_S] if self._restarted else []
+        # A little later: by then it is over.
+        return max(0.0, min(due_s) - now_s) + 0.01 if due_s else float("inf")
 
     def hint(self) -> str:
         """What the text says about a device that does not answer; empty when nothing."""
@@ -91,6 +110,8 @@ class ConsoleWatch:
         if reset := _RESET.search(line):
             self._panic_over = bool(self._panic)
             self._resets.append(reset[1])
+            if self._running:
+                self._restarted = time.monotonic(), reset[1]
             # Before the firmware spoke a cause may be that of long ago, and a loop shows by itself.
             if self._running and not self._panic:
                 self._reset_fault = _abnormal(reset[1])
@@ -107,6 +128,7 @@ class ConsoleWatch:
     def _take_panic(self) -> tuple[str, str]:
         lines, self._panic, self._panic_over = self._panic, [], False
         self._resets.clear()
+        self._restarted = None
         name = self._panic_name
         remedy = [_remedy(name)] if _remedy(name) else []
         if any(_CORE_DUMP.search(line) for line in lines):

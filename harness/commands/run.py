@@ -39,6 +39,9 @@ def add_command(commands: Parsers) -> None:
         "--port-location", metavar="USB", help="the attached board at this USB place, such as 1-2.3"
     )
     run.add_argument("--baud", metavar="N", help="baud rate of --port")
+    run.add_argument(
+        "--skip-autoflash", metavar="y|n", help="y: an attached board keeps the firmware it has (default: n)"
+    )
     for option in OPTIONS:
         run.add_argument(
             option.flag,
@@ -65,6 +68,7 @@ def _run(parsed: argparse.Namespace) -> int:
         root=Path.cwd(),
         port_mac=parsed.port_mac,
         port_location=parsed.port_location,
+        skip_autoflash=parsed.skip_autoflash,
     )
     console = Console()
     writer = ConsoleWriter(sys.stderr)

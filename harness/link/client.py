@@ -13,7 +13,8 @@ from harness.boards.base import Port
 from harness.errors import IdentityError, LinkError, UnsupportedError
 from harness.link import codec
 from harness.link.codec import SEND_COUNTS, SEND_DIGESTS, SEND_OUTPUT, Capability, Described, Kind, expect_ok
-from harness.link.inference import Ask, Inferences
+from harness.link.inference import Inferences
+from harness.link.loading import Ask
 from harness.link.messages import (
     DeviceModel,
     Hello,
@@ -74,7 +75,7 @@ class Link:
 
     def close(self) -> None:
         """Writes the device's unfinished text and ends the log; the port is the board's to close."""
-        self._pipeline.log.close(self._pipeline.unfinished_text)
+        self._pipeline.wire.log.close(self._pipeline.wire.unfinished_text)
 
     def identify(self) -> Identity:
         """Who the device says it is; asked once."""
@@ -198,6 +199,10 @@ class Link:
         """Restarts the device through the protocol and finds it again."""
         self._require(Capability.RESET, "restarting on request")
         return self._pipeline.restart(timeout_s)
+
+    def reset_unheard(self, timeout_s: float = 10.0) -> Hello:
+        """As `reset`, for a device that answers nothing: sends RESET whether it is heard or not."""
+        return self._pipeline.restart_unheard(timeout_s)
 
     def set_baud(self, baud: int) -> None:
         """Both ends of the line to `baud`.

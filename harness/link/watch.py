@@ -17,5 +17,8 @@ class Watch(Protocol):
     def fault(self) -> tuple[str, str] | None:
         """What went wrong and what to do about it, once; asked after every read."""
 
+    def look_again_s(self) -> float:
+        """So soon `fault` may know more, even if nothing comes; infinite when only text can tell."""
+
     def hint(self) -> str:
         """What the text tells about a device that is silent; may be empty."""

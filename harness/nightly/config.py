@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from harness.boards import check_choice, check_targets, is_attached
+from harness.boards import check_targets
 from harness.errors import ModelError, UsageError
+from harness.farm.shelf import Shelf
 from harness.items import EVERY, Workshop, check_names, runtimes_for
 from harness.model.spec import ModelSpec, load_model, zoo
 from harness.records.schema import item_key
@@ -157,7 +158,9 @@ def _settings(block: Table, board: str, root: Path) -> Settings:
             raise block.error(key, "an .npz file that is there")
     with block.blamed("boards"):
         settings = parsed({**texts, "model": ",".join(models), "runtime": ",".join(runtimes), "board": board})
-        check_choice(board, settings.attachment)
+        shelf = Shelf(settings.farm, settings.wish)
+        for target in targets:
+            shelf.check(get_target(target))
     heavy = None
     if "heavy_samples" in block:
         macs = block.whole("heavy_macs", HEAVY_MACS, minimum=1)
@@ -179,7 +182,7 @@ def _jobs(block: Table, index: int, settings: Settings) -> Iterator[Job]:
     asked = tuple(f"{name}:{EVERY}" if schemes and ":" not in name else name for name in settings.runtimes)
     attachment = settings.attachment
     port = attachment.port or attachment.mac or attachment.location or ""
-    one_firmware = is_attached(settings.board, attachment) and settings.runtimes == (EVERY,)
+    shelf = Shelf(settings.farm, settings.wish)
     for model, given, position in _models(block):
         own = None if model.calibration else settings.data
         workshop = Workshop(settings.build_root / "artifacts", settings.calibration or own)
@@ -190,7 +193,8 @@ def _jobs(block: Table, index: int, settings: Settings) -> Iterator[Job]:
                 if block.texts("models", ("zoo",))[position] == "zoo":
                     continue  # not every model of the zoo has a runtime on every chip
                 raise block.blame(error, "models", position) from None
-            names = names[:1] if one_firmware else names
+            if shelf.attached(get_target(target)) and settings.runtimes == (EVERY,):
+                names = names[:1]  # an attached board has one firmware
             for runtime in names:
                 if schemes and get_runtime(runtime).scheme not in schemes:
                     continue

@@ -13,7 +13,9 @@ from enum import IntEnum
 from harness.nightly.config import Job, KnownFailure
 from harness.records.schema import ItemRecord
 
-RETRIED = frozenset({"PortError", "FlashError", "SilentError", "LinkError", "DeviceError", "WorkerError"})
+RETRIED = frozenset(
+    {"PortError", "FlashError", "SilentError", "LinkError", "DeviceError", "LeaseError", "WorkerError"}
+)
 """Classes of `harness.errors` that another try may not meet again: never a number that is wrong."""
 INFRASTRUCTURE = (RETRIED - {"DeviceError"}) | {"MissingError", "OutputError"}
 """Faults of the bench and not of what it tests. A device that reports a failure of its own at every try is

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import itertools
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from harness.boards.console_watch import ConsoleWatch
 from harness.errors import (
     DataError,
     DeviceError,
+    HarnessError,
     IdentityError,
     LinkError,
     OutputError,
     PortError,
     SilentError,
 )
+from harness.link.chaos import Chaos, ChaosPort
 from harness.link.client import Link
 from harness.link.codec import parse_memory
+from harness.link.frames import Frame, encode_frame
 from harness.link.messages import InferenceReply, TaskStack
 from harness.link.wirelog import Direction, WireLog, escape, read_wire_log
 from tests.firmware_demo import demo_layers
@@ -137,7 +144,8 @@ def test_a_device_that_holds_a_newer_inference_number_is_overtaken() -> None:
     link.describe()
     device._held_number = 0x7000_0000
     assert outputs(link, inputs) == sums(inputs)
-    assert link.statistics.retries == 2
+    # Each was on its way already, twice.
+    assert link.statistics.retries == 2 * len(inputs)
 
 
 def test_wrong_input_size_is_refused_before_it_is_sent() -> None:
@@ -168,6 +176,83 @@ def test_noise_on_parts() -> None:
     inputs = demo_inputs(40, 1000)
     assert outputs(link, inputs) == [demo_layers(data)[1] for data in inputs]
     assert wire.faults > 20
+
+
+def test_long_inputs_get_through_where_no_long_frame_does() -> None:
+    device = PythonDevice(elements=784, rx_window=8192)
+    chaos = Chaos(drop=1e-3, flip=1e-3, dup=1e-3, garbage=1e-3, burst=1e-4, reset=1e-5, seed=5)
+    port = ChaosPort(device, chaos, device.restart)
+    link = Link(port)
+    link.connect(5.0)
+    inputs = demo_inputs(60, 784)
+    assert outputs(link, inputs) == sums(inputs)
+    sent = link.statistics.bytes_sent / (60 * 784)
+    assert 1.5 < sent < 4, "parts are chosen badly"
+    assert device.inferences < 120
+
+
+def test_long_inputs_follow_each_other_without_a_wait() -> None:
+    device = PythonDevice(elements=6000, max_payload=1024, rx_window=8192)
+    link = connected(device)
+    link.describe()
+    inputs = demo_inputs(6, 6000)
+    assert outputs(link, inputs) == sums(inputs)
+    # More than one input is larger than, with all its parts: the next one was on its way.
+    assert device.peak_buffered > 7000
+    assert link.statistics.retries == 0
+
+
+def test_one_lost_byte_of_a_long_input_costs_that_input_alone() -> None:
+    class Stumbles(PythonDevice):
+        def write(self, data: bytes) -> None:
+            self.writes = getattr(self, "writes", 0) + 1
+            super().write(data[:-5] if self.writes == 14 else data)
+
+    device = Stumbles(elements=6000, max_payload=1024, rx_window=8192)
+    link = connected(device)
+    inputs = demo_inputs(6, 6000)
+    assert outputs(link, inputs) == sums(inputs)
+    assert link.statistics.device_bad_frames == 1
+    assert device.inferences == 6
+
+
+class Babble:
+    """A device that says what it is told, whatever is asked, and then nothing more."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+
+    def read(self, timeout_s: float) -> bytes:
+        if self._pieces:
+            return self._pieces.pop(0)
+        time.sleep(max(0.0, timeout_s))
+        return b""
+
+    def write(self, data: bytes) -> None: ...
+
+    def set_baud(self, baud: int) -> None: ...
+
+
+@st.composite
+def sound_frames(draw: st.DrawFn) -> bytes:
+    kind = draw(st.sampled_from([*range(0x81, 0x8B), 0x70, 0x71]) | st.integers(0, 255))
+    frame = Frame(kind, draw(st.integers(0, 3)), draw(st.binary(max_size=64)), draw(st.integers(0, 10)))
+    return encode_frame(frame)
+
+
+@settings(max_examples=20, deadline=None)
+@given(pieces=st.lists(st.binary(max_size=64) | sound_frames(), max_size=20))
+def test_whatever_comes_the_link_ends_in_time_with_an_error_of_ours(pieces: list[bytes]) -> None:
+    stranger = Link(Babble(list(pieces)), timeout_s=0.05)
+    known = connected(PythonDevice(), timeout_s=0.05)
+    known.describe()
+    known._pipeline.wire._port = Babble(pieces)
+    started_s = time.monotonic()
+    for link, ask in ((stranger, lambda: stranger.connect(0.05)), (known, lambda: known.infer(bytes(8)))):
+        link._pipeline._sequence = 0xFFFF
+        with pytest.raises(HarnessError):
+            ask()
+    assert time.monotonic() - started_s < 3.0
 
 
 def lie(at: Callable[[int], bool], offset: int) -> Callable[[int, bytes], bytes]:
@@ -389,3 +474,37 @@ def test_counts_scale_to_the_nearest() -> None:
         assert connected(PythonDevice(counter_scale=scale)).infer(demo_inputs(1)[0]).count == expected
     with pytest.raises(LinkError, match="counter_scale"):
         connected(PythonDevice(counter_scale="1/0")).identify()
+
+
+def test_a_panic_in_mid_run_ends_the_wait_at_once() -> None:
+    def panic(_: int, payload: bytes) -> bytes:
+        device.say(b"Guru Meditation Error: Core  0 panic'ed (LoadProhibited)\r\n")
+        device.mute = True
+        device._send = lambda *_: None  # type: ignore[method-assign]
+        return payload
+
+    device = PythonDevice(on_infer=panic)
+    link = Link(device, timeout_s=60.0, watch=ConsoleWatch())
+    link.connect()
+    started_s = time.monotonic()
+    with pytest.raises(DeviceError, match="the firmware crashed on core 0: LoadProhibited"):
+        link.infer(demo_inputs(1)[0])
+    assert time.monotonic() - started_s < 5
+
+
+def test_answers_to_no_open_request_are_named() -> None:
+    class Old(PythonDevice):
+        def _send(self, kind: int, sequence: int, status: int, payload: bytes) -> None:
+            super()._send(kind, (sequence - 1) & 0xFFFF, status, payload)
+
+    with pytest.raises(SilentError, match=r"answers bore the sequence number of no open request"):
+        Link(Old()).connect(0.5)
+
+
+def test_a_reset_that_is_not_heard_still_brings_the_device_back() -> None:
+    device = PythonDevice()
+    link = connected(device)
+    boots = device.boots
+    link.reset_unheard(2.0)
+    assert device.boots == boots + 1
+    assert link.echo(b"back") == b"back"

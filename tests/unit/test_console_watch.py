@@ -167,3 +167,36 @@ def test_any_bytes_are_survived(noise: bytes) -> None:
     watch.text(noise)
     watch.fault()
     watch.hint()
+
+
+def test_a_restart_that_nothing_follows_is_a_fault_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = ConsoleWatch()
+    watch.alive()
+    watch.text(BOOT % b"0x1 (POWERON)")
+    assert watch.fault() is None
+    assert 9.0 < watch.look_again_s() < 11.0
+    now_s = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now_s + 11)
+    fault = watch.fault()
+    assert fault is not None
+    assert fault[0] == "the board restarted in mid-run (cause POWERON) and sent nothing for 10 s"
+    assert watch.fault() is None
+
+
+def test_a_board_that_comes_back_from_a_restart_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = ConsoleWatch()
+    watch.alive()
+    watch.text(BOOT % b"0x1 (POWERON)")
+    watch.alive()
+    now_s = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now_s + 11)
+    assert watch.fault() is None
+    assert watch.look_again_s() == float("inf")
+
+
+def test_a_panic_that_stops_printing_is_looked_at_soon() -> None:
+    watch = ConsoleWatch()
+    watch.alive()
+    watch.text(b"Guru Meditation Error: Core  0 panic'ed (LoadProhibited)\n")
+    assert watch.fault() is None
+    assert watch.look_again_s() < 0.6

@@ -102,7 +102,7 @@ BAD = [
     ),
     (MATRIX + 'runtimes = "tflmm"\n', ":4: runtimes: unknown runtime 'tflmm'. Known: tflm, "),
     (MATRIX + 'runtimes = "tflm:int4"\n', ":4: runtimes: runtime tflm has no scheme 'int4'"),
-    (MATRIX + 'boards = ["qemu", "moon"]\n', ":4: boards: --board takes auto, serial, "),
+    (MATRIX + 'boards = ["qemu", "moon"]\n', ":4: boards: expected --board to be one of auto, "),
     (MATRIX + "samples = 0\n", ":4: samples: --samples expects a whole number of at least 1, got '0'"),
     (MATRIX + "samples = []\n", ":4: samples: expected text or a number, got []"),
     (MATRIX + 'chaos = "dorp=1"\n', ":4: chaos: "),
