@@ -198,6 +198,38 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Night:
+    """One earlier run of an item, as its trend shows it. Shares run 0..1; None: not measured.
+
+    `data` is the digest of the inputs, `samples` how many of them ran.
+    """
+
+    run_id: str
+    started: str
+    outcome: str
+    commit: str | None = None
+    board: str | None = None
+    fidelity: str | None = None
+    data: str | None = None
+    samples: int | None = None
+    max_lsb: int | None = None
+    top1: float | None = None
+    agreement: float | None = None
+    count_unit: str | None = None
+    count_median: float | None = None
+    flash_bytes: int | None = None
+    arena_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Trend:
+    """What the history knew of an item when it ended: earlier runs of it, oldest first, and its baseline."""
+
+    nights: tuple[Night, ...] = ()
+    baseline: Night | None = None
+
+
+@dataclass(frozen=True)
 class Sample:
     """One inference. `label` and `reference_*` are None when there is none, classes also for a
     single output, which has no arg max."""
@@ -225,7 +257,8 @@ class ItemRecord:
     `error` says why and everything not reached is None). `notes` say in a sentence each what a
     reader must know to read the figures: which board and why, what data, why no float reference.
     `scheme` is the artifact's quantisation, e.g. int8. `latency` is in us of the device's own clock, where
-    that is a clock: on silicon, and on this computer for fidelity host.
+    that is a clock: on silicon, and on this computer for fidelity host. `trend` is None where no history
+    could be read.
     """
 
     target: str
@@ -248,6 +281,7 @@ class ItemRecord:
     layers: tuple[LayerRecord, ...] = ()
     divergence: Divergence | None = None
     measurements: tuple[Measurement, ...] = ()
+    trend: Trend | None = None
     wire: dict[str, int] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     duration_s: float = 0.0

@@ -22,6 +22,7 @@ Record = RunRecord | ItemRecord | Sample
 T = TypeVar("T")
 
 _KINDS: dict[str, type[Record]] = {"run": RunRecord, "item": ItemRecord, "sample": Sample}
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -46,7 +47,7 @@ def from_json(text: str) -> Record:
 
 def dump(data: dict[str, Any]) -> str:
     """Plain data to one line of strict JSON."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(data)
 
 
 def load(text: str) -> dict[str, Any]:
@@ -72,9 +73,14 @@ def load(text: str) -> dict[str, Any]:
 
 def to_plain(value: Any) -> Any:
     """A dataclass of the schema as dicts, lists, strings, numbers and None."""
+    # A run has millions of scores, and most else is text or a whole number: those first.
+    if value is None or isinstance(value, str | int):
+        return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, tuple):
+        if value and type(value[0]) is float and all(map(math.isfinite, value)):
+            return list(value)
         return [to_plain(element) for element in value]
     if isinstance(value, dict):
         return {key: to_plain(element) for key, element in value.items()}

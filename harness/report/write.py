@@ -7,10 +7,11 @@ from pathlib import Path
 
 from harness.records.directory import write_whole
 from harness.records.schema import RunRecord, Sample
-from harness.report.html import Images, render_html
+from harness.report.html import render_html
 from harness.report.junit import junit_xml
 from harness.report.markdown import summary_md
 from harness.report.tables import items_csv, items_jsonl, samples_csv, samples_jsonl
+from harness.report.views import Images
 
 
 def write_reports(

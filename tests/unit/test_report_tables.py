@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -38,6 +39,10 @@ JUNIT = {
 }
 
 
+def csv_lines(lines: Iterable[str]) -> io.StringIO:
+    return io.StringIO("".join(lines))
+
+
 def check_junit(element: ET.Element) -> None:
     required, further, children = JUNIT[element.tag]
     assert required <= element.attrib.keys() <= required | further
@@ -71,7 +76,7 @@ def test_whole_numbers_stay_whole_beside_gaps() -> None:
 
 
 def test_samples_csv_has_a_row_per_inference_with_its_fidelity() -> None:
-    frame = pd.read_csv(io.StringIO(samples_csv(RUN, SAMPLES)))
+    frame = pd.read_csv(csv_lines(samples_csv(RUN, SAMPLES)))
     assert len(frame) == 160
     first = frame.iloc[0]
     assert first["item"] == EXACT.key
@@ -81,7 +86,7 @@ def test_samples_csv_has_a_row_per_inference_with_its_fidelity() -> None:
 
 
 def test_time_of_an_emulator_is_withheld_and_of_silicon_kept() -> None:
-    frame = pd.read_csv(io.StringIO(samples_csv(RUN, SAMPLES)))
+    frame = pd.read_csv(csv_lines(samples_csv(RUN, SAMPLES)))
     assert frame[frame["fidelity"] == "isa"]["time_us"].isna().all()
     assert (frame[frame["fidelity"] == "silicon"]["time_us"] == 77).all()
 
@@ -90,7 +95,7 @@ def test_emulated_cycles_are_withheld_everywhere() -> None:
     batch = samples(5)
     odd = item("esp32", "mlp", batch, counts=SILICON.counts, fidelity="isa")
     run = RunRecord("r", "", "", {}, (odd,))
-    assert pd.read_csv(io.StringIO(samples_csv(run, {odd.key: batch})))["count"].isna().all()
+    assert pd.read_csv(csv_lines(samples_csv(run, {odd.key: batch})))["count"].isna().all()
     for text in (items_csv(run), summary_md(run), junit_xml(run)):
         assert "cycles" not in text.replace("no cycles", "")
 
@@ -99,12 +104,12 @@ def test_wide_models_keep_their_scores_out_of_the_csv() -> None:
     batch = samples(1)
     wide = (0.0,) * (MAX_SCORE_COLUMNS + 1)
     batch = [type(batch[0])(**(vars(batch[0]) | {"device_scores": wide}))]
-    assert "score" not in samples_csv(RUN, {EXACT.key: batch})
+    assert "score" not in "".join(samples_csv(RUN, {EXACT.key: batch}))
 
 
 def test_json_lines_are_one_object_each() -> None:
     assert tuple(from_json(line) for line in items_jsonl(RUN).splitlines()) == RUN.items
-    lines = [json.loads(line) for line in samples_jsonl(SAMPLES).splitlines()]
+    lines = [json.loads(line) for line in samples_jsonl(SAMPLES)]
     assert len(lines) == 160
     assert lines[0]["item"] == EXACT.key
 
