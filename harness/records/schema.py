@@ -296,7 +296,7 @@ class ItemRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One session: when, where, with what, and its items."""
+    """One session: when, where, with what, and its items. `ended`: not killed before it was through."""
 
     run_id: str
     started: str
@@ -304,3 +304,4 @@ class RunRecord:
     host: dict[str, str]
     items: tuple[ItemRecord, ...]
     duration_s: float = 0.0
+    ended: bool = True

@@ -22,7 +22,8 @@ from harness.records.schema import RunRecord, Sample
 from harness.records.serialise import SCHEMA, to_plain
 from harness.report import divergence, figures, trend
 from harness.report.comparison import comparisons
-from harness.report.views import MAX_CLASSES, Images, compared, view_of
+from harness.report.pictures import Images
+from harness.report.views import MAX_CLASSES, compared, view_of
 from harness.targets import TARGETS
 
 

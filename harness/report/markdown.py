@@ -50,6 +50,8 @@ def summary_md(run: RunRecord) -> str:
     """Verdict, the notice on emulated counts, one table row per item, then what went wrong."""
     lines = [f"# Run {escape(run.run_id)}: {verdict_sentence(run)}", ""]
     lines += [f"Started {escape(run.started)}, took {duration(run.duration_s)}: {escape(run.command)}", ""]
+    if not run.ended:
+        lines += ["> Broken off: this run was killed before it was through.", ""]
     if any(item.fidelity == "isa" for item in run.items):
         lines += [f"> {ISA_NOTICE}", ""]
     lines += [_row(_COLUMNS), _row(("---",) * len(_COLUMNS)), *(_row(_cells(item)) for item in run.items)]

@@ -72,7 +72,7 @@ def scatter(x: Array, y: Array, x_label: str, y_label: str, series: str, most: i
     drawn = Markup('<path class="points {}" d="{}"/>').format(series, points)
     said = labels(x_label, y_label, extent, extent)
     if len(cells) < x.size:
-        said += note(f"{grouped(len(cells))} of {grouped(x.size)} points drawn, the rest lie on them", extent)
+        said += note(f"{grouped(len(cells))} of {grouped(x.size)} points drawn", extent)
     body = Markup("").join([*marks, frame(extent, extent), drawn, said])
     return svg(SIZE, TOP + extent + BOTTOM + NOTE, title, body)
 

@@ -51,9 +51,9 @@ def _count(night: Night) -> float | None:
 
 FIGURES = (
     Figure("runtime gap", lambda night: night.max_lsb, _lsb),
+    Figure("per inference", _count, grouped, counted=True),
     Figure("top-1", lambda night: night.top1, percent, more_is_better=True),
     Figure("agreement", lambda night: night.agreement, percent, more_is_better=True),
-    Figure("per inference", _count, grouped, counted=True),
     Figure("flash", lambda night: night.flash_bytes, _bytes, of_data=False),
     Figure("arena", lambda night: night.arena_bytes, _bytes, of_data=False),
 )

@@ -8,18 +8,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
 from harness.records.schema import ItemRecord, Night, RunRecord, Sample
-from harness.report import figures, plots, series, trend
+from harness.report import figures, pictures, plots, series, trend
 from harness.report.comparison import Comparison, label
+from harness.report.pictures import Images
 from harness.report.png import data_uri
 
-MAX_IMAGES = 48
 MAX_IMAGE_BYTES = 2_000_000
 """Of all pictures of a page, as it holds them; each item gets its part, and no less than `LEAST_IMAGES`."""
 LEAST_IMAGES = 4
@@ -29,12 +28,6 @@ MAX_CLASSES = 32
 LOG_TAIL_LINES = 200
 DRAWN = ("per inference", "top-1", "flash")
 """Figures of `report.trend` that have a plot; the others are in its table."""
-
-
-class Images(Protocol):
-    """uint8 images (H, W) or (H, W, 3) by sample index: an array, a list or a dict."""
-
-    def __getitem__(self, index: int, /) -> NDArray[np.uint8]: ...
 
 
 @dataclass(frozen=True)
@@ -132,9 +125,7 @@ def view_of(
 ) -> ItemView:
     unit = figures.count_unit(item)
     counts = [sample.count for sample in samples if sample.count is not None] if unit else []
-    labelled = [sample for sample in samples if sample.label is not None and sample.device_class is not None]
-    wrong = [sample for sample in labelled if sample.device_class != sample.label]
-    wrong.sort(key=lambda sample: (sample.device_class == sample.oracle_class, sample.index))
+    labelled, wrong = pictures.labelled(samples), pictures.wrong(samples)
     flash, ram = figures.memory_parts(item.memory) if item.memory else ([], [])
     return ItemView(
         anchor=anchor,
@@ -289,22 +280,13 @@ def _confusion(labelled: Sequence[Sample]) -> list[list[int]]:
 
 def _pictures(wrong: Sequence[Sample], images: Images | None, most_bytes: int) -> list[Picture]:
     """The first of them; as many as fit into `most_bytes`, but some in any case."""
-    pictures: list[Picture] = []
+    shown: list[Picture] = []
     used_bytes = 0
-    for sample in wrong[:MAX_IMAGES]:
-        uri = _picture(images, sample.index)
+    for sample in wrong[: pictures.MOST]:
+        image = pictures.image_of(images, sample)
+        uri = None if image is None else data_uri(image)
         used_bytes += len(uri or "")
-        if used_bytes > most_bytes and len(pictures) >= LEAST_IMAGES:
+        if used_bytes > most_bytes and len(shown) >= LEAST_IMAGES:
             break
-        pictures.append(Picture(sample, uri))
-    return pictures
-
-
-def _picture(images: Images | None, index: int) -> str | None:
-    if images is None:
-        return None
-    try:
-        image = images[index]
-    except (IndexError, KeyError):
-        return None
-    return data_uri(np.asarray(image))
+        shown.append(Picture(sample, uri))
+    return shown
