@@ -156,7 +156,7 @@ def fabricated(
         samples(number, seed=3),
         samples(number, varying=True, seed=4),
     ]
-    silicon_counts = CountStatistics("cycles", 500_000, 500_900, 501_999, number)
+    silicon_counts = CountStatistics("cycles", 500_000, 500_900.0, 501_999, number)
     items = (
         item(
             "esp32s3",

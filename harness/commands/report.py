@@ -25,9 +25,9 @@ def add_command(commands: Parsers) -> None:
     report = commands.add_parser(
         "report",
         help="make a run's report again from its journal; --open shows it in a browser",
-        description="Writes report.html, summary.md, junit.xml and the tables of a run anew into its directory, "
-        "from the journal and the pictures that lie there: after an update of the harness, or for a run that "
-        "was killed.",
+        description="Writes report.html, summary.md, junit.xml and the tables of a run anew into its "
+        "directory, from the journal and the pictures that lie there: after an update of the harness, or for "
+        "a run that was killed.",
         epilog="harness report --open; harness report 20260102-030405 --open",
     )
     report.add_argument(

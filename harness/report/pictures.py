@@ -69,7 +69,7 @@ def unpack(run: RunRecord, path: Path) -> dict[str, dict[int, NDArray[np.uint8]]
     """
     images: dict[str, dict[int, NDArray[np.uint8]]] = {}
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             for name in file.files:
                 number, index = map(int, name.split("-"))
                 images.setdefault(run.items[number].key, {})[index] = file[name]

@@ -88,9 +88,9 @@ class Choice:
 
 
 def trade_off(choices: Sequence[Choice], x_label: str, y_label: str, reference: float | None) -> Markup:
-    """Quality against cost with the Pareto front as a line; "" for fewer than two choices.
+    """Quality against cost with their Pareto front as steps; "" for fewer than two choices.
 
-    `reference` is the float model's quality, a dashed line. Labels keep clear of points and of each other.
+    `reference` is the float model's quality, a dashed line. Names keep clear of points and of each other.
     """
     if len(choices) < 2:
         return Markup("")
@@ -116,26 +116,41 @@ def trade_off(choices: Sequence[Choice], x_label: str, y_label: str, reference: 
         y = TOP + (high - reference) / (high - low) * extent
         parts.append(Markup('<path class="reference" d="M{} {:.2f}h{}"/>').format(LEFT, y, width))
         parts.append(Markup('<text class="quiet" x="{}" y="{:.2f}">float</text>').format(LEFT + 4, y - 3))
-    front = sorted((place(choice) for choice in choices if choice.unbeaten), key=lambda at: (at[0], -at[1]))
-    if len(front) > 1:
-        line = "L".join(f"{x:.2f} {y:.2f}" for x, y in front)
-        parts.append(Markup('<path class="front" d="M{}"/>').format(Markup(line)))
+    corners = [place(choice) for choice in _front(choices)]
+    line = f"M{corners[0][0]:.2f} {TOP + extent}" + "".join(f"H{x:.2f}V{y:.2f}" for x, y in corners)
+    parts.append(Markup('<path class="front" d="{}H{}"/>').format(line, LEFT + width))
     parts += _marked(choices, [place(choice) for choice in choices])
     title = f"{y_label} against {x_label} of {len(choices)} ways to run the model"
     body = Markup("").join(parts)
     return svg(WIDE, TOP + extent + BOTTOM, title, body + labels(x_label, y_label, width, extent))
 
 
+def _front(choices: Sequence[Choice]) -> list[Choice]:
+    """Those that no cheaper one equals, the cheapest first; `unbeaten` may be more, by other costs."""
+    front: list[Choice] = []
+    for choice in sorted(choices, key=lambda each: (each.cost, -each.quality)):
+        if not front or choice.quality > front[-1].quality:
+            front.append(choice)
+    return front
+
+
 def _marked(choices: Sequence[Choice], places: Sequence[tuple[float, float]]) -> Iterator[Markup]:
-    """A point for each choice and its label beside it, moved down while something is in the way."""
+    """A point for each choice and its name beside it, moved down while something is in the way, on a line to
+    its point where it had to go far.
+    """
     taken = [(x - 5, x + 5, y + 3.5) for x, y in places]
     for choice, (x, y) in sorted(zip(choices, places, strict=True), key=lambda pair: pair[1]):
-        text_width = 5.6 * len(choice.label)
+        text_width = 6.2 * len(choice.label)
         left = x + 7 if x + 7 + text_width < WIDE else x - 7 - text_width
         text_y, right = max(y - 6, TOP), left + text_width
         while any(abs(text_y - at) < 10 and left < end and start < right for start, end, at in taken):
             text_y += 10
         taken.append((left, right, text_y))
+        if text_y - y > 10:
+            near = left - 2 if left > x else right + 2
+            yield Markup('<path class="leader" d="M{:.2f} {:.2f}L{:.2f} {:.2f}"/>').format(
+                x, y, near, text_y - 3
+            )
         yield Markup(
             '<circle class="{}" cx="{:.2f}" cy="{:.2f}" r="4"><title>{}: {}, {}</title></circle>'
             '<text class="name" x="{:.2f}" y="{:.2f}">{}</text>'

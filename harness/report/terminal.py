@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.records.schema import ItemRecord, RunRecord
-from harness.report import divergence
+from harness.report import divergence, trend
 from harness.report.comparison import Comparison, comparisons, label
 from harness.report.figures import (
     DASH,
@@ -64,11 +64,11 @@ def render_table(run: RunRecord, console: Console) -> None:
         for item in run.items:
             for reason in _reasons(item):
                 _print(console, Padding(Text(f"{plain(item.key)}: {reason}", "red"), (0, 1)))
-            for name, value in [*_measurement_lines(item), *_divergence_lines(item)]:
-                _print(console, Padding(Text(f"{name:<18}{value}"), (0, 1, 0, 3)))
+            for line in [*_plain_lines(item), *_changes(run, item)]:
+                _print(console, Padding(line, (0, 1, 0, 3)))
     else:
         for item in run.items:
-            _print_block(console, item)
+            _print_block(console, run, item)
     for comparison in comparisons(run):
         _print_comparison(console, comparison)
     outcome = next(
@@ -96,7 +96,7 @@ def _top1(item: ItemRecord) -> tuple[str, str, str]:
     return percent(accuracy.device), percent(accuracy.oracle), percent(accuracy.reference)
 
 
-def _print_block(console: Console, item: ItemRecord) -> None:
+def _print_block(console: Console, run: RunRecord, item: ItemRecord) -> None:
     head = Text.assemble(
         _verdict(item),
         "  ",
@@ -108,8 +108,10 @@ def _print_block(console: Console, item: ItemRecord) -> None:
         _print_indented(console, Text(reason, "red"))
     for note in item.notes:
         _print_indented(console, Text(plain(note), "dim"))
-    for name, value in [*_block_lines(item), *_measurement_lines(item), *_divergence_lines(item)]:
+    for name, value in _block_lines(item):
         _print_indented(console, Text(f"{name:<18}{value}"))
+    for line in [*_plain_lines(item), *_changes(run, item)]:
+        _print_indented(console, line)
 
 
 def _print_comparison(console: Console, comparison: Comparison) -> None:
@@ -136,6 +138,22 @@ def _print_comparison(console: Console, comparison: Comparison) -> None:
 
 def _print_indented(console: Console, line: Text) -> None:
     _print(console, Padding(line, (0, 0, 0, 2)) if console.is_terminal else Text("  ") + line)
+
+
+def _plain_lines(item: ItemRecord) -> list[Text]:
+    """Measurements and the first wrong layer."""
+    return [
+        Text(f"{name:<18}{value}") for name, value in [*_measurement_lines(item), *_divergence_lines(item)]
+    ]
+
+
+def _changes(run: RunRecord, item: ItemRecord) -> Iterator[Text]:
+    """What got better or worse since the baseline or the last run, where something did."""
+    if (found := trend.changes(run, item)) is None:
+        return
+    for change in found.found:
+        text = f"{change.word:<18}{plain(change.text)} since {plain(found.since)}"
+        yield Text(text, "red" if change.worse else "green")
 
 
 def _divergence_lines(item: ItemRecord) -> list[tuple[str, str]]:

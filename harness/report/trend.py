@@ -11,7 +11,7 @@ from statistics import median
 
 from harness.measure.gates import MINIMUM_EFFECT
 from harness.records.schema import ItemRecord, Night, RunRecord
-from harness.report.figures import byte_size, count_unit, grouped, percent
+from harness.report.figures import VERDICTS, byte_size, count_unit, grouped, percent
 
 LEAST_NIGHTS = 5
 WINDOW = 10
@@ -61,30 +61,32 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Change:
-    """A figure that is not what it was, in words: "per inference", "867 179", "893 194", "+3.00 %"."""
+    """Something that is not as it was, in words: "per inference 867 179 → 893 194 (+3.00 %)"."""
 
-    name: str
-    before: str
-    after: str
-    change: str
+    text: str
     worse: bool
+
+    @property
+    def word(self) -> str:
+        return "worse" if self.worse else "better"
 
 
 @dataclass(frozen=True)
 class Changes:
-    """`found` of an item since run `before`, its baseline or the last one comparable; `verdict` is "passed →
-    failed" where that differs."""
+    """What is `found` to differ in an item since run `before`: its baseline, or the last comparable one."""
 
     item: ItemRecord
     before: Night
     baseline: bool
-    verdict: str
     found: tuple[Change, ...]
 
     @property
+    def since(self) -> str:
+        return f"{'baseline' if self.baseline else 'run'} {self.before.run_id}"
+
+    @property
     def worse(self) -> bool:
-        broke = bool(self.verdict) and self.before.outcome == "passed"
-        return broke or any(change.worse for change in self.found)
+        return any(change.worse for change in self.found)
 
 
 def present(run: RunRecord, item: ItemRecord) -> Night:
@@ -183,29 +185,26 @@ def compared_with(item: ItemRecord, now: Night) -> Night | None:
 
 
 def changes(run: RunRecord, item: ItemRecord) -> Changes | None:
-    """What is not as it was in an item; None where there is no earlier run of it."""
+    """What is not as it was in an item; None where no earlier run of it is known."""
     now = present(run, item)
     before = compared_with(item, now)
     if before is None:
         return None
-    verdict = "" if before.outcome == now.outcome else f"{before.outcome} → {now.outcome}"
-    found = tuple(
-        Change(
-            figure.name,
-            figure.show(figure.value(before)),
-            figure.show(figure.value(now)),
-            _difference(figure, before, now),
-            worse,
-        )
-        for figure in FIGURES
-        if (worse := got_worse(figure, before, now)) is not None
-    )
     baseline = item.trend is not None and item.trend.baseline is not None
-    return Changes(item, before, baseline, verdict, found)
+    return Changes(item, before, baseline, tuple(_found(before, now)))
 
 
-def _difference(figure: Figure, before: Night, after: Night) -> str:
-    old, new = figure.value(before) or 0.0, figure.value(after) or 0.0
-    if figure.more_is_better:
-        return f"{(new - old) * 100:+.2f} points"
-    return f"{new / old - 1:+.2%}" if old else f"{new - old:+g}"
+def _found(before: Night, now: Night) -> Iterator[Change]:
+    if before.outcome != now.outcome:
+        severity = dict(zip(VERDICTS, range(len(VERDICTS)), strict=True))
+        worse = severity.get(now.outcome, len(severity)) > severity.get(before.outcome, len(severity))
+        yield Change(f"verdict {before.outcome} → {now.outcome}", worse)
+    for figure in FIGURES:
+        if (worse_now := got_worse(figure, before, now)) is not None:
+            old, new = figure.value(before) or 0.0, figure.value(now) or 0.0
+            if figure.more_is_better:
+                difference = f"{(new - old) * 100:+.2f} points"
+            else:
+                difference = f"{new / old - 1:+.2%}" if old else f"{new - old:+g}"
+            text = f"{figure.name} {figure.show(old)} → {figure.show(new)} ({difference})"
+            yield Change(text, worse_now)

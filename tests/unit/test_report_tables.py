@@ -171,6 +171,7 @@ def test_write_reports_writes_everything_whole(tmp_path: Path) -> None:
         "items.jsonl",
         "samples.jsonl",
         "summary.md",
+        "pictures.npz",
     }
     assert sorted(tmp_path.iterdir()) == sorted(paths.values())
     assert INJECTION in json.loads(paths["items.jsonl"].read_text().splitlines()[2])["log"]
