@@ -28,6 +28,7 @@ from harness.link.chaos import ChaosPort
 from harness.link.client import Link
 from harness.link.wirelog import WireLog
 from harness.materials import Materials, shown
+from harness.mlperf_tiny import deployment as mlperf
 from harness.model.spec import ModelSpec
 from harness.printed_deployment import PrintedDeployment
 from harness.progress import Progress, Say, silent
@@ -55,7 +56,8 @@ class Bench:
     def __init__(self, settings: Settings, *, reports_root: Path, command: str, say: Say = silent) -> None:
         self.settings = settings
         self.targets = tuple(get_target(name) for name in settings.targets)
-        self._dialect = get_dialect(settings.dialect) if settings.dialect else None
+        printed = settings.dialect not in (None, mlperf.NAME)
+        self._dialect = get_dialect(settings.dialect) if settings.dialect and printed else None
         check_choice(settings.board, settings.attachment, settings.dialect)
         check_targets(self.targets, settings.dialect)
         if settings.chaos and settings.dialect:
@@ -91,8 +93,8 @@ class Bench:
         what prints so.
         """
         asked = self.settings.runtimes
-        if self._dialect and asked == (EVERY,):
-            asked = (self._dialect.runtime,)
+        if self.settings.dialect and asked == (EVERY,):
+            asked = (self._dialect.runtime if self._dialect else mlperf.RUNTIME,)
         names = tuple(runtimes_for(model, target, asked, self._materials.workshop(model)))
         return names[:1] if self._attached and asked == (EVERY,) else names
 
@@ -175,6 +177,8 @@ class Bench:
             port, timeout_s = self._wire_to(board, entry), self.settings.infer_timeout_s
             if self._dialect:
                 entry.deployment = PrintedDeployment(*about, port, self._dialect, log, timeout_s)
+            elif self.settings.dialect == mlperf.NAME:
+                entry.deployment = mlperf.MlperfDeployment(*about, port, log, timeout_s)
             else:
                 link = Link(
                     port,
