@@ -104,16 +104,26 @@ def _fields(cls: type) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
+@functools.cache
+def _parts(expected: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type hint's origin and arguments."""
+    return typing.get_origin(expected), typing.get_args(expected)
+
+
 def _decode(expected: Any, value: Any, where: str) -> Any:
-    origin = typing.get_origin(expected)
+    if type(value) is expected:
+        return value
+    origin, arguments = _parts(expected)
     if origin is types.UnionType:
-        inner, _none = typing.get_args(expected)
-        return None if value is None else _decode(inner, value, where)
+        return None if value is None else _decode(arguments[0], value, where)
     if origin is tuple and isinstance(value, list):
-        element = typing.get_args(expected)[0]
+        element = arguments[0]
+        # A run's millions of scores.
+        if element is float and all(type(item) is float for item in value):
+            return tuple(value)
         return tuple(_decode(element, item, where) for item in value)
     if origin is dict and isinstance(value, dict):
-        element = typing.get_args(expected)[1]
+        element = arguments[1]
         return {key: _decode(element, item, where) for key, item in value.items()}
     if dataclasses.is_dataclass(expected) and isinstance(value, dict):
         return _decode_dataclass(typing.cast(type, expected), value, where)
@@ -121,8 +131,6 @@ def _decode(expected: Any, value: Any, where: str) -> Any:
         return _NON_FINITE[value]
     if expected is float and type(value) is int:
         return float(value)
-    if isinstance(expected, type) and type(value) is expected:
-        return value
     name = getattr(expected, "__name__", str(expected))
     raise DataError(f"expected {name} in {where}; found {type(value).__name__}")
 
