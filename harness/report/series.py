@@ -12,8 +12,9 @@ import numpy as np
 from markupsafe import Markup
 
 from harness.report.figures import grouped
-from harness.report.svg import RIGHT, TOP, WIDE, note, svg, tick_x, tick_y, ticks
+from harness.report.svg import RIGHT, TOP, note, svg, tick_x, tick_y, ticks
 
+WIDE = 370
 LEFT = 72
 """Whole counts stand beside the axis."""
 WIDTH = WIDE - LEFT - RIGHT

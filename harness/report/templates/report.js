@@ -71,6 +71,10 @@
       document.getElementById(row.dataset.section).hidden = row.hidden;
       shown += row.hidden ? 0 : 1;
     }
+    for (const comparison of document.querySelectorAll("section.comparison")) {
+      const items = comparison.dataset.items.split(" ");
+      comparison.hidden = items.every((item) => document.getElementById(item).hidden);
+    }
     document.getElementById("shown").textContent = `${shown} of ${rows.length}`;
   };
   const form = document.getElementById("filters");
