@@ -177,10 +177,8 @@ class Ledger:
         try:
             with History(default_url(self._reports_root)) as history:
                 return dataclasses.replace(record, trend=trend(history, record, self.directory.run_id))
-        except HarnessError as error:
-            if (warning := f"no trend: {error}") not in self.warnings:
-                self.warnings.append(warning)
-            return record
+        except HarnessError:
+            return record  # `_remember` says why
 
     def _remember(self, run: RunRecord, samples: dict[str, tuple[Sample, ...]]) -> None:
         """Into the history; a history that is out of order costs no run its report."""
