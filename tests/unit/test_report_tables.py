@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -105,6 +106,14 @@ def test_wide_models_keep_their_scores_out_of_the_csv() -> None:
     wide = (0.0,) * (MAX_SCORE_COLUMNS + 1)
     batch = [type(batch[0])(**(vars(batch[0]) | {"device_scores": wide}))]
     assert "score" not in "".join(samples_csv(RUN, {EXACT.key: batch}))
+
+
+def test_models_with_fewer_classes_keep_their_columns() -> None:
+    few = replace(samples(1)[0], device_scores=(0.25,), oracle_scores=(0.5,), reference_scores=None)
+    frame = pd.read_csv(csv_lines(samples_csv(RUN, {EXACT.key: [few], FAILED.key: samples(1)})))
+    assert frame.loc[0, ["device_score_0", "oracle_score_0"]].tolist() == [0.25, 0.5]
+    assert frame.loc[0].filter(like="_score_").count() == 2
+    assert frame.loc[1].filter(like="_score_").count() == 30
 
 
 def test_json_lines_are_one_object_each() -> None:

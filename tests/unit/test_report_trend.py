@@ -62,6 +62,8 @@ def test_silicon_is_worse_beyond_its_own_noise_only() -> None:
     assert marked(on_silicon(1.004e6, *noise))[-1] == "passed"
     assert marked(on_silicon(1.03e6, *noise))[-1] == "worse"
     assert "worse" not in marked(on_silicon(1e6, *noise))
+    louder = [1e6 * (1 + sign * 0.01 * step) for step in range(1, 6) for sign in (1, -1)]
+    assert marked(on_silicon(1.03e6, *louder))[-1] == "passed"
 
 
 def test_another_board_stands_beside_the_steps() -> None:
