@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import numpy as np
 
 from harness.boards import check_choice, check_targets, choose_board, is_attached
 from harness.boards.backtrace import decoder
@@ -20,10 +23,11 @@ from harness.deployment import Deployment, LinkedDeployment
 from harness.dialects import get_dialect
 from harness.divergence import locate, suspects
 from harness.errors import HarnessError, UsageError
+from harness.exclusive import exclusive
 from harness.expectation import Expectation
 from harness.flashing import install
 from harness.items import EVERY, Item, check_names, runtimes_for
-from harness.ledger import Entry, Ledger
+from harness.ledger import JOURNAL, Entry, Ledger
 from harness.link.chaos import ChaosPort
 from harness.link.client import Link
 from harness.link.wirelog import WireLog
@@ -33,7 +37,7 @@ from harness.model.spec import ModelSpec
 from harness.printed_deployment import PrintedDeployment
 from harness.progress import Progress, Say, silent
 from harness.records.directory import RunDirectory
-from harness.records.schema import ItemRecord, RunRecord
+from harness.records.schema import ItemRecord, RunRecord, Sample
 from harness.result import Result
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
@@ -53,7 +57,15 @@ class Bench:
     report directory that cannot be written. Nothing has been built or started by then.
     """
 
-    def __init__(self, settings: Settings, *, reports_root: Path, command: str, say: Say = silent) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reports_root: Path,
+        command: str,
+        say: Say = silent,
+        journal: str = JOURNAL,
+    ) -> None:
         self.settings = settings
         self.targets = tuple(get_target(name) for name in settings.targets)
         printed = settings.dialect not in (None, mlperf.NAME)
@@ -66,7 +78,7 @@ class Bench:
         check_names(settings.runtimes)
         self.items()
         self._reports_root = reports_root
-        self._ledger = Ledger(reports_root, settings.report_dir, command)
+        self._ledger = Ledger(reports_root, settings.report_dir, command, journal)
 
     # What names mean.
 
@@ -79,12 +91,12 @@ class Bench:
         """A model of this run by name, or any other by zoo name or path."""
         return self._materials.model(name)
 
-    def item(self, target: str, model: ModelSpec, runtime: str, kernels: str) -> Item:
+    def item(self, target: str, model: ModelSpec, runtime: str, kernels: str, unit: str = "") -> Item:
         """One item; raises UsageError for an unknown target or runtime, or kernels it has not."""
         known = get_runtime(runtime).kernels
         if kernels not in known:
             raise UsageError(f"runtime {runtime} has kernels {', '.join(known)}, not '{kernels}'")
-        return Item(get_target(target), model, runtime, kernels)
+        return Item(get_target(target), model, runtime, kernels, unit)
 
     def runtimes(self, model: ModelSpec, target: Target) -> tuple[str, ...]:
         """What a model runs in on a chip: the runtimes named, or every one that takes it.
@@ -127,7 +139,8 @@ class Bench:
         runtime = item.runtime.replace(":", "-")
         name = f"{artifact.name}-{runtime}-{item.kernels}-{artifact.digest[:12]}"
         directory = self.settings.build_root / "projects" / name
-        return get_runtime(item.runtime).generate(artifact, item.kernels, directory)
+        with exclusive(directory):
+            return get_runtime(item.runtime).generate(artifact, item.kernels, directory)
 
     def image(self, item: Item, project: Project) -> Image | None:
         """Station 4: the built firmware; None when an attached board already runs its own."""
@@ -206,7 +219,9 @@ class Bench:
             entry.notes.append("its model.toml stops at so many; --samples all takes the whole test set")
         if why := self._materials.reference(item.model)[1]:
             entry.notes.append(why)
+        started_s = time.process_time()
         result = deployment.run(expected, report)
+        entry.harness_s = time.process_time() - started_s
         entry.notes.extend(deployment.notes())
         entry.memory = deployment.memory()
         entry.measurements = judged(item, entry.record(), result.samples, self._reports_root)
@@ -282,6 +297,10 @@ class Bench:
     def close_item(self, item: Item) -> ItemRecord:
         """Makes the item's record and writes it to the journal; closing twice gives the same one."""
         return self._ledger.close_item(item)
+
+    def hand_over(self, item: Item) -> tuple[ItemRecord, tuple[Sample, ...], np.ndarray | None]:
+        """A closed item's record, samples and pictures, for another process to report."""
+        return (*self._ledger.hand_over(item), self._materials.pixels(item.model.name, item.runtime))
 
     def run_record(self) -> RunRecord:
         """The run so far."""

@@ -23,9 +23,10 @@ from harness.records.directory import RunDirectory
 from harness.records.journal import Journal
 from harness.records.schema import Divergence, ItemRecord, Measurement, Memory, RunRecord, Sample
 from harness.report import write_reports
-from harness.result import Result
 from harness.runtimes.base import Artifact
 from harness.toolchains.base import Image
+
+JOURNAL = "journal.jsonl"
 
 
 @dataclass
@@ -45,16 +46,18 @@ class Entry:
     log: Path | None = None
     faults: dict[str, int] = field(default_factory=dict)
     error: str | None = None
+    error_kind: str | None = None
+    harness_s: float | None = None
     failures: list[str] = field(default_factory=list)
 
     def failed(self, error: BaseException) -> None:
         """Notes why the item broke (an error) or what a test of it found wrong (a failure)."""
         if isinstance(error, HarnessError):
-            self.error = str(error)
+            self.error, self.error_kind = str(error), type(error).__name__
         elif isinstance(error, AssertionError):
             self.failures = self.failures or [str(error).splitlines()[0] if str(error) else "assert"]
         else:
-            self.error = f"{type(error).__name__}: {error}"
+            self.error, self.error_kind = f"{type(error).__name__}: {error}", type(error).__name__
 
     def record(self) -> ItemRecord:
         """The record of what is known by now."""
@@ -70,7 +73,9 @@ class Entry:
             scheme=self.artifact.scheme if self.artifact else None,
             fidelity=deployment.fidelity if deployment else None,
             board=self.board.info.name if self.board else None,
+            unit=item.unit,
             error=self.error,
+            error_kind=self.error_kind,
             failures=tuple(self.failures),
             notes=tuple(self.notes),
             runtime_gap=result.runtime_gap if result else None,
@@ -91,6 +96,7 @@ class Entry:
                 result.data_digest if result else None,
             ),
             duration_s=time.monotonic() - self.started,
+            harness_s=self.harness_s,
             log=_tail(self.log),
         )
 
@@ -98,10 +104,15 @@ class Entry:
 class Ledger:
     """One run's books, open from its first item to its reports.
 
+    Of a run whose items are spread over processes, each process keeps a `journal` of its own in the run's
+    directory and hands over what it finished; one adopts everything and writes the reports.
+
     Raises, when made: OutputError for a report directory that cannot be written.
     """
 
-    def __init__(self, reports_root: Path, report_dir: Path | None, command: str) -> None:
+    def __init__(
+        self, reports_root: Path, report_dir: Path | None, command: str, journal: str = JOURNAL
+    ) -> None:
         self.directory = RunDirectory.create(reports_root, report_dir)
         self.warnings: list[str] = []
         self.reports: dict[str, Path] = {}
@@ -110,10 +121,10 @@ class Ledger:
         self._clock = time.monotonic()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._open: dict[str, Entry] = {}
-        self._closed: dict[str, tuple[ItemRecord, Result | None]] = {}
-        journal = self.directory.path / "journal.jsonl"
-        journal.unlink(missing_ok=True)
-        self._journal = Journal(journal)
+        self._closed: dict[str, tuple[ItemRecord, tuple[Sample, ...]]] = {}
+        path = self.directory.path / journal
+        path.unlink(missing_ok=True)
+        self._journal = Journal(path)
         self._journal.write_run(self.run_record())
 
     def entry(self, item: Item) -> Entry:
@@ -123,7 +134,8 @@ class Ledger:
             # Several tests may deploy the same item: the last figures stand, and every failure.
             if item.key in self._closed:
                 before = self._closed[item.key][0]
-                entry.error, entry.failures = before.error, list(before.failures)
+                entry.error, entry.error_kind = before.error, before.error_kind
+                entry.failures = list(before.failures)
         return self._open[item.key]
 
     def item_directory(self, item: Item) -> Path:
@@ -137,11 +149,19 @@ class Ledger:
         entry = self._open.pop(item.key)
         record = self._with_trend(entry.record())
         result = entry.deployment.result if entry.deployment else None
-        self._closed[item.key] = (record, result)
-        if result is not None:
-            self._journal.write_samples(item.key, result.samples)
-        self._journal.write_item(record)
+        self.adopt(record, result.samples if result else ())
         return record
+
+    def adopt(self, record: ItemRecord, samples: tuple[Sample, ...]) -> None:
+        """Takes a finished item into the books, whoever ran it."""
+        self._closed[record.key] = (record, samples)
+        if samples:
+            self._journal.write_samples(record.key, samples)
+        self._journal.write_item(record)
+
+    def hand_over(self, item: Item) -> tuple[ItemRecord, tuple[Sample, ...]]:
+        """A closed item, which these books then forget."""
+        return self._closed.pop(item.key)
 
     def run_record(self) -> RunRecord:
         """The run so far."""
@@ -163,7 +183,7 @@ class Ledger:
         self._journal.write_end(run.duration_s)
         self._journal.close()
         if run.items:
-            samples = {key: result.samples for key, (_, result) in self._closed.items() if result is not None}
+            samples = {key: samples for key, (_, samples) in self._closed.items() if samples}
             self.reports = write_reports(run, samples, self.directory.path, dict(images))
             self._remember(run, samples)
         return run
