@@ -5,6 +5,7 @@ Keeps the run directory, the journal, the records; writes the reports and the hi
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -157,7 +158,7 @@ class Ledger:
         if item.key in self._closed and item.key not in self._open:
             return self._closed[item.key][0]
         entry = self._open.pop(item.key)
-        record = entry.record()
+        record = self._with_trend(entry.record())
         result = entry.deployment.result if entry.deployment else None
         self.adopt(record, result.samples if result else ())
         return record
@@ -202,6 +203,18 @@ class Ledger:
             self.reports = write_reports(run, samples, self.directory.path, dict(images))
             self._remember(run, samples)
         return run
+
+    def _with_trend(self, record: ItemRecord) -> ItemRecord:
+        """The record with what the history knows of earlier runs: kept, so that a report is made of records
+        alone and made again comes out the same."""
+        from harness.history.store import History, default_url  # a third of a second, once per run
+        from harness.history.trend import trend
+
+        try:
+            with History(default_url(self._reports_root)) as history:
+                return dataclasses.replace(record, trend=trend(history, record, self.directory.run_id))
+        except HarnessError:
+            return record  # `_remember` says why
 
     def _remember(self, run: RunRecord, samples: dict[str, tuple[Sample, ...]]) -> None:
         """Into the history; a history that is out of order costs no run its report."""

@@ -6,6 +6,7 @@ team's PostgreSQL (extra [history]).
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import zlib
@@ -177,6 +178,12 @@ class History:
             text = connection.execute(select(items.c.record).where(items.c.id == entry.id)).scalar_one()
         return from_plain(ItemRecord, json.loads(text))
 
+    def plain_records(self, entries: Sequence[Entry]) -> dict[int, dict[str, Any]]:
+        """The records of entries by their ids, as plain data: a tenth of the time that `record` takes."""
+        query = select(items.c.id, items.c.record).where(items.c.id.in_([entry.id for entry in entries]))
+        with self._connected() as connection:
+            return {number: json.loads(text) for number, text in connection.execute(query).all()}
+
     def run(self, run_id: str) -> RunRecord:
         """A run without its items."""
         with self._connected() as connection:
@@ -288,5 +295,6 @@ def _row(run: RunRecord, item: ItemRecord, samples: Sequence[Sample]) -> dict[st
         "flash_bytes": item.memory.flash_bytes if item.memory else None,
         "arena_bytes": item.memory.arena_bytes if item.memory else None,
         "counts": zlib.compress(np.array(counts, "<i8").tobytes()) if counts else None,
-        "record": json.dumps(to_plain(item), allow_nan=False),
+        # The history is what a trend is made from: it keeps none.
+        "record": json.dumps(to_plain(dataclasses.replace(item, trend=None)), allow_nan=False),
     }

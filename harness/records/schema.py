@@ -198,6 +198,38 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Night:
+    """One earlier run of an item, as its trend shows it. Shares run 0..1; None: not measured.
+
+    `data` is the digest of the inputs, `samples` how many of them ran.
+    """
+
+    run_id: str
+    started: str
+    outcome: str
+    commit: str | None = None
+    board: str | None = None
+    fidelity: str | None = None
+    data: str | None = None
+    samples: int | None = None
+    max_lsb: int | None = None
+    top1: float | None = None
+    agreement: float | None = None
+    count_unit: str | None = None
+    count_median: float | None = None
+    flash_bytes: int | None = None
+    arena_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Trend:
+    """What the history knew of an item when it ended: earlier runs of it, oldest first, and its baseline."""
+
+    nights: tuple[Night, ...] = ()
+    baseline: Night | None = None
+
+
+@dataclass(frozen=True)
 class Sample:
     """One inference. `label` and `reference_*` are None when there is none, classes also for a
     single output, which has no arg max."""
@@ -235,6 +267,7 @@ class ItemRecord:
     of a target from the others. `error_kind` is the class of `harness.errors` that `error` is of.
     `harness_s` is processor time of the harness, not of the device, from the first sample to the result.
     `size_table` is esp-idf-size's text.
+    `trend` is None where no history could be read.
     """
 
     target: str
@@ -259,6 +292,7 @@ class ItemRecord:
     layers: tuple[LayerRecord, ...] = ()
     divergence: Divergence | None = None
     measurements: tuple[Measurement, ...] = ()
+    trend: Trend | None = None
     wire: dict[str, int] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     duration_s: float = 0.0
@@ -274,7 +308,7 @@ class ItemRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One session: when, where, with what, and its items."""
+    """One session: when, where, with what, and its items. `ended`: not killed before it was through."""
 
     run_id: str
     started: str
@@ -282,3 +316,4 @@ class RunRecord:
     host: dict[str, str]
     items: tuple[ItemRecord, ...]
     duration_s: float = 0.0
+    ended: bool = True
