@@ -8,8 +8,6 @@ to be sent again. After a READY the probe is a HELLO. Knows nothing of networks.
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -76,7 +74,7 @@ class Pipeline:
         self._watch = watch
         self._reader = FrameReader()
         self._in_flight: dict[int, Request] = {}
-        self._sequence = int.from_bytes(os.urandom(2), "little")
+        self._sequence = int.from_bytes(log.random_bytes(2), "little")
         self._transmission = 0
         self._connected = False
         self._boots_seen = 0
@@ -110,16 +108,16 @@ class Pipeline:
         """
         self._in_flight.clear()
         self._connected = False
-        give_up_s = time.monotonic() + timeout_s
+        give_up_s = self.log.clock() + timeout_s
         interval_s = 0.1
         sent: list[Request] = []
         while not any(hello.reply for hello in sent):
-            if time.monotonic() >= give_up_s:
+            if self.log.clock() >= give_up_s:
                 raise self._silence("HELLO", timeout_s)
             sent.append(self._send_hello())
-            until_s = min(time.monotonic() + interval_s, give_up_s)
+            until_s = min(self.log.clock() + interval_s, give_up_s)
             interval_s = min(2 * interval_s, 1.0)
-            while not any(hello.reply for hello in sent) and (left_s := until_s - time.monotonic()) > 0:
+            while not any(hello.reply for hello in sent) and (left_s := until_s - self.log.clock()) > 0:
                 self._poll(left_s)
                 # After READY or damage there is no point in waiting on.
                 if self._take_suspicion():
@@ -184,8 +182,8 @@ class Pipeline:
         """
         quiet_s = max(_FIRST_QUIET_S, 2 * self._round_trip_s) * 2**self._quiet_periods
         wake_s = self._progress_s + min(quiet_s, self.timeout_s)
-        self._poll(max(0.0, wake_s - time.monotonic()))
-        now_s = time.monotonic()
+        self._poll(max(0.0, wake_s - self.log.clock()))
+        now_s = self.log.clock()
         if self._take_suspicion():
             self._probe()
         elif now_s >= self._progress_s + self.timeout_s and self._in_flight:
@@ -240,8 +238,8 @@ class Pipeline:
         """For what must not be sent twice: None when no answer came in half a second."""
         request = self._new_request(kind, payload, what)
         self._transmit(request)
-        until_s = time.monotonic() + 0.5
-        while request.reply is None and (left_s := until_s - time.monotonic()) > 0:
+        until_s = self.log.clock() + 0.5
+        while request.reply is None and (left_s := until_s - self.log.clock()) > 0:
             self._poll(left_s)
         return request.reply
 
@@ -254,7 +252,7 @@ class Pipeline:
         self._transmission += 1
         request.transmissions.append(self._transmission)
         request.tries += 1
-        request.sent_s = time.monotonic()
+        request.sent_s = self.log.clock()
         self._in_flight[request.sequence] = request
         self.log.data(Direction.TO_DEVICE, request.encoded)
         self.statistics.frames_sent += 1
@@ -263,7 +261,7 @@ class Pipeline:
             self._port.write(request.encoded)
 
     def _send_hello(self) -> Request:
-        nonce = int.from_bytes(os.urandom(4), "little")
+        nonce = int.from_bytes(self.log.random_bytes(4), "little")
         request = self._new_request(Kind.HELLO, codec.pack_hello(nonce), "HELLO")
         request.nonce, request.wanted, request.probe = nonce, False, True
         self._transmit(request)
@@ -373,7 +371,7 @@ class Pipeline:
 
     def _answered(self, request: Request, frame: Frame) -> None:
         if len(request.transmissions) == 1:
-            self._round_trip_s = max(time.monotonic() - request.sent_s, 0.9 * self._round_trip_s)
+            self._round_trip_s = max(self.log.clock() - request.sent_s, 0.9 * self._round_trip_s)
         request.reply = frame
         del self._in_flight[request.sequence]
         self._note_progress()
@@ -396,7 +394,7 @@ class Pipeline:
             self._transmit(other)
 
     def _note_progress(self) -> None:
-        self._progress_s = time.monotonic()
+        self._progress_s = self.log.clock()
         self._quiet_periods = 0
 
     def _silence(self, what: str, timeout_s: float) -> SilentError:
