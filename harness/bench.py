@@ -26,7 +26,6 @@ from harness.items import EVERY, Item, check_names, runtimes_for
 from harness.ledger import Entry, Ledger
 from harness.link.chaos import ChaosPort
 from harness.link.client import Link
-from harness.link.wirelog import WireLog
 from harness.materials import Materials, shown
 from harness.model.spec import ModelSpec
 from harness.printed_deployment import PrintedDeployment
@@ -34,6 +33,7 @@ from harness.progress import Progress, Say, silent
 from harness.records.directory import RunDirectory
 from harness.records.schema import ItemRecord, RunRecord
 from harness.result import Result
+from harness.resume import Resumed, changed_since, check_same
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
 from harness.settings import Settings
@@ -49,10 +49,19 @@ class Bench:
     """One run: resolves the user's choices, makes items, takes each along the flow, keeps records.
 
     Raises, when made: UsageError or ModelError for names that do not resolve, OutputError for a
-    report directory that cannot be written. Nothing has been built or started by then.
+    report directory that cannot be written. Nothing has been started by then, nor, but for a `resumed`
+    run, built; UsageError where what is there now is not what that run was of.
     """
 
-    def __init__(self, settings: Settings, *, reports_root: Path, command: str, say: Say = silent) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reports_root: Path,
+        command: str,
+        say: Say = silent,
+        resumed: Resumed | None = None,
+    ) -> None:
         self.settings = settings
         self.targets = tuple(get_target(name) for name in settings.targets)
         self._dialect = get_dialect(settings.dialect) if settings.dialect else None
@@ -64,7 +73,10 @@ class Bench:
         check_names(settings.runtimes)
         self.items()
         self._reports_root = reports_root
-        self._ledger = Ledger(reports_root, settings.report_dir, command)
+        if resumed is not None:
+            check_same(resumed, settings.given)
+            self._check_unchanged(resumed)
+        self._ledger = Ledger(settings, reports_root, command, resumed)
 
     # What names mean.
 
@@ -130,12 +142,14 @@ class Bench:
     def image(self, item: Item, project: Project) -> Image | None:
         """Station 4: the built firmware; None when an attached board already runs its own."""
         entry = self._ledger.entry(item)
-        if self._attached:
-            return None
+        if not self._attached:
+            entry.image = self._built(item, project)
+        return entry.image
+
+    def _built(self, item: Item, project: Project) -> Image:
         platform = "host" if self.settings.board == "host" else item.target.isa_platform
         assert platform is not None, "refused by check_targets"
-        entry.image = build(project, item.target, platform, build_root=self.settings.build_root / "images")
-        return entry.image
+        return build(project, item.target, platform, build_root=self.settings.build_root / "images")
 
     def board(self, item: Item, image: Image | None) -> Board:
         """Station 5: the board the image runs on; not started yet."""
@@ -159,14 +173,13 @@ class Bench:
         `report` follows the bytes being flashed.
         """
         entry = self._ledger.entry(item)
-        logs = self._ledger.item_directory(item)
-        logs.mkdir(parents=True, exist_ok=True)
-        entry.log = logs / "uart.log"
         with contextlib.ExitStack() as undo:
             undo.callback(board.close)
             if isinstance(board, SerialBoard) and image is not None and image.flash is not None:
+                logs = self._ledger.item_directory(item)
+                logs.mkdir(parents=True, exist_ok=True)
                 entry.notes.append(install(board, image.flash, logs, report))
-            log = undo.enter_context(WireLog(wire=logs / "wire.bin", text=entry.log))
+            log = undo.enter_context(self._ledger.wire_log(item))
             oracle, reference = (
                 get_runtime(item.runtime).oracle(artifact),
                 self._materials.reference(item.model)[0],
@@ -202,11 +215,14 @@ class Bench:
             entry.notes.append("its model.toml stops at so many; --samples all takes the whole test set")
         if why := self._materials.reference(item.model)[1]:
             entry.notes.append(why)
-        result = deployment.run(expected, report)
+        pixels = self._materials.pixels(item.model.name, item.runtime)
+        kept, keep = self._ledger.start(deployment, expected, pixels)
+        result = deployment.run(expected, report, keep, kept)
         entry.notes.extend(deployment.notes())
         entry.memory = deployment.memory()
         entry.measurements = judged(item, entry.record(), result.samples, self._reports_root)
-        result = deployment.result = dataclasses.replace(result, measurements=entry.measurements)
+        result = dataclasses.replace(result, measurements=entry.measurements)
+        deployment.result = entry.journalled = result
         entry.failures.extend(result.failures)
         if isinstance(deployment, LinkedDeployment):
             self._locate(entry, deployment, expected, result)
@@ -245,7 +261,12 @@ class Bench:
     def run_item(
         self, item: Item, report: Progress | None = None, flashing: Progress | None = None
     ) -> ItemRecord:
-        """The whole flow for one item. A HarnessError ends the item, not the run."""
+        """The whole flow for one item. A HarnessError ends the item, not the run.
+
+        An item that a resumed run had finished is not run again.
+        """
+        if record := self._ledger.finished_before(item):
+            return record
         try:
             expected = self.expectation(item, self.artifact(item))
             with self.deployments(flashing) as start:
@@ -292,6 +313,23 @@ class Bench:
             if (pixels := self._materials.pixels(record.model, record.runtime)) is not None
         }
         return self._ledger.finish(images)
+
+    def _check_unchanged(self, resumed: Resumed) -> None:
+        """Raises UsageError when an artifact, data or firmware is not that of the run that was killed."""
+        finished = {record.key: record.provenance for record in resumed.contents.run.items}
+        begun = {key: item.parts[-1].facts for key, item in resumed.contents.progress.items() if item.parts}
+        for item in self.items():
+            then = finished.get(item.key) or begun.get(item.key) or {}
+            if not then:
+                continue
+            artifact = self._materials.artifact(item)
+            now = {"artifact": artifact.digest, "data": self._materials.data(item, artifact).digest}
+            if item.key not in finished and not self._attached:
+                now["firmware"] = self._built(item, self.project(item, artifact)).digest
+            for name in (name for name in now if then.get(name, now[name]) != now[name]):
+                raise changed_since(
+                    resumed, f"{name} of {item.key} was {then[name][:16]}, is {now[name][:16]}"
+                )
 
     @property
     def _attached(self) -> bool:

@@ -1,10 +1,12 @@
 """The books of a run: what is known of each item while it goes along the flow, and what is left when it ends.
 
-Keeps the run directory, the journal, the records; writes the reports and the history at the end.
+Keeps the run directory, the journal, the records, and what of a killed run is gone on with; writes the
+reports and the history at the end.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,22 +16,30 @@ from pathlib import Path
 import numpy as np
 
 from harness.boards.base import Board
-from harness.deployment import Deployment
+from harness.collected import Batch, Keep
+from harness.deployment import Deployment, LinkedDeployment
 from harness.errors import HarnessError
+from harness.evidence import keep_artifact, keep_expectation
+from harness.expectation import Expectation
 from harness.items import Item
+from harness.link.wirelog import WireLog
 from harness.provenance import host_facts, item_facts
 from harness.records.directory import RunDirectory
-from harness.records.journal import Journal
-from harness.records.schema import Divergence, ItemRecord, Measurement, Memory, RunRecord, Sample
+from harness.records.journal import ItemProgress, Journal, TestLine
+from harness.records.schema import Divergence, ItemRecord, Measurement, Memory, Part, RunRecord, Sample
 from harness.report import write_reports
 from harness.result import Result
+from harness.resume import JOURNAL, Resumed
 from harness.runtimes.base import Artifact
+from harness.settings import Settings
 from harness.toolchains.base import Image
 
 
 @dataclass
 class Entry:
-    """What is known of an item so far; becomes its record."""
+    """What is known of an item so far; becomes its record. `journalled` is the result whose samples the
+    journal has.
+    """
 
     item: Item
     started: float
@@ -41,8 +51,10 @@ class Entry:
     divergence: Divergence | None = None
     measurements: tuple[Measurement, ...] = ()
     notes: list[str] = field(default_factory=list)
+    wire: Path | None = None
     log: Path | None = None
     faults: dict[str, int] = field(default_factory=dict)
+    journalled: Result | None = None
     error: str | None = None
     failures: list[str] = field(default_factory=list)
 
@@ -100,30 +112,132 @@ class Ledger:
     Raises, when made: OutputError for a report directory that cannot be written.
     """
 
-    def __init__(self, reports_root: Path, report_dir: Path | None, command: str) -> None:
-        self.directory = RunDirectory.create(reports_root, report_dir)
+    def __init__(
+        self, settings: Settings, reports_root: Path, command: str, resumed: Resumed | None = None
+    ) -> None:
         self.warnings: list[str] = []
         self.reports: dict[str, Path] = {}
+        self._settings = settings
         self._reports_root = reports_root
-        self._command = command
         self._clock = time.monotonic()
-        self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._open: dict[str, Entry] = {}
-        self._closed: dict[str, tuple[ItemRecord, Result | None]] = {}
-        journal = self.directory.path / "journal.jsonl"
-        journal.unlink(missing_ok=True)
-        self._journal = Journal(journal)
-        self._journal.write_run(self.run_record())
+        self._closed: dict[str, tuple[ItemRecord, tuple[Sample, ...]]] = {}
+        self._unfinished: dict[str, ItemProgress] = {}
+        self._finished_before: set[str] = set()
+        self._expectations: list[tuple[Expectation, str]] = []
+        self.tests: dict[str, TestLine] = {}
+        if resumed is None:
+            self.directory = RunDirectory.create(reports_root, settings.report_dir)
+            self._command = command
+            self._started = datetime.now(UTC).isoformat(timespec="seconds")
+            journal = self.directory.path / JOURNAL
+            journal.unlink(missing_ok=True)
+            self._journal = Journal(journal)
+            self._journal.write_run(self.run_record(), settings.given)
+        else:
+            self.directory = resumed.directory
+            self._command, self._started = resumed.contents.run.command, resumed.contents.run.started
+            self._journal = Journal(self.directory.path / JOURNAL)
+            self._take_over(resumed)
+
+    def _take_over(self, resumed: Resumed) -> None:
+        contents = resumed.contents
+        done = {record.key: record for record in contents.run.items}
+        samples = contents.samples
+        self._closed = {key: (record, samples.get(key, ())) for key, record in done.items()}
+        self._unfinished = {key: item for key, item in contents.progress.items() if key not in done}
+        self._finished_before = set(done)
+        self.tests = dict(contents.tests)
+
+    def finished_before(self, item: Item) -> ItemRecord | None:
+        """The record of an item that had come to its end when the run was killed."""
+        return self._closed[item.key][0] if item.key in self._finished_before else None
 
     def entry(self, item: Item) -> Entry:
         """The item's open entry, a new one when it has none."""
         if item.key not in self._open:
             entry = self._open[item.key] = Entry(item, time.monotonic())
-            # Several tests may deploy the same item: the last figures stand, and every failure.
-            if item.key in self._closed:
+            tested = any(item.key in test.items for test in self.tests.values())
+            # Several tests may deploy the same item: the last figures stand, and every failure. But a test
+            # that was killed after its item had ended begins again.
+            if item.key in self._closed and (tested or item.key not in self._finished_before):
                 before = self._closed[item.key][0]
                 entry.error, entry.failures = before.error, list(before.failures)
+            self._finished_before.discard(item.key)
         return self._open[item.key]
+
+    def wire_log(self, item: Item) -> WireLog:
+        """Where the next link to an item's board is recorded; the logs of a killed run stay beside it."""
+        entry, directory = self.entry(item), self.item_directory(item)
+        directory.mkdir(parents=True, exist_ok=True)
+        parts = len(self._unfinished[item.key].parts) if item.key in self._unfinished else 0
+        suffix = f"-{parts + 1}" if parts else ""
+        entry.wire, entry.log = directory / f"wire{suffix}.bin", directory / f"uart{suffix}.log"
+        return WireLog(wire=entry.wire, text=entry.log)
+
+    def start(
+        self, deployment: Deployment, expected: Expectation, pixels: np.ndarray | None
+    ) -> tuple[Batch | None, Keep]:
+        """Notes that an item's samples are about to come: those a killed run has already, and who keeps the
+        others.
+        """
+        entry = self.entry(deployment.item)
+        key, before = deployment.item.key, self._unfinished.pop(deployment.item.key, None)
+        kept: Batch | None = None
+        if isinstance(deployment, LinkedDeployment):
+            part = self._part(entry, deployment, expected, pixels)
+            if before and before.samples and before.parts and before.parts[-1].facts == part.facts:
+                kept = Batch(before.samples, before.outputs)
+                part = dataclasses.replace(part, first=len(kept.samples))
+                entry.notes.append(
+                    f"resumed: {part.first} of {part.samples} samples are from before the run was killed; "
+                    "cold start, layers and wire are of the board's last start"
+                )
+            self._journal.write_start(key, part)
+        else:
+            self._journal.write_start(key, None)
+
+        def keep(batch: Batch) -> None:
+            self._journal.write_samples(key, batch.samples, batch.outputs)
+
+        return kept, keep
+
+    def _part(
+        self,
+        entry: Entry,
+        deployment: LinkedDeployment,
+        expected: Expectation,
+        pixels: np.ndarray | None,
+    ) -> Part:
+        assert entry.wire is not None, "made by wire_log"
+        assert entry.log is not None, "made by wire_log"
+        run, settings, identity = self.directory.path, self._settings, deployment.identity
+        return Part(
+            wire=str(entry.wire.relative_to(run)),
+            text=str(entry.log.relative_to(run)),
+            first=0,
+            samples=expected.samples,
+            artifact=keep_artifact(deployment.artifact, run),
+            expectation=self._keep_expectation(expected, pixels),
+            facts={
+                "artifact": identity.artifact,
+                "firmware": identity.firmware,
+                "data": expected.data_digest,
+            },
+            baud=settings.attachment.baud or 0,
+            timeout_s=settings.infer_timeout_s,
+            warmup=settings.warmup,
+            layer_samples=settings.layer_samples,
+        )
+
+    def _keep_expectation(self, expected: Expectation, pixels: np.ndarray | None) -> str:
+        """Items that share one are served by one file, made once."""
+        for known, name in self._expectations:
+            if known is expected:
+                return name
+        name = keep_expectation(expected, pixels, self.directory.path)
+        self._expectations.append((expected, name))
+        return name
 
     def item_directory(self, item: Item) -> Path:
         """Where an item's logs and files go."""
@@ -136,11 +250,17 @@ class Ledger:
         entry = self._open.pop(item.key)
         record = entry.record()
         result = entry.deployment.result if entry.deployment else None
-        self._closed[item.key] = (record, result)
-        if result is not None:
+        self._closed[item.key] = (record, result.samples if result is not None else ())
+        if result is not None and result is not entry.journalled:
+            self._journal.write_start(item.key, None)
             self._journal.write_samples(item.key, result.samples)
         self._journal.write_item(record)
         return record
+
+    def close_test(self, test: TestLine) -> None:
+        """Notes that a pytest test has ended, after its items."""
+        self.tests[test.name] = test
+        self._journal.write_test(test)
 
     def run_record(self) -> RunRecord:
         """The run so far."""
@@ -159,12 +279,12 @@ class Ledger:
         `images` are the pictures behind the samples, by item key.
         """
         run = self.run_record()
-        self._journal.write_end(run.duration_s)
-        self._journal.close()
         if run.items:
-            samples = {key: result.samples for key, (_, result) in self._closed.items() if result is not None}
+            samples = {key: batch for key, (_, batch) in self._closed.items() if batch}
             self.reports = write_reports(run, samples, self.directory.path, dict(images))
             self._remember(run, samples)
+        self._journal.write_end(run.duration_s)
+        self._journal.close()
         return run
 
     def _remember(self, run: RunRecord, samples: dict[str, tuple[Sample, ...]]) -> None:

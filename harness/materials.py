@@ -69,8 +69,7 @@ class Materials:
         """The item's data and what a correct device answers to them."""
         key = _shared(item)
         if key not in self._expectations:
-            dataset = self._dataset(item.model, artifact)
-            self._datasets[item.model.name, item.runtime] = dataset
+            dataset = self.data(item, artifact)
             whole = self._settings.data is None and self._samples(item.model) == ALL_SAMPLES
             self._expectations[key] = dataclasses.replace(
                 expect(
@@ -83,6 +82,13 @@ class Materials:
                 reference_top1_min=item.model.reference_top1_min if whole else None,
             )
         return self._expectations[key]
+
+    def data(self, item: Item, artifact: Artifact) -> Dataset:
+        """The item's data, as many samples of them as the run takes."""
+        key = item.model.name, item.runtime
+        if key not in self._datasets:
+            self._datasets[key] = self._dataset(item.model, artifact)
+        return self._datasets[key]
 
     def reference(self, model: ModelSpec) -> tuple[Reference | None, str]:
         """The float model, and why there is none."""

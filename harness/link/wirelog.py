@@ -84,7 +84,7 @@ class WireLog:
             self._wire.write(_RECORD.pack(direction, self._event_ns, len(data)) + data)
 
     def clock(self) -> float:
-        """Seconds since the log began, as far as it knows: those of the last record, or 20 ms later at most."""
+        """Seconds since the log began: when the last record was made, or 20 ms later at most."""
         self._looks += 1
         if time.monotonic_ns() - self._start_ns - self._event_ns > _STALE_NS:
             self.data(Direction.CLOCK, _LOOKS.pack(self._looks))
