@@ -65,6 +65,8 @@ def load_killed_run(reports_root: Path, which: str, report_dir: Path | None = No
         UsageError: it came to its end.
     """
     path = find_run(reports_root, which or str(report_dir or LATEST))
+    if b"\n" not in (path / JOURNAL).read_bytes():
+        raise UsageError(f"nothing to resume: the run in {path} was killed before it began", _ANEW)
     contents = read_journal(path / JOURNAL)
     if contents.ended:
         raise UsageError(f"nothing to resume: run {contents.run.run_id} came to its end", _ANEW)
