@@ -26,6 +26,7 @@ from harness.progress import Progress
 from harness.records.journal import read_journal
 from harness.resume import JOURNAL, load_killed_run
 from harness.settings import Settings, settings_from
+from tests.operator_cases import bundle
 
 SAMPLES = 150
 
@@ -49,8 +50,11 @@ class Outcome:
 
 
 def settings(report: Path, build_root: Path) -> Settings:
+    model = build_root / "small.tflite"
+    if not model.exists():
+        model.write_bytes(bundle("fully_connected", seed=1, count=1))
     given = {
-        "model": "mnist_mlp", "runtime": "tflm", "reference": "none", "board": "host",
+        "model": str(model), "runtime": "tflm", "reference": "none", "board": "host",
         "samples": str(SAMPLES), "report_dir": str(report),
     }  # fmt: skip
     return settings_from(
