@@ -16,9 +16,9 @@ from harness.boards.backtrace import decoder
 from harness.boards.base import Board, Port
 from harness.boards.console_watch import ConsoleWatch
 from harness.boards.serial_port import SerialBoard
-from harness.deployment import Deployment, LinkedDeployment
+from harness.deployment import HANDSHAKE_S, Deployment, LinkedDeployment
 from harness.dialects import get_dialect
-from harness.divergence import locate, suspects
+from harness.divergence import search
 from harness.errors import HarnessError, UsageError
 from harness.expectation import Expectation
 from harness.flashing import install
@@ -41,8 +41,6 @@ from harness.targets import Target, get_target
 from harness.toolchains.bare_metal import build
 from harness.toolchains.base import Image
 from harness.verdicts import judged
-
-HANDSHAKE_S = 10.0
 
 
 class Bench:
@@ -225,25 +223,10 @@ class Bench:
         deployment.result = entry.journalled = result
         entry.failures.extend(result.failures)
         if isinstance(deployment, LinkedDeployment):
-            self._locate(entry, deployment, expected, result)
+            directory = self._ledger.item_directory(item)
+            entry.divergence, note = search(deployment, expected, result, directory)
+            entry.notes += [note] if note else []
         return result
-
-    def _locate(
-        self, entry: Entry, deployment: LinkedDeployment, expected: Expectation, result: Result
-    ) -> None:
-        """The first layer that is wrong, where something is; not to find it is no second failure."""
-        samples = suspects(result.runtime_gap, result.samples)
-        directory = self._ledger.item_directory(entry.item)
-        try:
-            located = (locate(deployment, expected, sample, directory) for sample in samples)
-            entry.divergence = next((found for found in located if found is not None), None)
-        except HarnessError as error:
-            entry.notes.append(f"the first layer that differs was not found: {error}")
-            return
-        if samples and entry.divergence is None:
-            entry.notes.append(
-                f"sample {samples[0]}, run again, is right in every layer: the device does not repeat itself"
-            )
 
     @contextlib.contextmanager
     def deployments(self, flashing: Progress | None = None) -> Iterator[Callable[[Item], Deployment]]:

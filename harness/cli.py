@@ -66,6 +66,10 @@ COMMANDS = {
     "compare": ("harness.history.commands", "what changed between two runs, and since what"),
     "baseline": ("harness.history.commands", "what later runs are measured against"),
     "export": ("harness.history.commands", "the history's items as CSV or Parquet"),
+    "replay": (
+        "harness.commands.replay",
+        "a run's report again from its wire logs, offline, compared byte for byte",
+    ),
     "list": ("harness.commands.about", "the zoo, the targets and the runtimes"),
     "doctor": ("harness.commands.about", "what is installed, what is missing and how to get it"),
 }

@@ -69,7 +69,21 @@ class Collected:
         self._answers.append(answer)
         waiting = self.number - len(self._samples)
         if waiting >= BATCH_SAMPLES or self.complete or time.monotonic() - self._flushed_s >= BATCH_S:
-            self._flush()
+            self.flush()
+
+    def flush(self) -> None:
+        """Makes samples of what is waiting, has them kept and then shown."""
+        which = range(len(self._samples), self.number)
+        if not which:
+            return
+        made = compare_samples(self._artifact, self._expected, self._arrays, self._answers, which)
+        self._samples += made
+        if self._keep is not None:
+            outputs = (array[index].tobytes() for index in which for array in self._arrays)
+            self._keep(Batch(made, b"".join(outputs)))
+        if self._progress is not None:
+            self._progress(self.number, self._expected.samples)
+        self._flushed_s = time.monotonic()
 
     def result(self, layers: tuple[LayerRecord, ...], unit: str | None, before: Sequence[Answer]) -> Result:
         """All answers compared; `layers`, `unit` and `before` as for `compare`."""
@@ -90,17 +104,6 @@ class Collected:
             piece = output[offset : offset + tensor.size_bytes]
             array[index] = np.frombuffer(piece, dtype=tensor.dtype).reshape(tensor.shape)
             offset += tensor.size_bytes
-
-    def _flush(self) -> None:
-        which = range(len(self._samples), self.number)
-        made = compare_samples(self._artifact, self._expected, self._arrays, self._answers, which)
-        self._samples += made
-        if self._keep is not None:
-            outputs = (array[index].tobytes() for index in which for array in self._arrays)
-            self._keep(Batch(made, b"".join(outputs)))
-        if self._progress is not None:
-            self._progress(self.number, self._expected.samples)
-        self._flushed_s = time.monotonic()
 
     def _take_kept(self, kept: Batch) -> None:
         size = sum(tensor.size_bytes for tensor in self._artifact.outputs)

@@ -34,6 +34,9 @@ from harness.runtimes.base import Array, Artifact, Oracle
 from harness.runtimes.planned import PlannedArtifact
 from harness.toolchains.base import Image
 
+HANDSHAKE_S = 10.0
+"""How long a device may take from its start to its first answer."""
+
 COUNT_UNITS = {
     ("instructions", "isa"): "instructions (emulated)",
     ("instructions", "soc"): "instructions (emulated)",
@@ -175,8 +178,11 @@ class LinkedDeployment(Deployment):
         layers = self._check_layers(expected)
         collected = Collected(self.artifact, expected, kept, keep, progress)
         payloads = (expected.payload(sample) for sample in range(collected.number, expected.samples))
-        for reply in self.link.infer_stream(payloads):
-            collected.take(reply.output, self._answer(reply))
+        try:
+            for reply in self.link.infer_stream(payloads):
+                collected.take(reply.output, self._answer(reply))
+        finally:
+            collected.flush()
         if not collected.complete:
             raise LinkError(f"expected {expected.samples} answers, got {collected.number}")
         self.result = collected.result(layers, self._count_unit(), before)

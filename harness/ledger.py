@@ -22,7 +22,7 @@ from harness.errors import HarnessError
 from harness.evidence import keep_artifact, keep_expectation
 from harness.expectation import Expectation
 from harness.items import Item
-from harness.link.wirelog import WireLog
+from harness.link.wirelog import WireLog, log_tail
 from harness.provenance import host_facts, item_facts
 from harness.records.directory import RunDirectory
 from harness.records.journal import ItemProgress, Journal, TestLine
@@ -102,7 +102,7 @@ class Entry:
                 result.data_digest if result else None,
             ),
             duration_s=time.monotonic() - self.started,
-            log=_tail(self.log),
+            log=log_tail(self.log) if self.log else None,
         )
 
 
@@ -250,6 +250,7 @@ class Ledger:
         entry = self._open.pop(item.key)
         record = entry.record()
         result = entry.deployment.result if entry.deployment else None
+        self._closed.pop(item.key, None)  # the order is that of the journal
         self._closed[item.key] = (record, result.samples if result is not None else ())
         if result is not None and result is not entry.journalled:
             self._journal.write_start(item.key, None)
@@ -296,9 +297,3 @@ class Ledger:
                 history.add(run, samples)
         except HarnessError as error:
             self.warnings.append(f"not in the history: {error}")
-
-
-def _tail(path: Path | None, size_bytes: int = 4096) -> str | None:
-    if path is None or not path.is_file():
-        return None
-    return path.read_text(encoding="utf-8", errors="replace")[-size_bytes:]

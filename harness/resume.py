@@ -47,12 +47,12 @@ def find_run(reports_root: Path, which: str) -> Path:
     Raises:
         DataError: there is no journal in any such directory.
     """
-    for path in (Path(which), reports_root / which):
+    places = list(dict.fromkeys([Path(which), reports_root / which]))
+    for path in places:
         if (path / JOURNAL).is_file():
             return path.resolve() if path.is_symlink() else path
     raise DataError(
-        f"expected the directory or the id of a run; '{which}' has no {JOURNAL}, nor has "
-        f"{reports_root / which}",
+        f"expected the directory or the id of a run: no {JOURNAL} in {' or '.join(map(str, places))}",
         f"See what there is: ls {reports_root}",
     )
 

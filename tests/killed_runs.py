@@ -78,7 +78,7 @@ def attempt(report: Path, root: Path, shown: int) -> None:
 def telling(key: str, descriptor: int) -> Progress:
     """What a user would see, through a pipe that outlives the kill."""
 
-    def tell(done: int, total: int) -> None:
+    def tell(done: int, _total: int) -> None:
         os.write(descriptor, f"{key} {done}\n".encode())
 
     return tell

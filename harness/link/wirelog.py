@@ -177,3 +177,8 @@ def read_wire_log(path: Path) -> Iterator[WireRecord]:
             if len(data) < length:
                 return
             yield WireRecord(Direction(direction), time_ns, data)
+
+
+def log_tail(path: Path, characters: int = 4096) -> str | None:
+    """The end of a text log, for a record; None where there is none."""
+    return path.read_text(encoding="utf-8", errors="replace")[-characters:] if path.is_file() else None
