@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.boards import check_choice, check_targets, choose_board, is_attached
@@ -31,6 +31,7 @@ from harness.model.spec import ModelSpec
 from harness.printed_deployment import PrintedDeployment
 from harness.progress import Progress, Say, silent
 from harness.records.directory import RunDirectory
+from harness.records.journal import TestLine
 from harness.records.schema import ItemRecord, RunRecord
 from harness.result import Result
 from harness.resume import Resumed, changed_since, check_same
@@ -282,6 +283,15 @@ class Bench:
     def close_item(self, item: Item) -> ItemRecord:
         """Makes the item's record and writes it to the journal; closing twice gives the same one."""
         return self._ledger.close_item(item)
+
+    def close_test(self, name: str, items: Sequence[Item], reports: Sequence[str]) -> None:
+        """Notes that a test of these items has ended, with its reports as the test runner writes them."""
+        self._ledger.close_test(TestLine(name, tuple(item.key for item in items), tuple(reports)))
+
+    @property
+    def tests_before(self) -> Mapping[str, TestLine]:
+        """The tests that had ended when this run was killed, by name; empty for a new run."""
+        return self._ledger.tests_before
 
     def run_record(self) -> RunRecord:
         """The run so far."""

@@ -125,7 +125,9 @@ class Ledger:
         self._unfinished: dict[str, ItemProgress] = {}
         self._finished_before: set[str] = set()
         self._expectations: list[tuple[Expectation, str]] = []
-        self.tests: dict[str, TestLine] = {}
+        self.tests_before: dict[str, TestLine] = {}
+        self._tested: set[str] = set()
+        self._begun_again: dict[str, ItemRecord] = {}
         if resumed is None:
             self.directory = RunDirectory.create(reports_root, settings.report_dir)
             self._command = command
@@ -147,7 +149,9 @@ class Ledger:
         self._closed = {key: (record, samples.get(key, ())) for key, record in done.items()}
         self._unfinished = {key: item for key, item in contents.progress.items() if key not in done}
         self._finished_before = set(done)
-        self.tests = dict(contents.tests)
+        self._begun_again = dict(contents.begun_again)
+        self.tests_before = dict(contents.tests)
+        self._tested = {key for test in contents.tests.values() for key in test.items}
 
     def finished_before(self, item: Item) -> ItemRecord | None:
         """The record of an item that had come to its end when the run was killed."""
@@ -157,10 +161,9 @@ class Ledger:
         """The item's open entry, a new one when it has none."""
         if item.key not in self._open:
             entry = self._open[item.key] = Entry(item, time.monotonic())
-            tested = any(item.key in test.items for test in self.tests.values())
             # Several tests may deploy the same item: the last figures stand, and every failure. But a test
             # that was killed after its item had ended begins again.
-            if item.key in self._closed and (tested or item.key not in self._finished_before):
+            if item.key in self._closed and item.key not in self._finished_before - self._tested:
                 before = self._closed[item.key][0]
                 entry.error, entry.failures = before.error, list(before.failures)
             self._finished_before.discard(item.key)
@@ -260,7 +263,6 @@ class Ledger:
 
     def close_test(self, test: TestLine) -> None:
         """Notes that a pytest test has ended, after its items."""
-        self.tests[test.name] = test
         self._journal.write_test(test)
 
     def run_record(self) -> RunRecord:

@@ -139,15 +139,15 @@ class Journal:
 
 @dataclass(frozen=True)
 class TestLine:
-    """A pytest test that has ended: `reports` are its phases as pytest serialises them, `items` the keys of
-    the items it ran.
+    """A pytest test that has ended: `reports` are its phases as pytest serialises them, a text each, `items`
+    the keys of the items it ran.
     """
 
     __test__ = False  # pytest would collect it by its name
 
     name: str
     items: tuple[str, ...]
-    reports: tuple[dict[str, Any], ...]
+    reports: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,8 @@ class ItemProgress:
 class JournalContents:
     """`run` holds the finished items; `progress` those that were begun too, by item key.
 
-    `ended` is False for a run that was killed.
+    `ended` is False for a run that was killed. `begun_again` are the records of items that had ended, for a
+    test, and were begun again for the next.
     """
 
     run: RunRecord
@@ -173,6 +174,7 @@ class JournalContents:
     settings: dict[str, str] = field(default_factory=dict)
     progress: dict[str, ItemProgress] = field(default_factory=dict)
     tests: dict[str, TestLine] = field(default_factory=dict)
+    begun_again: dict[str, ItemRecord] = field(default_factory=dict)
 
     @property
     def samples(self) -> dict[str, tuple[Sample, ...]]:
@@ -213,6 +215,7 @@ class _Reader:
         self._samples: dict[str, list[Sample]] = {}
         self._outputs: dict[str, bytearray] = {}
         self._parts: dict[str, list[Part]] = {}
+        self._before: dict[str, ItemRecord] = {}
         self._tests: dict[str, TestLine] = {}
         self._duration_s: float | None = None
 
@@ -250,6 +253,7 @@ class _Reader:
             self._settings,
             progress,
             self._tests,
+            {key: record for key, record in self._before.items() if key not in self._items},
         )
 
     def _start(self, key: str, part: Part | None) -> None:
@@ -262,7 +266,8 @@ class _Reader:
         del samples[first:]
         before = self._parts.get(key, []) if first else []
         self._parts[key] = [*before, *([part] if part else [])]
-        self._items.pop(key, None)
+        if key in self._items:
+            self._before[key] = self._items.pop(key)
 
     def _take_samples(self, entry: dict[str, Any]) -> None:
         key = entry["item"]

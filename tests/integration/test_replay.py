@@ -8,7 +8,7 @@ import pytest
 
 from harness.bench import Bench
 from harness.cli import main
-from harness.link.wirelog import MAGIC
+from harness.link.wirelog import MAGIC, Direction, read_wire_log
 from harness.portable.ops.fully_connected import FullyConnected
 from harness.records.schema import ItemRecord
 from harness.settings import settings_from
@@ -80,7 +80,7 @@ def test_what_is_missing_or_damaged_is_one_line_and_nothing_is_written(
     run(report, tmp_path, board="host", samples="5")
     (wire,) = report.glob("items/*/wire.bin")
     (evidence,) = report.glob("evidence/*.npz")
-    whole = wire.read_bytes()
+    whole, records = wire.read_bytes(), list(read_wire_log(wire))
 
     def refused() -> str:
         assert main(["replay", str(report), "--out", str(out)]) == 2
@@ -93,9 +93,10 @@ def test_what_is_missing_or_damaged_is_one_line_and_nothing_is_written(
     assert "ends after" in refused()
     wire.write_bytes(MAGIC + b"\0" * 8 + whole[len(MAGIC) + 8 :])
     assert "is of another conversation: at" in refused()
-    middle = len(whole) // 2
-    wire.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
-    refused()
+    answers = [one.data for one in records if one.direction is Direction.FROM_DEVICE]
+    at = whole.index(answers[-3]) + len(answers[-3]) // 2
+    wire.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    assert "is of another conversation: at" in refused()
     wire.write_bytes(b"something else")
     assert "is not a wire log" in refused()
     wire.unlink()
