@@ -163,8 +163,10 @@ class Ledger:
             entry = self._open[item.key] = Entry(item, time.monotonic())
             # Several tests may deploy the same item: the last figures stand, and every failure. But a test
             # that was killed after its item had ended begins again.
+            before = self._begun_again.pop(item.key, None)
             if item.key in self._closed and item.key not in self._finished_before - self._tested:
                 before = self._closed[item.key][0]
+            if before is not None:
                 entry.error, entry.failures = before.error, list(before.failures)
             self._finished_before.discard(item.key)
         return self._open[item.key]

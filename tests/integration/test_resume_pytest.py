@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from harness.errors import UsageError
+from harness.resume import load_killed_run
 from tests.bench_runs import CHECKOUT, Run, run_pytest
 
 # In the midst of the second item the session kills itself, as `kill -9` from outside would.
@@ -85,4 +89,5 @@ def test_a_killed_session_goes_on(tmp_path: Path) -> None:
     items = resumed.items()
     assert list(items) == ["esp32c3-mnist_mlp", "esp32s3-mnist_mlp"]
     assert any(note.startswith("resumed: ") for note in items["esp32s3-mnist_mlp"]["notes"])
-    assert "came to its end" in resume(tmp_path, report).output
+    with pytest.raises(UsageError, match=r"nothing to resume: run \S+ came to its end"):
+        load_killed_run(tmp_path, str(report))
