@@ -27,6 +27,7 @@ from harness.ledger import Entry, Ledger
 from harness.link.chaos import ChaosPort
 from harness.link.client import Link
 from harness.materials import Materials, shown
+from harness.mlperf_tiny import deployment as mlperf
 from harness.model.spec import ModelSpec
 from harness.printed_deployment import PrintedDeployment
 from harness.progress import Progress, Say, silent
@@ -63,7 +64,8 @@ class Bench:
     ) -> None:
         self.settings = settings
         self.targets = tuple(get_target(name) for name in settings.targets)
-        self._dialect = get_dialect(settings.dialect) if settings.dialect else None
+        printed = settings.dialect not in (None, mlperf.NAME)
+        self._dialect = get_dialect(settings.dialect) if settings.dialect and printed else None
         check_choice(settings.board, settings.attachment, settings.dialect)
         check_targets(self.targets, settings.dialect)
         if settings.chaos and settings.dialect:
@@ -102,8 +104,8 @@ class Bench:
         what prints so.
         """
         asked = self.settings.runtimes
-        if self._dialect and asked == (EVERY,):
-            asked = (self._dialect.runtime,)
+        if self.settings.dialect and asked == (EVERY,):
+            asked = (self._dialect.runtime if self._dialect else mlperf.RUNTIME,)
         names = tuple(runtimes_for(model, target, asked, self._materials.workshop(model)))
         return names[:1] if self._attached and asked == (EVERY,) else names
 
@@ -187,6 +189,8 @@ class Bench:
             port, timeout_s = self._wire_to(board, entry), self.settings.infer_timeout_s
             if self._dialect:
                 entry.deployment = PrintedDeployment(*about, port, self._dialect, log, timeout_s)
+            elif self.settings.dialect == mlperf.NAME:
+                entry.deployment = mlperf.MlperfDeployment(*about, port, log, timeout_s)
             else:
                 link = Link(
                     port,

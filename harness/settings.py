@@ -105,7 +105,8 @@ OPTIONS = (
         "dialect",
         "",
         "NAME",
-        "the board on --port only prints its scores: read them in this dialect (harness parse --help)",
+        "what the foreign firmware on --port speaks: mlperf, the MLPerf Tiny commands; or one that only "
+        "prints its scores (harness parse --help)",
     ),
     Option("infer-timeout", "60", "SECONDS", "give a device up when it says nothing for so long in a run"),
     Option(
