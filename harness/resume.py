@@ -37,7 +37,7 @@ class Resumed:
             for key, item in self.contents.progress.items()
             if key not in finished
         ]
-        parts = [f"{len(finished)} items are finished", *begun]
+        parts = [f"{len(finished)} item{'s' * (len(finished) != 1)} finished", *begun]
         return f"Resuming {self.directory.path}: {', '.join(parts)}"
 
 

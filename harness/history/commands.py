@@ -24,7 +24,7 @@ def add_command(commands: Parsers) -> None:
     history = commands.add_parser(
         "history",
         help="a model's earlier runs; without a model: the runs",
-        description="One line per run of each item, oldest first, with the change of its count. Where an item "
+        description="One line per run of each item, oldest first, with its count's change. Where an item "
         "ran on several boards, a line says whether a change is this board's or this commit's.",
         epilog="harness history himax_cnn --target esp32c3 --last 30",
     )
