@@ -38,7 +38,14 @@ Layer = Callable[[ModelBuilder, np.random.Generator], int]
 
 
 def convolution(
-    size: int, channels: int, outputs: int, taps: int = 3, *, stride: int = 1, padding: int = VALID
+    size: int,
+    channels: int,
+    outputs: int,
+    taps: int = 3,
+    *,
+    stride: int = 1,
+    padding: int = VALID,
+    data: str = "int8",
 ) -> Layer:
     """CONV_2D of a square image; `outputs` 0 makes it depthwise."""
 
@@ -46,18 +53,19 @@ def convolution(
         depthwise = outputs == 0
         made = channels if depthwise else outputs
         shape = (1, taps, taps, channels) if depthwise else (outputs, taps, taps, channels)
-        x = model.input((1, size, size, channels), scale=0.05, zero_point=-4)
+        zero = 0 if data == "int16" else 1
+        x = model.input((1, size, size, channels), data, 0.05, -4 * zero)
         scales = [float(np.float32(0.002 + 0.0001 * c)) for c in range(made)]
         weights = model.constant(
             rng.integers(-127, 128, shape, np.int8), scales=scales, axis=3 if depthwise else 0
         )
         bias = model.constant(
-            rng.integers(-3000, 3000, made, np.int32),
+            rng.integers(-3000, 3000, made, np.int32).astype(np.int64 if data == "int16" else np.int32),
             scales=[float(np.float32(0.05 * scale)) for scale in scales],
             axis=0,
         )
         out = -(-size // stride) if padding == SAME else (size - taps) // stride + 1
-        y = model.tensor((1, out, out, made), scale=0.3, zero_point=3)
+        y = model.tensor((1, out, out, made), data, 0.3, 3 * zero)
         options = {"padding": padding, "stride_h": stride, "stride_w": stride, "fused_activation_function": 1}
         options |= {"dilation_h_factor": 1, "dilation_w_factor": 1}
         if depthwise:
@@ -69,13 +77,14 @@ def convolution(
     return add
 
 
-def fully_connected(inputs: int, outputs: int) -> Layer:
+def fully_connected(inputs: int, outputs: int, data: str = "int8") -> Layer:
     def add(model: ModelBuilder, rng: np.random.Generator) -> int:
-        x = model.input((1, inputs), scale=0.05, zero_point=-4)
+        zero = 0 if data == "int16" else 1
+        x = model.input((1, inputs), data, 0.05, -4 * zero)
         weights = model.constant(
             rng.integers(-127, 128, (outputs, inputs), np.int8), scales=[0.01] * outputs, axis=0
         )
-        y = model.tensor((1, outputs), scale=0.3, zero_point=3)
+        y = model.tensor((1, outputs), data, 0.3, 3 * zero)
         model.operator("FULLY_CONNECTED", [x, weights, -1], [y], fused_activation_function=0)
         return y
 
@@ -93,6 +102,9 @@ KERNELS: dict[str, Layer] = {
     "depthwise 3x3, 16x16x16, padded": convolution(16, 16, 0, padding=SAME),
     "depthwise 3x3, 16x16x16 to 7x7x16": convolution(16, 16, 0, stride=2),
     "fully connected, 256 to 64": fully_connected(256, 64),
+    "int16x8 conv 3x3, 16x16x16 to 14x14x16": convolution(16, 16, 16, data="int16"),
+    "int16x8 depthwise 3x3, 16x16x16": convolution(16, 16, 0, data="int16"),
+    "int16x8 fully connected, 256 to 64": fully_connected(256, 64, "int16"),
 }
 
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from harness.boards import check_choice, check_targets, choose_board, is_attached
 from harness.boards.backtrace import decoder
@@ -20,6 +23,7 @@ from harness.deployment import HANDSHAKE_S, Deployment, LinkedDeployment
 from harness.dialects import get_dialect
 from harness.divergence import search
 from harness.errors import HarnessError, UsageError
+from harness.exclusive import exclusive
 from harness.expectation import Expectation
 from harness.flashing import install
 from harness.items import EVERY, Item, check_names, runtimes_for
@@ -33,9 +37,9 @@ from harness.printed_deployment import PrintedDeployment
 from harness.progress import Progress, Say, silent
 from harness.records.directory import RunDirectory
 from harness.records.journal import TestLine
-from harness.records.schema import ItemRecord, RunRecord
+from harness.records.schema import ItemRecord, RunRecord, Sample
 from harness.result import Result
-from harness.resume import Resumed, changed_since, check_same
+from harness.resume import JOURNAL, Resumed, changed_since, check_same
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
 from harness.settings import Settings
@@ -61,6 +65,7 @@ class Bench:
         command: str,
         say: Say = silent,
         resumed: Resumed | None = None,
+        journal: str = JOURNAL,
     ) -> None:
         self.settings = settings
         self.targets = tuple(get_target(name) for name in settings.targets)
@@ -77,7 +82,7 @@ class Bench:
         if resumed is not None:
             check_same(resumed, settings.given)
             self._check_unchanged(resumed)
-        self._ledger = Ledger(settings, reports_root, command, resumed)
+        self._ledger = Ledger(reports_root, settings.report_dir, command, journal, settings.given, resumed)
 
     # What names mean.
 
@@ -90,12 +95,12 @@ class Bench:
         """A model of this run by name, or any other by zoo name or path."""
         return self._materials.model(name)
 
-    def item(self, target: str, model: ModelSpec, runtime: str, kernels: str) -> Item:
+    def item(self, target: str, model: ModelSpec, runtime: str, kernels: str, unit: str = "") -> Item:
         """One item; raises UsageError for an unknown target or runtime, or kernels it has not."""
         known = get_runtime(runtime).kernels
         if kernels not in known:
             raise UsageError(f"runtime {runtime} has kernels {', '.join(known)}, not '{kernels}'")
-        return Item(get_target(target), model, runtime, kernels)
+        return Item(get_target(target), model, runtime, kernels, unit)
 
     def runtimes(self, model: ModelSpec, target: Target) -> tuple[str, ...]:
         """What a model runs in on a chip: the runtimes named, or every one that takes it.
@@ -138,7 +143,8 @@ class Bench:
         runtime = item.runtime.replace(":", "-")
         name = f"{artifact.name}-{runtime}-{item.kernels}-{artifact.digest[:12]}"
         directory = self.settings.build_root / "projects" / name
-        return get_runtime(item.runtime).generate(artifact, item.kernels, directory)
+        with exclusive(directory):
+            return get_runtime(item.runtime).generate(artifact, item.kernels, directory)
 
     def image(self, item: Item, project: Project) -> Image | None:
         """Station 4: the built firmware; None when an attached board already runs its own."""
@@ -219,8 +225,10 @@ class Bench:
         if why := self._materials.reference(item.model)[1]:
             entry.notes.append(why)
         pixels = self._materials.pixels(item.model.name, item.runtime)
-        kept, keep = self._ledger.start(deployment, expected, pixels)
+        kept, keep = self._ledger.start(deployment, expected, pixels, self.settings)
+        started_s = time.process_time()
         result = deployment.run(expected, report, keep, kept)
+        entry.harness_s = time.process_time() - started_s
         entry.notes.extend(deployment.notes())
         entry.memory = deployment.memory()
         entry.measurements = judged(item, entry.record(), result.samples, self._reports_root)
@@ -296,6 +304,10 @@ class Bench:
     def tests_before(self) -> Mapping[str, TestLine]:
         """The tests that had ended when this run was killed, by name; empty for a new run."""
         return self._ledger.tests_before
+
+    def hand_over(self, item: Item) -> tuple[ItemRecord, tuple[Sample, ...], np.ndarray | None]:
+        """A closed item's record, samples and pictures, for another process to report."""
+        return (*self._ledger.hand_over(item), self._materials.pixels(item.model.name, item.runtime))
 
     def run_record(self) -> RunRecord:
         """The run so far."""

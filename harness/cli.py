@@ -1,7 +1,7 @@
 """The `harness` command: which subcommands there are, and what an error becomes.
 
 Exit codes: 0 all passed; 1 a measurement is out of its range; 2 wrong usage, or a file or program
-is missing or unfit; 3 an item broke (build, board or link).
+is missing or unfit; 3 an item broke (build, board or link). `nightly` has some of its own.
 
 A subcommand's module is imported only when it is the one asked for: `harness --help` has no need of
 the libraries that runs need.
@@ -22,6 +22,7 @@ USAGE_ERROR = 2
 
 COMMANDS = {
     "run": ("harness.commands.run", "run models on boards and write a report"),
+    "nightly": ("harness.commands.nightly", "run a matrix of items unattended and say what changed"),
     "generate": (
         "harness.commands.generate",
         "write the firmware sources of a model, to read and build by hand",

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from harness import __version__
 from harness.errors import DataError, ModelError, OutputError, UnsupportedError, UsageError
+from harness.exclusive import exclusive
 from harness.extras import available
 from harness.model.keras_onnx import float_onnx
 from harness.model.spec import ModelSpec
 from harness.progress import Say, silent
+from harness.records.schema import item_key
 from harness.runtimes import RUNTIMES, get_runtime
 from harness.runtimes.base import Artifact, FloatModel, Runtime
 from harness.targets import Target
@@ -23,18 +25,18 @@ from harness.targets import Target
 
 @dataclass(frozen=True)
 class Item:
-    """target x model x runtime x kernels."""
+    """target x model x runtime x kernels; `unit` where several boards of a target run the same."""
 
     target: Target
     model: ModelSpec
     runtime: str
     kernels: str
+    unit: str = ""
 
     @property
     def key(self) -> str:
-        """As `records.ItemRecord.key`: unique within a run, `-portable` goes without saying."""
-        parts = [self.target.id, self.model.name, self.runtime.replace(":", "-")]
-        return "-".join(parts if self.kernels == "portable" else [*parts, self.kernels])
+        """As `records.ItemRecord.key`."""
+        return item_key(self.target.id, self.model.name, self.runtime, self.kernels, self.unit)
 
 
 @dataclass(frozen=True)
@@ -168,16 +170,16 @@ def _make(model: ModelSpec, owner: Runtime, variant: str, workshop: Workshop) ->
             raise DataError(f"cannot read {file}: {error.strerror}", "Check the path") from None
     parts = [model.name, owner.name.replace(":", "-"), variant, recipe.hexdigest()[:12]]
     path = workshop.directory / f"{'-'.join(filter(None, parts))}.{owner.artifact_kind}"
-    if path.is_file():
-        return path
-    try:
-        workshop.directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=workshop.directory, prefix=".making-") as work:
-            made = Path(work) / path.name
-            owner.quantise(source, variant, made)
-            os.replace(made, path)
-    except OSError as error:
-        raise OutputError(f"{path}: not writable: {error.strerror}") from None
+    with exclusive(path):
+        if path.is_file():
+            return path
+        try:
+            with tempfile.TemporaryDirectory(dir=workshop.directory, prefix=".making-") as work:
+                made = Path(work) / path.name
+                owner.quantise(source, variant, made)
+                os.replace(made, path)
+        except OSError as error:
+            raise OutputError(f"{path}: not writable: {error.strerror}") from None
     return path
 
 

@@ -56,16 +56,18 @@ class Entry:
     faults: dict[str, int] = field(default_factory=dict)
     journalled: Result | None = None
     error: str | None = None
+    error_kind: str | None = None
+    harness_s: float | None = None
     failures: list[str] = field(default_factory=list)
 
     def failed(self, error: BaseException) -> None:
         """Notes why the item broke (an error) or what a test of it found wrong (a failure)."""
         if isinstance(error, HarnessError):
-            self.error = str(error)
+            self.error, self.error_kind = str(error), type(error).__name__
         elif isinstance(error, AssertionError):
             self.failures = self.failures or [str(error).splitlines()[0] if str(error) else "assert"]
         else:
-            self.error = f"{type(error).__name__}: {error}"
+            self.error, self.error_kind = f"{type(error).__name__}: {error}", type(error).__name__
 
     def record(self) -> ItemRecord:
         """The record of what is known by now."""
@@ -81,7 +83,9 @@ class Entry:
             scheme=self.artifact.scheme if self.artifact else None,
             fidelity=deployment.fidelity if deployment else None,
             board=self.board.info.name if self.board else None,
+            unit=item.unit,
             error=self.error,
+            error_kind=self.error_kind,
             failures=tuple(self.failures),
             notes=tuple(self.notes),
             runtime_gap=result.runtime_gap if result else None,
@@ -102,6 +106,7 @@ class Entry:
                 result.data_digest if result else None,
             ),
             duration_s=time.monotonic() - self.started,
+            harness_s=self.harness_s,
             log=log_tail(self.log) if self.log else None,
         )
 
@@ -109,15 +114,24 @@ class Entry:
 class Ledger:
     """One run's books, open from its first item to its reports.
 
+    Of a run whose items are spread over processes, each process keeps a `journal` of its own in the run's
+    directory and hands over what it finished; one adopts everything and writes the reports.
+
     Raises, when made: OutputError for a report directory that cannot be written.
     """
 
     def __init__(
-        self, settings: Settings, reports_root: Path, command: str, resumed: Resumed | None = None
+        self,
+        reports_root: Path,
+        report_dir: Path | None,
+        command: str,
+        journal: str = JOURNAL,
+        given: Mapping[str, str] | None = None,
+        resumed: Resumed | None = None,
     ) -> None:
+        """`given` are the user's settings as text, which a run that goes on must have too."""
         self.warnings: list[str] = []
         self.reports: dict[str, Path] = {}
-        self._settings = settings
         self._reports_root = reports_root
         self._clock = time.monotonic()
         self._open: dict[str, Entry] = {}
@@ -129,17 +143,17 @@ class Ledger:
         self._tested: set[str] = set()
         self._begun_again: dict[str, ItemRecord] = {}
         if resumed is None:
-            self.directory = RunDirectory.create(reports_root, settings.report_dir)
+            self.directory = RunDirectory.create(reports_root, report_dir)
             self._command = command
             self._started = datetime.now(UTC).isoformat(timespec="seconds")
-            journal = self.directory.path / JOURNAL
-            journal.unlink(missing_ok=True)
-            self._journal = Journal(journal)
-            self._journal.write_run(self.run_record(), settings.given)
+            path = self.directory.path / journal
+            path.unlink(missing_ok=True)
+            self._journal = Journal(path)
+            self._journal.write_run(self.run_record(), given)
         else:
             self.directory = resumed.directory
             self._command, self._started = resumed.contents.run.command, resumed.contents.run.started
-            self._journal = Journal(self.directory.path / JOURNAL)
+            self._journal = Journal(self.directory.path / journal)
             self._take_over(resumed)
 
     def _take_over(self, resumed: Resumed) -> None:
@@ -167,7 +181,8 @@ class Ledger:
             if item.key in self._closed and item.key not in self._finished_before - self._tested:
                 before = self._closed[item.key][0]
             if before is not None:
-                entry.error, entry.failures = before.error, list(before.failures)
+                entry.error, entry.error_kind = before.error, before.error_kind
+                entry.failures = list(before.failures)
             self._finished_before.discard(item.key)
         return self._open[item.key]
 
@@ -181,7 +196,11 @@ class Ledger:
         return WireLog(wire=entry.wire, text=entry.log)
 
     def start(
-        self, deployment: Deployment, expected: Expectation, pixels: np.ndarray | None
+        self,
+        deployment: Deployment,
+        expected: Expectation,
+        pixels: np.ndarray | None,
+        settings: Settings,
     ) -> tuple[Batch | None, Keep]:
         """Notes that an item's samples are about to come: those a killed run has already, and who keeps the
         others.
@@ -190,7 +209,7 @@ class Ledger:
         key, before = deployment.item.key, self._unfinished.pop(deployment.item.key, None)
         kept: Batch | None = None
         if isinstance(deployment, LinkedDeployment):
-            part = self._part(entry, deployment, expected, pixels)
+            part = self._part(entry, deployment, expected, pixels, settings)
             if before and before.samples and before.parts and before.parts[-1].facts == part.facts:
                 kept = Batch(before.samples, before.outputs)
                 part = dataclasses.replace(part, first=len(kept.samples))
@@ -213,10 +232,11 @@ class Ledger:
         deployment: LinkedDeployment,
         expected: Expectation,
         pixels: np.ndarray | None,
+        settings: Settings,
     ) -> Part:
         assert entry.wire is not None, "made by wire_log"
         assert entry.log is not None, "made by wire_log"
-        run, settings, identity = self.directory.path, self._settings, deployment.identity
+        run, identity = self.directory.path, deployment.identity
         return Part(
             wire=str(entry.wire.relative_to(run)),
             text=str(entry.log.relative_to(run)),
@@ -255,13 +275,28 @@ class Ledger:
         entry = self._open.pop(item.key)
         record = entry.record()
         result = entry.deployment.result if entry.deployment else None
-        self._closed.pop(item.key, None)  # the order is that of the journal
-        self._closed[item.key] = (record, result.samples if result is not None else ())
-        if result is not None and result is not entry.journalled:
+        samples = result.samples if result is not None else ()
+        if samples and result is not entry.journalled:
             self._journal.write_start(item.key, None)
-            self._journal.write_samples(item.key, result.samples)
-        self._journal.write_item(record)
+            self._journal.write_samples(item.key, samples)
+        self._close(record, samples)
         return record
+
+    def adopt(self, record: ItemRecord, samples: tuple[Sample, ...]) -> None:
+        """Takes an item that another process has finished into the books."""
+        self._journal.write_start(record.key, None)
+        if samples:
+            self._journal.write_samples(record.key, samples)
+        self._close(record, samples)
+
+    def _close(self, record: ItemRecord, samples: tuple[Sample, ...]) -> None:
+        self._closed.pop(record.key, None)  # the order is that of the journal
+        self._closed[record.key] = (record, samples)
+        self._journal.write_item(record)
+
+    def hand_over(self, item: Item) -> tuple[ItemRecord, tuple[Sample, ...]]:
+        """A closed item, which these books then forget."""
+        return self._closed.pop(item.key)
 
     def close_test(self, test: TestLine) -> None:
         """Notes that a pytest test has ended, after its items."""

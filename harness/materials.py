@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.errors import UsageError
 from harness.expectation import Expectation, expect
+from harness.expectation_store import remembered
 from harness.items import Item, Workshop, load_artifact
 from harness.model.dataset import Dataset, load_dataset, random_dataset
 from harness.model.reference import Reference, open_reference
@@ -70,15 +71,16 @@ class Materials:
         key = _shared(item)
         if key not in self._expectations:
             dataset = self.data(item, artifact)
-            whole = self._settings.data is None and self._samples(item.model) == ALL_SAMPLES
+            whole = self._settings.data is None and self._samples(item.model, artifact) == ALL_SAMPLES
+            reference, layer_samples = self.reference(item.model)[0], self._settings.layer_samples
+
+            def compute() -> Expectation:
+                oracle = get_runtime(item.runtime).oracle(artifact)
+                return expect(artifact, oracle, dataset, reference, layer_samples)
+
+            stored = self._settings.build_root / "expectations"
             self._expectations[key] = dataclasses.replace(
-                expect(
-                    artifact,
-                    get_runtime(item.runtime).oracle(artifact),
-                    dataset,
-                    self.reference(item.model)[0],
-                    self._settings.layer_samples,
-                ),
+                remembered(stored, artifact, key[2], dataset, reference, layer_samples, compute),
                 reference_top1_min=item.model.reference_top1_min if whole else None,
             )
         return self._expectations[key]
@@ -110,11 +112,15 @@ class Materials:
         directory = self._settings.build_root / "artifacts"
         return Workshop(directory, self._settings.calibration or own, self._say)
 
-    def _samples(self, model: ModelSpec) -> int:
+    def _samples(self, model: ModelSpec, artifact: Artifact) -> int:
         """At most so many samples of the data; a model's own number is about its own data."""
-        if self._settings.samples is not None:
-            return self._settings.samples
-        return ALL_SAMPLES if self._settings.data else model.bench_samples or ALL_SAMPLES
+        samples = self._settings.samples
+        if samples is None:
+            samples = ALL_SAMPLES if self._settings.data else model.bench_samples or ALL_SAMPLES
+        heavy = self._settings.heavy
+        if heavy is not None and sum(layer.macs for layer in artifact.layers) > heavy.macs:
+            samples = min(samples, heavy.samples)
+        return samples
 
     def _calibrated_on(self, model: ModelSpec) -> str:
         chosen = self.workshop(model).calibration
@@ -124,15 +130,15 @@ class Materials:
         return f"calibrated on {shown(str(chosen))}{tested}"
 
     def _dataset(self, model: ModelSpec, artifact: Artifact) -> Dataset:
-        source = self._settings.data or model.test
+        source, samples = self._settings.data or model.test, self._samples(model, artifact)
         if source is None:
-            samples = RANDOM_SAMPLES if self._samples(model) == ALL_SAMPLES else self._samples(model)
-            return random_dataset(artifact.inputs, samples, self._settings.seed)
+            some = RANDOM_SAMPLES if samples == ALL_SAMPLES else samples
+            return random_dataset(artifact.inputs, some, self._settings.seed)
         elements = artifact.outputs[0].elements
         dataset = load_dataset(
             source, artifact.inputs, model.preprocess, classes=elements if elements > 1 else None
         )
-        return dataset.take(self._samples(model))
+        return dataset.take(samples)
 
 
 def shown(source: str) -> str:

@@ -101,12 +101,20 @@ class _ItemReplay:
         self._artifact: Artifact = dataclasses.replace(loaded, name=record.model)
         self._oracle = runtime.oracle(self._artifact)
         self._image = _image(record)
+        self._wires: list[RecordedWire] = []
         self._item = Item(target, ModelSpec(record.model, artifacts={}), record.runtime, record.kernels)
         self._expected: Expectation
         self._expected, self.pixels = load_expectation(run, parts[-1].expectation)
 
     def record(self) -> tuple[ItemRecord, tuple[Sample, ...]]:
         """The item's record and samples, anew."""
+        try:
+            return self._record_again()
+        finally:
+            for wire in self._wires:
+                wire.close()
+
+    def _record_again(self) -> tuple[ItemRecord, tuple[Sample, ...]]:
         kept: Batch | None = None
         for part, following in zip(self._parts, self._parts[1:], strict=False):
             kept = self._killed(part, following.first, kept)
@@ -181,6 +189,7 @@ class _ItemReplay:
         text = self._out / part.text
         text.parent.mkdir(parents=True, exist_ok=True)
         wire = RecordedWire(self._run / part.wire, text)
+        self._wires.append(wire)
         board = _RecordedBoard(self._record, wire)
         link = Link(wire, log=wire, timeout_s=part.timeout_s, baud=part.baud)
         link.connect(HANDSHAKE_S)

@@ -127,6 +127,14 @@ ALL_SAMPLES = sys.maxsize
 
 
 @dataclass(frozen=True)
+class Heavy:
+    """Models of more than `macs` multiply-accumulates run at most `samples` samples."""
+
+    macs: int
+    samples: int
+
+
+@dataclass(frozen=True)
 class Settings:
     """The choices of one run, parsed and range-checked; names are resolved later, by their owners.
 
@@ -152,6 +160,7 @@ class Settings:
     seed: int
     report_dir: Path | None
     build_root: Path
+    heavy: Heavy | None = None
     given: Mapping[str, str] = field(default_factory=dict)
 
 

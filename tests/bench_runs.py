@@ -41,6 +41,11 @@ def run_harness(reports: Path, *arguments: str | Path, cwd: Path = CHECKOUT) -> 
     return _run([sys.executable, "-m", "harness.cli", "run"], reports, arguments, cwd, None)
 
 
+def run_nightly(reports: Path, *arguments: str | Path, environment: dict[str, str] | None = None) -> Run:
+    """`harness nightly --report-dir reports ARGUMENTS` in a fresh process."""
+    return _run([sys.executable, "-m", "harness.cli", "nightly"], reports, arguments, CHECKOUT, environment)
+
+
 def _run(
     command: list[str],
     reports: Path,

@@ -100,9 +100,12 @@ class BoardProcess:
         return True
 
 
-def die_with_parent() -> Callable[[], None]:
-    """For `preexec_fn`: the kernel kills the child when the thread that started it ends."""
-    parent = os.getpid()
+def die_with_parent(parent: int | None = None) -> Callable[[], None]:
+    """For `preexec_fn`: the kernel kills the child when the thread that started it ends.
+
+    A child that calls it for itself names the process that is its `parent`.
+    """
+    parent = os.getpid() if parent is None else parent
     # Loaded here: after the fork only the call itself is safe.
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 

@@ -78,7 +78,7 @@ class Run:
 def unit_of(item: ItemRecord) -> str | None:
     """The one board an item ran on, by whatever name is the surest."""
     facts = item.provenance
-    return facts.get("board_mac") or facts.get("device_mac") or item.board
+    return facts.get("board_mac") or facts.get("device_mac") or item.unit or item.board
 
 
 def default_url(reports: Path) -> str:

@@ -27,8 +27,9 @@ class RecordedWire(WireLog):
     """
 
     def __init__(self, wire: Path, text: Path | None = None) -> None:
+        began_ns = wire_log_began_ns(wire)
         super().__init__(text=text)
-        self._began(wire_log_began_ns(wire))
+        self._began(began_ns)
         self.path = wire
         self._records = read_wire_log(wire)
         self._next: WireRecord | None = next(self._records, None)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from harness.errors import DataError, ModelError, UnsupportedError, UsageError
 from harness.extras import require
 from harness.model.dataset import load_dataset
+from harness.model.digests import file_digest
 from harness.model.keras_onnx import float_onnx
 from harness.model.preprocess import Preprocess
 from harness.model.spec import ModelSpec
@@ -45,6 +46,11 @@ class Reference(ABC):
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file, hex."""
+        return file_digest(self._path)
 
     @abstractmethod
     def _input_shapes(self) -> list[tuple[int | None, ...]]:

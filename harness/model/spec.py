@@ -59,7 +59,7 @@ ESPDL_KINDS = tuple(
     for scheme in ("", "_int16", "_w8a16")
     for chips in ("", "_c", "_esp32p4", "_esp32s3")
 )
-ARTIFACT_KINDS = (*ESPDL_KINDS, "espdlv1", "keras", "onnx", "tflite")
+ARTIFACT_KINDS = (*ESPDL_KINDS, "espdlv1", "keras", "onnx", "tflite", "tflite_int16x8")
 SUFFIXES = {
     ".espdl": "espdl",
     ".espdlv1": "espdlv1",

@@ -1,4 +1,4 @@
-"""The integer arithmetic of TFLite's int8 kernels, on Python integers.
+"""The integer arithmetic of TFLite's quantised kernels, on Python integers.
 
 The planner resolves every multiplier and table with it, so that the device needs
 neither float nor division. The C twin of the part that runs on the device is
@@ -36,6 +36,11 @@ def quantise_multiplier(real: float) -> tuple[int, int]:
         multiplier //= 2
         shift += 1
     return (0, 0) if shift < -31 else (multiplier, shift)
+
+
+def reduce_multiplier(multiplier: int) -> int:
+    """Q0.31 to Q0.15, as MultiplyByQuantizedMultiplier does it for sums of 64 bits."""
+    return (multiplier + (1 << 15)) >> 16 if multiplier < 0x7FFF0000 else 0x7FFF
 
 
 def wrap32(x: int) -> int:

@@ -19,6 +19,8 @@ from harness.portable.fixed_point import INT32_MAX, INT32_MIN, round_half_away
 from harness.portable.graph import Graph, Operator, Option, Tensor
 
 MAX_RANK = 6
+# TensorType of the TFLite schema.
+INT32_TYPE = 2
 # Values of ActivationFunctionType in the TFLite schema.
 ACTIVATIONS = {0: "NONE", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}
 ACTIVATION_BOUNDS = {
@@ -27,6 +29,11 @@ ACTIVATION_BOUNDS = {
     "RELU_N1_TO_1": (-1.0, 1.0),
     "RELU6": (0.0, 6.0),
 }
+
+
+def largest_magnitude(dtype: str) -> int:
+    """Of a value less its zero point; int16 has none."""
+    return {"int8": 255, "uint8": 255, "int16": 1 << 15}[dtype]
 
 
 @dataclass(frozen=True)
@@ -154,8 +161,9 @@ class Node:
         if activation is None:
             self.refuse("fused activation is not one of " + ", ".join(ACTIVATIONS.values()))
         low, high = (self._bound(tensor, real) for real in ACTIVATION_BOUNDS[activation])
-        low = -128 if low is None else max(-128, low)
-        high = 127 if high is None else min(127, high)
+        limits = np.iinfo(tensor.info.dtype)
+        low = int(limits.min) if low is None else max(int(limits.min), low)
+        high = int(limits.max) if high is None else min(int(limits.max), high)
         self.require(low <= high, f"its fused {activation} leaves no value of '{tensor.info.name}'")
         return low, high
 

@@ -50,7 +50,7 @@ def check_operators(graph: Graph, operators: Operators = OPERATORS) -> None:
 def make_plan(
     graph: Graph,
     operators: Operators = OPERATORS,
-    activations: tuple[str, ...] = ("int8", "uint8", "float32"),
+    activations: tuple[str, ...] = ("int8", "uint8", "int16", "float32"),
 ) -> Plan:
     """Resolves every operator and places every activation.
 
@@ -130,8 +130,8 @@ def _check_activation(tensor: Tensor, conflict: bool, activations: tuple[str, ..
         )
     if tensor.info.dtype not in activations:
         raise UnsupportedError(
-            f"activation '{tensor.info.name}' is {tensor.info.dtype}; the portable kernels take int8",
-            "Convert with full-integer int8 quantisation",
+            f"activation '{tensor.info.name}' is {tensor.info.dtype}, expected int8 or int16",
+            "Convert with full-integer quantisation",
         )
 
 

@@ -217,6 +217,12 @@ class Sample:
     reference_scores: tuple[float, ...] | None
 
 
+def item_key(target: str, model: str, runtime: str, kernels: str, unit: str) -> str:
+    """What an item is called in reports, folders and the history."""
+    parts = [target, model, runtime.replace(":", "-"), "" if kernels == "portable" else kernels, unit]
+    return "-".join(filter(None, parts))
+
+
 @dataclass(frozen=True)
 class Part:
     """One stretch of an item's samples on one link, from sample `first` on; what it takes to go on after a
@@ -247,7 +253,9 @@ class ItemRecord:
     `error` says why and everything not reached is None). `notes` say in a sentence each what a
     reader must know to read the figures: which board and why, what data, why no float reference.
     `scheme` is the artifact's quantisation, e.g. int8. `latency` is in us of the device's own clock, where
-    that is a clock: on silicon, and on this computer for fidelity host.
+    that is a clock: on silicon, and on this computer for fidelity host. `unit` tells one of several boards
+    of a target from the others. `error_kind` is the class of `harness.errors` that `error` is of.
+    `harness_s` is processor time of the harness, not of the device, from the first sample to the result.
     """
 
     target: str
@@ -258,7 +266,9 @@ class ItemRecord:
     scheme: str | None = None
     fidelity: str | None = None
     board: str | None = None
+    unit: str = ""
     error: str | None = None
+    error_kind: str | None = None
     failures: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     runtime_gap: RuntimeGap | None = None
@@ -273,13 +283,13 @@ class ItemRecord:
     wire: dict[str, int] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     duration_s: float = 0.0
+    harness_s: float | None = None
     log: str | None = None
 
     @property
     def key(self) -> str:
         """Unique within a run; `-portable` goes without saying."""
-        parts = [self.target, self.model, self.runtime.replace(":", "-")]
-        return "-".join(parts if self.kernels == "portable" else [*parts, self.kernels])
+        return item_key(self.target, self.model, self.runtime, self.kernels, self.unit)
 
 
 @dataclass(frozen=True)

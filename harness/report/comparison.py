@@ -64,7 +64,8 @@ def label(item: ItemRecord) -> str:
     """How an item is called among others of its model and target: "espdl int16"."""
     family = item.runtime.partition(":")[0]
     kernels = "" if item.kernels == "portable" else f" {item.kernels}"
-    return f"{family} {item.scheme or ''}".rstrip() + kernels
+    unit = f" on {item.unit}" if item.unit else ""
+    return f"{family} {item.scheme or ''}".rstrip() + kernels + unit
 
 
 def comparisons(run: RunRecord) -> list[Comparison]:

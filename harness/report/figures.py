@@ -119,7 +119,8 @@ def measurement(one: Measurement) -> str:
 
 
 def runtime_label(item: ItemRecord) -> str:
-    return f"{item.runtime}/{item.kernels}"
+    unit = f" on {item.unit}" if item.unit else ""
+    return f"{item.runtime}/{item.kernels}{unit}"
 
 
 def runtime_gap(item: ItemRecord) -> str:

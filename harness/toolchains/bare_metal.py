@@ -19,6 +19,7 @@ from elftools.elf.elffile import ELFFile
 
 from harness.bundled import firmware_dir
 from harness.errors import BuildError, UsageError
+from harness.exclusive import exclusive
 from harness.runtimes.base import Project
 from harness.targets import Target
 from harness.toolchains import cache
@@ -116,36 +117,37 @@ def build(
     digest = tree.digest((target.id, platform, version, *flags, *recipe.link_flags, *recipe.libraries))
 
     directory = build_root.resolve() / f"{target.id}-{platform}-{digest[:12]}"
-    cached = cache.load_image(directory)
-    if cached is not None:
-        return cached
-    job = _Job(compiler, recipe, tree, flags, f"{target.id}/{platform}")
-    identity = (f'-DFIRMWARE_TARGET="{target.id}"', f'-DFIRMWARE_DIGEST="{digest}"')
-    with cache.building(directory) as scratch:
-        try:
-            job.run(scratch, identity)
-        except _CommandError as error:
-            raise _failure(error, job, directory) from None
-        image = Image(
-            elf=scratch / cache.ELF,
-            map_file=scratch / cache.MAP,
-            build_log=scratch / cache.LOG,
-            target=target.id,
-            platform=platform,
-            digest=digest,
-            compiler=version,
-            flags=flags,
-            cached=False,
-            flash=None,
-            **section_sizes(scratch / cache.ELF),
+    with exclusive(directory):
+        cached = cache.load_image(directory)
+        if cached is not None:
+            return cached
+        job = _Job(compiler, recipe, tree, flags, f"{target.id}/{platform}")
+        identity = (f'-DFIRMWARE_TARGET="{target.id}"', f'-DFIRMWARE_DIGEST="{digest}"')
+        with cache.building(directory) as scratch:
+            try:
+                job.run(scratch, identity)
+            except _CommandError as error:
+                raise _failure(error, job, directory) from None
+            image = Image(
+                elf=scratch / cache.ELF,
+                map_file=scratch / cache.MAP,
+                build_log=scratch / cache.LOG,
+                target=target.id,
+                platform=platform,
+                digest=digest,
+                compiler=version,
+                flags=flags,
+                cached=False,
+                flash=None,
+                **section_sizes(scratch / cache.ELF),
+            )
+            cache.save_image(image, scratch)
+        return replace(
+            image,
+            elf=directory / cache.ELF,
+            map_file=directory / cache.MAP,
+            build_log=directory / cache.LOG,
         )
-        cache.save_image(image, scratch)
-    return replace(
-        image,
-        elf=directory / cache.ELF,
-        map_file=directory / cache.MAP,
-        build_log=directory / cache.LOG,
-    )
 
 
 def get_recipe(platform: str) -> Recipe:

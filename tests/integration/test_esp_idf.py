@@ -4,6 +4,7 @@ compiler, and the build with a stand-in for idf.py that records how it is called
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -36,6 +37,7 @@ from harness.toolchains.esp_idf.project import IdfProject, write_project
 from harness.toolchains.esp_idf.sdkconfig import CHIPS
 from tests.espdl_cases import network
 from tests.operator_cases import bundle
+from tests.tflite_builder import ModelBuilder
 
 TESTS = Path(__file__).parents[1]
 STAND_IN = TESTS / "idf_stand_in"
@@ -218,6 +220,24 @@ def test_what_esp_nn_gets_wrong_is_refused(operator: str, seed: int, what: str, 
     path = tmp_path / "model.tflite"
     path.write_bytes(bundle(operator, seed=seed, count=12))
     with pytest.raises(UnsupportedError, match=what):
+        check_esp_nn(Tflm().load(path))
+
+
+@pytest.mark.parametrize(
+    ("bias", "scales", "what"),
+    [(np.int64, 3, "a scale for each channel"), (np.int32, 1, "sums of 32 bits"), (np.int64, 1, "")],
+)
+def test_dense_layers_of_int16_that_esp_nn_gets_wrong(
+    bias: type[np.signedinteger], scales: int, what: str, tmp_path: Path
+) -> None:
+    model = ModelBuilder()
+    x, y = model.input((1, 4), "int16", 0.1), model.tensor((1, 3), "int16", 0.1)
+    w = model.constant(np.ones((3, 4), np.int8), scales=[0.1] * scales)
+    b = model.constant(np.ones(3, bias), scales=[0.01] * scales)
+    model.operator("FULLY_CONNECTED", [x, w, b], [y], fused_activation_function=0)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(model.build([y]))
+    with pytest.raises(UnsupportedError, match=what) if what else contextlib.nullcontext():
         check_esp_nn(Tflm().load(path))
 
 

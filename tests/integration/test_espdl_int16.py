@@ -34,6 +34,7 @@ def test_sums_are_exact(scheme: str, variant: str, tmp_path: Path) -> None:
     assert artifact.scheme == scheme
     sums = [step.sums for step in artifact.plan.steps if isinstance(getattr(step, "sums", None), ShiftedSums)]
     assert {one.wide for one in sums} == {False, True}
+    assert scheme != "int16" or {one.halved for one in sums if one.wide} == {False, True}
     assert max(max(one.shifts) for one in sums) > 30
     assert variant == "esp32p4" or min(min(one.shifts) for one in sums) < 0
     assert {one.weights.dtype.name for one in sums} == ({"int16"} if scheme == "int16" else {"int8", "int16"})

@@ -13,21 +13,27 @@ from harness.runtimes.planned import PlannedArtifact
 from harness.runtimes.tflm import Tflm
 from harness.targets import get_target
 from harness.toolchains import bare_metal
+from tests import int16x8_cases
 from tests.engine_host import random_input
 from tests.firmware_wire import digest8
 from tests.operator_cases import CASES
 from tests.tflite_builder import ModelBuilder
 
 
-@pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> PlannedArtifact:
+@pytest.fixture(scope="module", params=["int8", "int16x8"])
+def everything(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PlannedArtifact:
     """Two configurations of each operator, side by side in one model."""
     rng = np.random.default_rng(11)
     network = ModelBuilder()
     outputs = [output for case in CASES.values() for _ in range(2) for output in case(rng, network)]
     path = tmp_path_factory.mktemp("everything") / "everything.tflite"
-    path.write_bytes(network.build(outputs))
-    return Tflm().load(path)
+    int16x8 = request.param == "int16x8"
+    path.write_bytes(
+        int16x8_cases.bundle([*int16x8_cases.CASES], 11, 2) if int16x8 else network.build(outputs)
+    )
+    artifact = Tflm().load(path)
+    assert artifact.scheme == request.param
+    return artifact
 
 
 @pytest.mark.parametrize("chip", ["esp32c3", "esp32s3"])

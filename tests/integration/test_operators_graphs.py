@@ -13,6 +13,7 @@ from harness.bundled import firmware_dir
 from harness.portable.memory import align
 from harness.runtimes.planned import PlannedArtifact
 from harness.runtimes.tflm import Tflm
+from tests import int16x8_cases
 from tests.engine_host import CROSS_COMPILERS, WARNINGS, assert_exact
 from tests.operator_cases import CASES, bundle
 from tests.tflite_builder import ModelBuilder
@@ -182,8 +183,10 @@ def test_cross_compilers_have_nothing_to_say(compiler: str, tmp_path: Path) -> N
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
     path = tmp_path / "net.tflite"
-    for operator in CASES:
-        path.write_bytes(bundle(operator, seed=8, count=4))
+    models = {operator: bundle(operator, seed=8, count=4) for operator in CASES}
+    models["int16x8"] = int16x8_cases.bundle([*int16x8_cases.CASES], seed=8, count=1)
+    for operator, model in models.items():
+        path.write_bytes(model)
         project = Tflm().generate(Tflm().load(path), "portable", tmp_path / operator)
         target = project.directory / "model.o"
         command = [compiler, *WARNINGS, "-O2", *CROSS_COMPILERS[compiler]]

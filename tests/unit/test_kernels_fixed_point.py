@@ -28,7 +28,7 @@ SOURCE = """
 int32_t t_multiply(int32_t a, int32_t b) { return multiply_q31(a, b); }
 int32_t t_divide(int32_t x, int32_t n) { return divide_by_power_of_two(x, n); }
 int32_t t_requantise(int32_t x, int32_t m, int32_t s) { return requantise_any(x, m, s); }
-int32_t t_quotient(int32_t s, int32_t n, int32_t r) { return rounded_quotient(s, n, r); }
+int32_t t_quotient(int32_t s, int32_t n, int32_t r, int32_t b) { return rounded_quotient(s, n, r, b); }
 int32_t t_quantise(uint32_t bits, const int32_t *t) { return quantise_float(bits, t); }
 int32_t t_probability(int32_t e, int32_t sum) { return softmax_probability(e, softmax_reciprocal(sum)); }
 int32_t t_first(int32_t o, int32_t t, int32_t d, int32_t s) { return taps_inside(o, t, d, s).first; }
@@ -105,10 +105,11 @@ def test_quantise_multiplier_at_its_ends(real: float, expected: tuple[int, int])
 @unhurried
 @given(count=st.integers(1, 2000), data=st.data())
 def test_rounded_quotient(c: ctypes.CDLL, count: int, data: st.DataObject) -> None:
-    total = data.draw(st.integers(-128 * count, 127 * count))
-    reciprocal = -(-(2**30) // count)
+    bits, largest = data.draw(st.sampled_from([(30, 128), (30 + count.bit_length() - 1, 1 << 15)]))
+    total = data.draw(st.integers(-largest * count, (largest - 1) * count))
+    reciprocal = -(-(2**bits) // count)
     sign = 1 if total > 0 else -1
-    assert c.t_quotient(total, count, reciprocal) == sign * ((abs(total) + count // 2) // count)
+    assert c.t_quotient(total, count, reciprocal, bits) == sign * ((abs(total) + count // 2) // count)
 
 
 @pytest.mark.parametrize("x", [-14.0, -5.0, -1.0, -0.25, -0.001])

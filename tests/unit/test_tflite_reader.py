@@ -59,7 +59,6 @@ def test_a_zoo_artifact_has_its_folders_name(tmp_path: Path) -> None:
     [
         (dense("float32", "float32", "float32"), ["float model", "full-integer quantisation"]),
         (dense("float32", "int8", "float32"), ["dynamic-range", "full-integer quantisation"]),
-        (dense("int16", "int8", "int16"), ["int16x8", "int8"]),
     ],
 )
 def test_other_quantisations_are_named(tmp_path: Path, network: ModelBuilder, words: list[str]) -> None:

@@ -119,7 +119,7 @@ static inline uint32_t single_product(uint32_t a, uint32_t b) {
     return single_round(exponent, mantissa);
 }
 
-/* a / b for a <= b and b above 0. */
+/* a / b for b above 0; a is finite, or not above b. */
 static inline uint32_t single_quotient(uint32_t a, uint32_t b) {
     const single_parts divisor = single_split(b);
     const single_parts dividend = single_split(a);

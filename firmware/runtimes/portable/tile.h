@@ -2,7 +2,8 @@
  * The sums of convolutions and fully connected layers, a tile at a time: eight
  * output channels at two output pixels, so that a loaded input serves eight
  * products and a loaded weight two. The planner has bounded every sum: none
- * overflows int32. What becomes of a sum is the caller's business.
+ * overflows int32. What becomes of a sum is the caller's business. Inputs are
+ * int8 or int16, weights int8.
  *
  * Weights lie in the order in which they are read: of eight channels those of
  * one input side by side. Channels that fill no eight follow, one by one.
@@ -17,7 +18,12 @@
 
 #include "instruction_set.h"
 
-enum { TILE_CHANNELS = 8, TILE_PIXELS = 2, TILE_SUMS = TILE_CHANNELS * TILE_PIXELS };
+enum {
+    TILE_CHANNELS = 8,
+    TILE_PIXELS = 2,
+    TILE_SUMS = TILE_CHANNELS * TILE_PIXELS,
+    TILE_AT_ONCE = MANY_REGISTERS ? 8 : 4
+};
 
 /* What lies under a filter: runs of `length` inputs side by side, each at an offset
  * from the first, and how far apart the windows of two neighbouring pixels are. */
@@ -84,11 +90,18 @@ TILE_PART void tile_four_channels(int32_t *sums, const int8_t *weights, int32_t 
 #endif
 }
 
+/* One input of `size` bytes. */
+TILE_PART int32_t tile_input(const uint8_t *from, int32_t size) {
+    const void *const place = from;
+
+    return size == 2 ? *(const int16_t *)place : *(const int8_t *)place;
+}
+
 /* Adds all products of one input of each pixel. */
-TILE_PART void tile_add(int32_t *sums, const int8_t *weights, int32_t channels, const int8_t *a,
-                        const int8_t *b, int32_t pixels) {
-    const int32_t first = *a;
-    const int32_t second = pixels == 2 ? *b : 0;
+TILE_PART void tile_add(int32_t *sums, const int8_t *weights, int32_t channels, const uint8_t *a,
+                        const uint8_t *b, int32_t size, int32_t pixels) {
+    const int32_t first = tile_input(a, size);
+    const int32_t second = pixels == 2 ? tile_input(b, size) : 0;
 
     if (channels == 1) {
         tile_multiply(sums, *weights, first, second, pixels);
@@ -100,9 +113,9 @@ TILE_PART void tile_add(int32_t *sums, const int8_t *weights, int32_t channels, 
     }
 }
 
-/* `step`: from the weight of one input to that of the next, of the same channel. */
-TILE_PART void tile_window(int32_t *result, const int8_t *input, const int8_t *weights, int32_t step,
-                           const int32_t *bias, const filter_window *window, int32_t channels,
+/* `size`: bytes of an input; `step`: from its weight to that of the next input, of the same channel. */
+TILE_PART void tile_window(int32_t *result, const void *input, int32_t size, const int8_t *weights,
+                           int32_t step, const int32_t *bias, const filter_window *window, int32_t channels,
                            int32_t pixels) {
     int32_t sums[TILE_SUMS];
 
@@ -113,64 +126,68 @@ TILE_PART void tile_window(int32_t *result, const int8_t *input, const int8_t *w
     }
     tile_copy(sums, result, channels * pixels);
     for (int32_t run = 0; run < window->runs; run++) {
-        const int8_t *a = input + window->offsets[run];
-        const int8_t *b = a + window->pixel_stride;
-        const int8_t *end = a + (window->length & 3);
+        const uint8_t *a = (const uint8_t *)input + window->offsets[run] * size;
+        const uint8_t *b = a + window->pixel_stride * size;
+        const uint8_t *end = a + (window->length & 3) * size;
 
         while (a != end) {
-            tile_add(sums, weights, channels, a++, b++, pixels);
+            tile_add(sums, weights, channels, a, b, size, pixels);
+            a += size;
+            b += size;
             weights += step;
         }
-        end += window->length & ~3;
+        end += (window->length & ~3) * size;
         while (a != end) {
-            tile_add(sums, weights, channels, a, b, pixels);
-            tile_add(sums, weights + step, channels, a + 1, b + 1, pixels);
-            tile_add(sums, weights + 2 * step, channels, a + 2, b + 2, pixels);
-            tile_add(sums, weights + 3 * step, channels, a + 3, b + 3, pixels);
-            a += 4;
-            b += 4;
+            tile_add(sums, weights, channels, a, b, size, pixels);
+            tile_add(sums, weights + step, channels, a + size, b + size, size, pixels);
+            tile_add(sums, weights + 2 * step, channels, a + 2 * size, b + 2 * size, size, pixels);
+            tile_add(sums, weights + 3 * step, channels, a + 3 * size, b + 3 * size, size, pixels);
+            a += 4 * size;
+            b += 4 * size;
             weights += 4 * step;
         }
     }
     tile_copy(result, sums, channels * pixels);
 }
 
-TILE_KERNEL void tile_8x2(int32_t *result, const int8_t *input, const int8_t *weights, const int32_t *bias,
-                          const filter_window *window) {
-#if MANY_REGISTERS
-    tile_window(result, input, weights, 8, bias, window, 8, 2);
-#else
-    for (int32_t half = 0; half < 8; half += 4) {
-        tile_window(result + 2 * half, input, weights + half, 8, bias + half, window, 4, 2);
+/* The kernels of one type of input, and `sum`: the sums of the next channels, [channel][pixel];
+ * returns how many channels they are of. */
+#define DEFINE_TILES(tile, sum, data)                                                                        \
+    TILE_KERNEL void tile##_8x2(int32_t *result, const data *input, const int8_t *weights,                   \
+                                const int32_t *bias, const filter_window *window) {                          \
+        for (int32_t part = 0; part < 8; part += TILE_AT_ONCE) {                                             \
+            tile_window(result + 2 * part, input, sizeof *input, weights + part, 8, bias + part, window,     \
+                        TILE_AT_ONCE, 2);                                                                    \
+        }                                                                                                    \
+    }                                                                                                        \
+                                                                                                             \
+    TILE_KERNEL void tile##_8x1(int32_t *result, const data *input, const int8_t *weights,                   \
+                                const int32_t *bias, const filter_window *window) {                          \
+        tile_window(result, input, sizeof *input, weights, 8, bias, window, 8, 1);                           \
+    }                                                                                                        \
+                                                                                                             \
+    TILE_KERNEL void tile##_1x2(int32_t *result, const data *input, const int8_t *weights,                   \
+                                const int32_t *bias, const filter_window *window) {                          \
+        tile_window(result, input, sizeof *input, weights, 1, bias, window, 1, 2);                           \
+    }                                                                                                        \
+                                                                                                             \
+    TILE_KERNEL void tile##_1x1(int32_t *result, const data *input, const int8_t *weights,                   \
+                                const int32_t *bias, const filter_window *window) {                          \
+        tile_window(result, input, sizeof *input, weights, 1, bias, window, 1, 1);                           \
+    }                                                                                                        \
+                                                                                                             \
+    static inline int32_t sum(int32_t *result, const data *input, const int8_t *weights,                     \
+                              const int32_t *bias, const filter_window *window, int32_t channels_left,       \
+                              int32_t pixels) {                                                              \
+        if (channels_left >= TILE_CHANNELS) {                                                                \
+            (pixels == 2 ? tile##_8x2 : tile##_8x1)(result, input, weights, bias, window);                   \
+            return TILE_CHANNELS;                                                                            \
+        }                                                                                                    \
+        (pixels == 2 ? tile##_1x2 : tile##_1x1)(result, input, weights, bias, window);                       \
+        return 1;                                                                                            \
     }
-#endif
-}
 
-TILE_KERNEL void tile_8x1(int32_t *result, const int8_t *input, const int8_t *weights, const int32_t *bias,
-                          const filter_window *window) {
-    tile_window(result, input, weights, 8, bias, window, 8, 1);
-}
-
-TILE_KERNEL void tile_1x2(int32_t *result, const int8_t *input, const int8_t *weights, const int32_t *bias,
-                          const filter_window *window) {
-    tile_window(result, input, weights, 1, bias, window, 1, 2);
-}
-
-TILE_KERNEL void tile_1x1(int32_t *result, const int8_t *input, const int8_t *weights, const int32_t *bias,
-                          const filter_window *window) {
-    tile_window(result, input, weights, 1, bias, window, 1, 1);
-}
-
-/* The sums of the next channels, [channel][pixel]; returns how many channels they are of. */
-static inline int32_t sum_tile(int32_t *result, const int8_t *input, const int8_t *weights,
-                               const int32_t *bias, const filter_window *window, int32_t channels_left,
-                               int32_t pixels) {
-    if (channels_left >= TILE_CHANNELS) {
-        (pixels == 2 ? tile_8x2 : tile_8x1)(result, input, weights, bias, window);
-        return TILE_CHANNELS;
-    }
-    (pixels == 2 ? tile_1x2 : tile_1x1)(result, input, weights, bias, window);
-    return 1;
-}
+DEFINE_TILES(tile, sum_tile, int8_t)
+DEFINE_TILES(tile16, sum_tile16, int16_t)
 
 #endif

@@ -1,4 +1,4 @@
-"""CONV_2D over an NHWC image, int8 by tiles, int16 by dot products; and the walk DEPTHWISE_CONV_2D shares.
+"""CONV_2D over an NHWC image, by tiles or by dot products; and the walk DEPTHWISE_CONV_2D shares.
 
 A padded image is read through a copy of the rows under a window, with margins: no kernel knows of
 padding.
@@ -15,7 +15,8 @@ from harness.portable.c_text import END, enum, loop
 from harness.portable.graph import Tensor
 from harness.portable.node import Node
 from harness.portable.ops import tile
-from harness.portable.ops.sums import Sums, per_channel_axis, plan_sums
+from harness.portable.ops.multiplied_sums import plan_sums
+from harness.portable.ops.sums import Sums, per_channel_axis
 from harness.portable.ops.window import Axis, plan_axes
 from harness.portable.step import Constant, Step
 
@@ -37,19 +38,14 @@ class Convolution(Step):
         return self.height.inside and self.width.inside
 
     @property
-    def narrow(self) -> bool:
-        """int8 data, which have kernels by tiles."""
-        return self.sums.data == "int8"
-
-    @property
     def headers(self) -> tuple[str, ...]:
-        kernel = self.tile_header if self.narrow else "dot16.h"
+        kernel = self.tile_header if self.sums.tiled else "dot16.h"
         return (*self.sums.headers, kernel, *(() if self.inside else ("window.h",)))
 
     @property
     @abstractmethod
     def tile_header(self) -> str:
-        """Where the int8 kernel is."""
+        """Where the kernel by tiles is."""
 
     def notes(self) -> list[str]:
         return self.sums.notes()
@@ -187,11 +183,11 @@ class Conv2D(Convolution):
         """Every pixel for itself: no rows and columns, one sequence of pixels."""
         axes = (self.height, self.width)
         alone = all((axis.taps, axis.stride) == (1, 1) for axis in axes)
-        return self.narrow and alone and self.inside and self.groups == 1
+        return self.sums.tiled and alone and self.inside and self.groups == 1
 
     def constants(self) -> list[Constant]:
         weights = self.sums.weights
-        if self.narrow and self.by_eights:
+        if self.sums.tiled and self.by_eights:
             weights = tile.tile_order(weights.reshape(self.out_channels, self.depth))
         return self.sums.constants(weights)
 
@@ -210,7 +206,7 @@ class Conv2D(Convolution):
             *enum(*self.shapes(), *self.sums.named()),
             *tile.window_constant(["0"], "IN_C", "IN_C"),
             "",
-            *tile.pixel_loop("PIXELS", "input", "IN_C"),
+            *tile.pixel_loop(self.sums, "PIXELS", "input", "IN_C"),
             *tile.tile_loop(self.sums, self.prefix, depth="IN_C", channels="OUT_C"),
             "output += pixels * OUT_C;",
             END,
@@ -218,7 +214,7 @@ class Conv2D(Convolution):
 
     def declarations(self) -> list[str]:
         """Runs of inputs are whole rows of the filter, or single taps where these do not lie side by side."""
-        if not self.narrow:
+        if not self.sums.tiled:
             return []
         rows = [f"{row} * ROW" if row else "0" for row in range(self.height.taps)]
         if self.width.dilation == 1 and self.groups == 1:
@@ -228,7 +224,7 @@ class Conv2D(Convolution):
         return tile.window_constant(offsets, "FILTER_C", "STRIDE_W * IN_C")
 
     def row(self) -> list[str]:
-        return self._tiles() if self.narrow else self._dots()
+        return self._tiles() if self.sums.tiled else self._dots()
 
     def _tiles(self) -> list[str]:
         tiles = tile.tile_loop(
@@ -243,7 +239,7 @@ class Conv2D(Convolution):
         if self.groups > 1:
             tiles = [loop("group", "GROUPS"), *tiles, END]
         return [
-            *tile.pixel_loop("OUT_W", "rows", "STRIDE_W * IN_C"),
+            *tile.pixel_loop(self.sums, "OUT_W", "rows", "STRIDE_W * IN_C"),
             *tiles,
             "output += pixels * OUT_C;",
             END,

@@ -1,4 +1,4 @@
-"""DEPTHWISE_CONV_2D: a filter for each channel; int8 a row of a channel at a time, int16 by dot products."""
+"""DEPTHWISE_CONV_2D: a filter for each channel; a row of a channel at a time, or by dot products."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from harness.portable.c_text import END, enum, loop
 from harness.portable.node import Node
 from harness.portable.ops.conv import Convolution, filter_tensors
-from harness.portable.ops.sums import per_channel_axis, plan_sums
+from harness.portable.ops.multiplied_sums import plan_sums
+from harness.portable.ops.sums import per_channel_axis
 from harness.portable.ops.window import plan_axes
 from harness.portable.step import Constant, Step
 
@@ -24,7 +25,7 @@ class DepthwiseConv2D(Convolution):
 
     @property
     def attributes(self) -> str:
-        return "IN_THIS_ORDER " if self.narrow else ""
+        return "IN_THIS_ORDER " if self.sums.tiled else ""
 
     @property
     def tile_header(self) -> str:
@@ -35,14 +36,14 @@ class DepthwiseConv2D(Convolution):
         return self.sums.constants(self.sums.weights.reshape(-1, self.out_channels).T.reshape(-1))
 
     def declarations(self) -> list[str]:
-        if not self.narrow:
+        if not self.sums.tiled:
             return []
         strides = [str(self.width.dilation * self.in_channels), str(self.width.stride * self.in_channels)]
         return [f"static const channel_window window = {{FILTER_H, ROW, FILTER_W, {', '.join(strides)}}};"]
 
     def body(self) -> list[str]:
         """Where no row has to be copied first, channel by channel: filter and scale are loaded once."""
-        if not (self.narrow and self.inside):
+        if not (self.sums.tiled and self.inside):
             return super().body()
         batch = f"for (int32_t batch = 0; batch < {self.batches}; batch++, input += IN_H * IN_W * IN_C) {{"
         channels, in_channel = self._channels()
@@ -65,7 +66,7 @@ class DepthwiseConv2D(Convolution):
     def row(self) -> list[str]:
         channels, in_channel = self._channels()
         ends = [END] * len(channels)
-        if self.narrow:
+        if self.sums.tiled:
             return [*channels, *self._channel(in_channel, ""), *ends, "output += OUT_W * OUT_C;"]
         return [loop("x", "OUT_W"), *channels, *self._dots(in_channel), *ends, END]
 
@@ -80,19 +81,23 @@ class DepthwiseConv2D(Convolution):
         if chunks:
             pixels, inputs = "pixels", f"rows + first * STRIDE_W * IN_C + {in_channel}"
             place = f"output[({before}first + x) * OUT_C + c]"
-        filter_ = f"{self.prefix}_weights + c * FILTER_H * FILTER_W, {self.prefix}_bias[c]"
+        calls = []
+        for part in self.sums.parts:
+            filter_ = f"{self.prefix}_weights{part} + c * FILTER_H * FILTER_W, {self.prefix}_bias{part}[c]"
+            calls += [
+                f"sum_channel{self.sums.in_tiles}(sums{part}, {inputs},",
+                f"{filter_}, window, {pixels});",
+            ]
         head = ["for (int32_t first = 0, pixels; first < OUT_W; first += pixels) {"] if chunks else []
         limit = "pixels = first + DEPTHWISE_PIXELS <= OUT_W ? DEPTHWISE_PIXELS : OUT_W - first;"
         return [
             *head,
-            "int32_t sums[DEPTHWISE_PIXELS];",
+            *[f"int32_t sums{part}[DEPTHWISE_PIXELS];" for part in self.sums.parts],
             "",
             *([limit] if chunks else []),
-            f"sum_channel(sums, {inputs},",
-            f"{filter_}, window, {pixels});",
+            *calls,
             loop("x", pixels),
-            "int32_t sum = sums[x];",
-            "",
+            *self.sums.whole("x"),
             *self.sums.store(self.prefix, place),
             END,
             *([END] if chunks else []),
@@ -136,5 +141,5 @@ def plan_depthwise_conv_2d(node: Node) -> Step:
         in_channels=in_channels,
         out_channels=out_channels,
         multiplier=multiplier,
-        sums=plan_sums(node, values),
+        sums=plan_sums(node, values, always_wide=True),
     )

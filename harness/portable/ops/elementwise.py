@@ -1,18 +1,18 @@
-"""ADD, SUB, MUL of two int8 tensors, either of which may broadcast or be a constant."""
+"""ADD, SUB, MUL of two int8 or two int16 tensors, either of which may broadcast or be a constant."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.portable.c_text import enum
+from harness.portable.c_text import C_TYPES, enum
 from harness.portable.fixed_point import INT32_MAX, quantise_multiplier
 from harness.portable.graph import Tensor
-from harness.portable.node import MAX_RANK, Node
+from harness.portable.node import MAX_RANK, Node, largest_magnitude
 from harness.portable.ops.strides import Nest, contiguous, merge
 from harness.portable.step import Constant, Step
 
 # Both inputs of ADD and SUB are brought to one scale with this many fractional bits.
-LEFT_SHIFT = 20
+LEFT_SHIFT = {"int8": 20, "int16": 15}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,15 @@ class Binary(Step):
     @property
     def read_names(self) -> tuple[str, ...]:
         return tuple(f"input{i + 1}" for i, operand in enumerate(self.operands) if operand.data is None)
+
+    @property
+    def data(self) -> str:
+        """The type of inputs and output."""
+        return self.writes[0].info.dtype
+
+    def clamped(self, value: str) -> str:
+        """C statement: the next output."""
+        return f"*output++ = ({C_TYPES[self.data]})clamp({value} + OUTPUT_ZERO_POINT, LOW, HIGH);"
 
     def constants(self) -> list[Constant]:
         return [
@@ -56,7 +65,7 @@ class AddSub(Binary):
     def body(self) -> list[str]:
         sign = "+" if self.op == "ADD" else "-"
         terms = [
-            f"const int32_t {name} = requantise(({self.element(i)}) * (1 << {LEFT_SHIFT}), "
+            f"const int32_t {name} = requantise(({self.element(i)}) * (1 << {LEFT_SHIFT[self.data]}), "
             f"{self.multipliers[i]}, {self.right_shifts[i]});"
             for i, name in enumerate("ab")
         ]
@@ -66,7 +75,7 @@ class AddSub(Binary):
             *terms,
             f"const int32_t sum = requantise(a {sign} b, {self.multipliers[2]}, {self.right_shifts[2]});",
             "",
-            "*output++ = (int8_t)clamp(sum + OUTPUT_ZERO_POINT, LOW, HIGH);",
+            self.clamped("sum"),
             *self.nest.tail(),
         ]
 
@@ -84,7 +93,7 @@ class Mul(Binary):
             f"const int32_t product = ({self.element(0)}) * ({self.element(1)});",
             f"const int32_t scaled = {function}(product, {self.multiplier}, {abs(self.shift)});",
             "",
-            "*output++ = (int8_t)clamp(scaled + OUTPUT_ZERO_POINT, LOW, HIGH);",
+            self.clamped("scaled"),
             *self.nest.tail(),
         ]
 
@@ -93,7 +102,7 @@ def plan_add_sub(node: Node) -> Step:
     operands, target, nest = plan_operands(node)
     first, second, result = (tensor.info.scale for tensor in (*operands, target))
     twice = 2 * max(first, second)
-    reals = (first / twice, second / twice, twice / ((1 << LEFT_SHIFT) * result))
+    reals = (first / twice, second / twice, twice / ((1 << LEFT_SHIFT[target.info.dtype]) * result))
     pairs = [quantise_multiplier(real) for real in reals]
     # The kernel aborts on a factor that is not between 0 and 1.
     if not all(0.0 < real < 1.0 for real in reals) or any(shift > 0 for _, shift in pairs):
@@ -118,7 +127,8 @@ def plan_mul(node: Node) -> Step:
     operands, target, nest = plan_operands(node)
     real = operands[0].info.scale * operands[1].info.scale / target.info.scale
     multiplier, shift = quantise_multiplier(real)
-    if 255 * 255 << max(shift, 0) > INT32_MAX - 256:
+    largest = largest_magnitude(target.info.dtype)
+    if largest * largest << max(shift, 0) > INT32_MAX - 256:
         node.refuse("the scales of its inputs and output are too far apart")
     low, high = node.activation_range(target)
     return Mul(

@@ -1,4 +1,4 @@
-"""FULLY_CONNECTED: one dot product per output, for int8 data eight outputs at a time."""
+"""FULLY_CONNECTED: one dot product per output, or eight outputs at a time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from harness.portable.c_text import END, enum, loop
 from harness.portable.node import Node
-from harness.portable.ops.sums import Sums, per_channel_axis, plan_sums
+from harness.portable.ops.multiplied_sums import plan_sums
+from harness.portable.ops.sums import Sums, per_channel_axis
 from harness.portable.ops.tile import pixel_loop, tile_loop, tile_order, window_constant
 from harness.portable.step import Constant, Step
 
@@ -19,17 +20,13 @@ class FullyConnected(Step):
     sums: Sums
 
     @property
-    def tiled(self) -> bool:
-        return self.sums.data == "int8"
-
-    @property
     def headers(self) -> tuple[str, ...]:
-        return (*self.sums.headers, "tile.h" if self.tiled else "dot16.h")
+        return (*self.sums.headers, "tile.h" if self.sums.tiled else "dot16.h")
 
     def constants(self) -> list[Constant]:
         weights = self.sums.weights
         return self.sums.constants(
-            tile_order(weights.reshape(self.outputs, self.inputs)) if self.tiled else weights
+            tile_order(weights.reshape(self.outputs, self.inputs)) if self.sums.tiled else weights
         )
 
     def notes(self) -> list[str]:
@@ -39,7 +36,7 @@ class FullyConnected(Step):
         names = {"INPUTS": self.inputs, "OUT_C": self.outputs}
         if self.batches > 1:
             names["BATCHES"] = self.batches
-        walk = self._tiles() if self.tiled else self._dots()
+        walk = self._tiles() if self.sums.tiled else self._dots()
         return [*enum(names, *self.sums.named()), *walk]
 
     def _tiles(self) -> list[str]:
@@ -56,7 +53,13 @@ class FullyConnected(Step):
         window = [*window_constant(["0"], "INPUTS", "INPUTS"), ""]
         if alone:
             return [*window, *tiles]
-        return [*window, *pixel_loop("BATCHES", "input", "INPUTS"), *tiles, "output += pixels * OUT_C;", END]
+        return [
+            *window,
+            *pixel_loop(self.sums, "BATCHES", "input", "INPUTS"),
+            *tiles,
+            "output += pixels * OUT_C;",
+            END,
+        ]
 
     def _dots(self) -> list[str]:
         batched = self.batches > 1

@@ -170,6 +170,8 @@ def plan_leaky_relu(node: Node) -> Step:
 
 def plan_hard_swish(node: Node) -> Step:
     """x * relu6(x + 3) / 6 in 16-bit fixed point (kernels/internal/reference/hard_swish.h)."""
+    if node.input().info.dtype == "int16":
+        node.refuse("tflite-micro has it for int8 alone", "Quantise to int8, or take ReLU6 in its place")
     source, target = _int8_pair(node)
     fine_scale = source.info.scale / 128
     output, output_exponent = quantise_multiplier(fine_scale / target.info.scale)
@@ -211,10 +213,10 @@ def _saturate16(x: int) -> int:
 
 
 def plan_quantize(node: Node) -> Step:
-    """Change of scale or type between int8 and uint8, or float32 to int8."""
+    """Change of scale or type between int8 and uint8, int8 to int16, or float32 to int8."""
     node.check_counts(1)
     source, target = node.input(), node.output()
-    pairs = (("int8", "int8"), ("int8", "uint8"), ("uint8", "int8"), ("float32", "int8"))
+    pairs = (("int8", "int8"), ("int8", "uint8"), ("uint8", "int8"), ("float32", "int8"), ("int8", "int16"))
     if (source.info.dtype, target.info.dtype) not in pairs:
         node.refuse(f"from {source.info.dtype} to {target.info.dtype}")
     _check_zero_point(node, target)

@@ -6,9 +6,9 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.portable.c_text import END, enum, loop
+from harness.portable.c_text import C_TYPES, END, enum, loop
 from harness.portable.fixed_point import INT32_MAX, quantise_multiplier
-from harness.portable.node import Node
+from harness.portable.node import Node, largest_magnitude
 from harness.portable.ops.strides import Nest, contiguous, merge, product
 from harness.portable.step import Constant, Step
 
@@ -24,6 +24,17 @@ class Mean(Step):
     reduced: Nest
     start: int
 
+    @property
+    def data_type(self) -> str:
+        """The C type of the elements."""
+        return C_TYPES[self.writes[0].info.dtype]
+
+    @property
+    def limits(self) -> str:
+        """The last two arguments of clamp()."""
+        stem = self.data_type.removesuffix("_t").upper()
+        return f"{stem}_MIN, {stem}_MAX"
+
     def constants(self) -> list[Constant]:
         return []
 
@@ -34,13 +45,13 @@ class Mean(Step):
         return [
             *self.named(),
             *self.kept.head(),
-            f"const int8_t *const values = input{'' if position == '0' else ' + ' + position};",
+            f"const {self.data_type} *const values = input{'' if position == '0' else ' + ' + position};",
             f"int32_t sum = {self.start};",
             "",
             *inner,
             f"sum += values[{place}];",
             *[END] * len(inner),
-            f"*output++ = (int8_t){self.scaled()};",
+            f"*output++ = ({self.data_type}){self.scaled()};",
             *self.kept.tail(),
         ]
 
@@ -67,12 +78,13 @@ class MultipliedMean(Mean):
     def scaled(self) -> str:
         function = "requantise" if self.shift <= 0 else "requantise_any"
         mean = f"{function}(sum, {self.multiplier}, {abs(self.shift)})"
-        return f"clamp({mean} + OUTPUT_ZERO_POINT, INT8_MIN, INT8_MAX)"
+        return f"clamp({mean} + OUTPUT_ZERO_POINT, {self.limits})"
 
 
 def plan_mean(node: Node) -> Step:
     node.check_counts(2)
-    source, target = node.int8_activation(node.input(0)), node.int8_activation(node.output())
+    source, target = node.activation(node.input(0)), node.activation(node.output())
+    node.require(source.info.dtype == target.info.dtype, "input and output of different types")
     node.require(source.data is None, f"its input '{source.info.name}' is a constant")
     shape = source.info.shape
     given = node.constant_int32(node.input(1))
@@ -88,7 +100,7 @@ def plan_mean(node: Node) -> Step:
     kept, reduced = mean_nests(shape, axes)
     count = product(shape[axis] for axis in axes)
     multiplier, shift = _scale(node, source.info.scale / target.info.scale, count)
-    if 256 * count << max(shift, 0) > INT32_MAX - 256:
+    if largest_magnitude(source.info.dtype) * count << max(shift, 0) > INT32_MAX - 256:
         node.refuse(f"a sum of {count} values does not fit 32 bits")
     return MultipliedMean(
         index=node.operator.index,

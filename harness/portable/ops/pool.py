@@ -13,7 +13,7 @@ from harness.portable.node import Node
 from harness.portable.ops.window import Axis, plan_axes
 from harness.portable.step import Constant, Step
 
-# rounded_quotient() in average.h shifts by this much.
+# A reciprocal in average.h has so many bits behind the point; more where that is not exact.
 RECIPROCAL_BITS = 30
 VALUE = "input[((top + py) * IN_W + left + px) * CHANNELS + c]"
 
@@ -116,16 +116,27 @@ class MaxPool(Pool):
 
 @dataclass(frozen=True, kw_only=True)
 class AveragePool(Pool):
-    """`reciprocals[n]` divides by n; where windows stick out of the image, smaller n occur as well."""
+    """`reciprocals[n]` / 2^`bits[n]` divides by n; where windows stick out of the image, smaller n occur
+    as well.
+    """
 
     reciprocals: tuple[int, ...]
+    bits: tuple[int, ...]
 
     @property
     def headers(self) -> tuple[str, ...]:
         return ("average.h", *super().headers)
 
     def constants(self) -> list[Constant]:
-        return [] if self.inside else [Constant("reciprocal", np.array(self.reciprocals, np.int32))]
+        if self.inside:
+            return []
+        tables = [Constant("reciprocal", np.array(self.reciprocals, np.int32))]
+        return tables if self._one_bits else [*tables, Constant("bits", np.array(self.bits, np.uint8))]
+
+    @property
+    def _one_bits(self) -> bool:
+        """All reciprocals have as many."""
+        return len(set(self.bits)) == 1
 
     def named(self) -> list[dict[str, int]]:
         taps = self.height.taps * self.width.taps
@@ -141,7 +152,8 @@ class AveragePool(Pool):
         ]
 
     def window(self) -> tuple[str, list[str], str]:
-        divisor = "COUNT, RECIPROCAL" if self.inside else "count, reciprocal"
+        bits = str(self.bits[-1]) if self.inside or self._one_bits else f"{self.prefix}_bits[count]"
+        divisor = f"COUNT, RECIPROCAL, {bits}" if self.inside else f"count, reciprocal, {bits}"
         return "int32_t sum = 0;", [f"sum += {VALUE};"], f"rounded_quotient(sum, {divisor})"
 
 
@@ -166,13 +178,9 @@ def plan_average_pool(node: Node) -> Step:
     source, target, height, width = _windows(node)
     low, high = node.activation_range(target)
     counts = range(1, height.taps * width.taps + 1)
-    node.require(len(counts) <= 1 << 16, f"a window of {height.taps} x {width.taps}")
-    reciprocals = (0, *(-(-(1 << RECIPROCAL_BITS) // count) for count in counts))
-    for count in counts:
-        # The quotient of every sum is exact if the reciprocal's excess never adds up to one.
-        largest = 128 * count + count // 2
-        excess = reciprocals[count] * count - (1 << RECIPROCAL_BITS)
-        node.require(largest * excess < 1 << RECIPROCAL_BITS, f"a window of {height.taps} x {width.taps}")
+    largest = -int(np.iinfo(target.info.dtype).min)
+    node.require(len(counts) < 1 << 16, f"a window of {height.taps} x {width.taps}")
+    divisors = [(1 << RECIPROCAL_BITS, RECIPROCAL_BITS), *(_reciprocal(node, n, largest) for n in counts)]
     return AveragePool(
         index=node.operator.index,
         op=node.operator.op,
@@ -184,14 +192,26 @@ def plan_average_pool(node: Node) -> Step:
         width=width,
         low=low,
         high=high,
-        reciprocals=reciprocals,
+        reciprocals=tuple(reciprocal for reciprocal, _ in divisors),
+        bits=tuple(bits for _, bits in divisors),
     )
+
+
+def _reciprocal(node: Node, count: int, largest: int) -> tuple[int, int]:
+    """1 / count in 31 bits and how many are behind the point; exact for every sum of so many values."""
+    for bits in (RECIPROCAL_BITS, RECIPROCAL_BITS + count.bit_length() - 1):
+        reciprocal = -(-(1 << bits) // count)
+        # The quotient of every sum is exact if the reciprocal's excess never adds up to one.
+        if (largest * count + count // 2) * (reciprocal * count - (1 << bits)) < 1 << bits:
+            return reciprocal, bits
+    return node.refuse(f"a window of {count} values")
 
 
 def _windows(node: Node) -> tuple[Tensor, Tensor, Axis, Axis]:
     """Input, output and both axes, checked; pooling keeps scale and zero point."""
     node.check_counts(1)
-    source, target = node.int8_activation(node.input()), node.int8_activation(node.output())
+    source, target = node.activation(node.input()), node.activation(node.output())
+    node.require(source.info.dtype == target.info.dtype, "input and output of different types")
     node.require(source.data is None, f"its input '{source.info.name}' is a constant")
     limit = 1 << 20
     taps = (node.integer("filter_height", 1, limit), node.integer("filter_width", 1, limit))

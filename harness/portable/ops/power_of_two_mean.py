@@ -122,7 +122,7 @@ class QuotientMean(Mean):
     def scaled(self) -> str:
         total = f"sum * {self.factor}" if self.factor > 1 else "sum"
         name = "quotient_half_even" if self.half_even else "quotient_half_up"
-        return f"clamp({name}({total}, {self.divisor}), INT8_MIN, INT8_MAX)"
+        return f"clamp({name}({total}, {self.divisor}), {self.limits})"
 
 
 def reduced_axes(node: Node) -> list[int]:

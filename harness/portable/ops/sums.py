@@ -1,4 +1,4 @@
-"""What convolutions and fully connected layers share: bias, bound and requantisation of a sum.
+"""What convolutions and fully connected layers share: weights, bias and bound of a sum.
 
 The input's zero point is folded into the bias, so that the inner loop is one load per operand and
 one multiply-accumulate. Taps outside the image read the zero point, which cancels it.
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.portable.c_text import C_TYPES
-from harness.portable.fixed_point import INT32_MAX, quantise_multiplier
+from harness.portable.fixed_point import INT32_MAX
 from harness.portable.graph import Tensor
-from harness.portable.node import Node
 from harness.portable.step import Constant
 
 # requantise_sum() in fixed_point.h takes sums and shifts up to these.
@@ -68,6 +68,41 @@ class Sums(ABC):
         return C_TYPES[self.weights.dtype.name]
 
     @property
+    def tiled(self) -> bool:
+        """There are kernels for it that add many sums at once, of int8 weights and in 32 bits."""
+        return self.halved or (self.weights.dtype == np.int8 and not self.wide)
+
+    @cached_property
+    def halved(self) -> bool:
+        """int16 weights taken as two of int8, whose sums fit 32 bits where those of the whole do not."""
+        if self.weights.dtype != np.int16 or not self.wide:
+            return False
+        fits = []
+        for weights, bias in zip(halves(self.weights), halves(self.bias), strict=True):
+            # Channels come first or, in depthwise filters, last: the larger sum is one of the two.
+            by_channel = (weights.reshape(len(bias), -1), weights.reshape(-1, len(bias)).T)
+            largest = max(int(np.abs(rows).sum(axis=1).max()) for rows in by_channel)
+            products = -int(np.iinfo(self.data).min) * largest
+            narrow = int(weights.min()) >= -128 and int(weights.max()) <= 127
+            fits.append(narrow and products + int(np.abs(bias).max()) <= INT32_MAX)
+        return all(fits)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What the names of the weights, biases and sums of the kernels by tiles end in."""
+        return ("_low", "_high") if self.halved else ("",)
+
+    def whole(self, place: str) -> list[str]:
+        """C statements: `sum` from what the kernels by tiles have left at `place`."""
+        total = f"(int64_t)sums_high[{place}] * 256 + sums_low[{place}]" if self.halved else f"sums[{place}]"
+        return [f"{self.sum_type} sum = {total};", ""]
+
+    @property
+    def in_tiles(self) -> str:
+        """What the names of their C functions end in."""
+        return "" if self.data == "int8" else "16"
+
+    @property
     def sum_type(self) -> str:
         return "int64_t" if self.wide else "int32_t"
 
@@ -82,7 +117,17 @@ class Sums(ABC):
 
     def constants(self, weights: NDArray[np.generic]) -> list[Constant]:
         """`weights` in the order in which the kernel reads them."""
-        return [Constant("weights", weights), Constant("bias", self.bias), *self.scaling()]
+        if not self.halved:
+            return [Constant("weights", weights), Constant("bias", self.bias), *self.scaling()]
+        named = zip(self.parts, halves(weights), halves(self.bias), strict=True)
+        split = [
+            (
+                Constant(f"weights{part}", half.astype(np.int8)),
+                Constant(f"bias{part}", start.astype(np.int32)),
+            )
+            for part, half, start in named
+        ]
+        return [*(constant for pair in split for constant in pair), *self.scaling()]
 
     @abstractmethod
     def scaling(self) -> list[Constant]:
@@ -100,112 +145,11 @@ class Sums(ABC):
         return [f"|sum| <= {self.bound}"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class MultipliedSums(Sums):
-    """Scaled by a multiplier and a shift, rounded twice, as TFLite has it."""
-
-    multipliers: tuple[int, ...]
-    shifts: tuple[int, ...]
-    output_zero_point: int
-
-    @property
-    def uniform(self) -> bool:
-        """One multiplier for all channels."""
-        return len(set(zip(self.multipliers, self.shifts, strict=True))) == 1
-
-    def scaling(self) -> list[Constant]:
-        if self.uniform:
-            return []
-        return [
-            Constant("multiplier", np.array(self.multipliers, np.int32)),
-            Constant("shift", self._shift_array()),
-        ]
-
-    def _shift_array(self) -> NDArray[np.generic]:
-        """Right shifts, unless some channel is scaled up; then signed, positive to the left."""
-        if max(self.shifts) <= 0:
-            return np.array([-shift for shift in self.shifts], np.uint8)
-        return np.array(self.shifts, np.int8)
-
-    @property
-    def small(self) -> bool:
-        """What requantise_sum() in fixed_point.h takes."""
-        return self.bound <= SMALL_SUM and max(self.shifts) < 0 and min(self.shifts) >= -SMALL_SHIFT
-
-    def store(self, prefix: str, place: str = "*output++") -> list[str]:
-        factors = f"{prefix}_multiplier[c], {prefix}_shift[c]"
-        if self.uniform:
-            factors = f"{self.multipliers[0]}, {abs(self.shifts[0])}"
-        if self.small:
-            scaled = [f"sum = requantise_sum(sum, {factors},", "OUTPUT_ZERO_POINT);"]
-        else:
-            function = "requantise" if max(self.shifts) <= 0 else "requantise_any"
-            scaled = [f"sum = {function}(sum, {factors}) + OUTPUT_ZERO_POINT;"]
-        return [*scaled, f"{place} = (int8_t)clamp(sum, LOW, HIGH);"]
-
-    def named(self) -> list[dict[str, int]]:
-        (limits,) = super().named()
-        return [{"OUTPUT_ZERO_POINT": self.output_zero_point, **limits}]
-
-    def notes(self) -> list[str]:
-        return [f"|sum| <= {self.bound}; the input's zero point is in the bias"]
-
-
-def plan_sums(node: Node, channels_last: NDArray[np.generic]) -> MultipliedSums:
-    """`channels_last` are the weights as (output channel, everything that is summed)."""
-    source, weights, target = (
-        node.int8_activation(node.input(0)),
-        node.input(1),
-        node.int8_activation(node.output()),
-    )
-    node.require(all(zero == 0 for zero in weights.zero_points), "weights with a zero point other than 0")
-    channels = channels_last.shape[0]
-    bias = _bias(node, channels)
-    zero_point = source.info.zero_point
-    magnitudes = np.abs(channels_last.astype(np.int64)).sum(axis=1)
-    bias = bias - zero_point * channels_last.astype(np.int64).sum(axis=1)
-    bound = int((np.abs(bias) + 128 * magnitudes).max())
-    multipliers, shifts = _multipliers(node, channels)
-    if bound << max(0, *shifts) > INT32_MAX - 256:
-        node.refuse(f"its sums can reach {bound} times 2^{max(0, *shifts)}, which does not fit 32 bits")
-    low, high = node.activation_range(target)
-    return MultipliedSums(
-        weights=np.ascontiguousarray(node.constant(weights)).astype(np.int8).reshape(-1),
-        bias=bias.astype(np.int32),
-        multipliers=multipliers,
-        shifts=shifts,
-        input_zero=zero_point,
-        output_zero_point=target.info.zero_point,
-        low=low,
-        high=high,
-        bound=bound,
-    )
-
-
-def _bias(node: Node, channels: int) -> NDArray[np.int64]:
-    if not node.has_input(2):
-        return np.zeros(channels, np.int64)
-    tensor = node.input(2)
-    node.require_dtype(tensor, "int32")
-    values = node.constant(tensor).reshape(-1).astype(np.int64)
-    if len(values) != channels:
-        node.malformed(f"has {len(values)} biases for {channels} channels")
-    return values
-
-
-def _multipliers(node: Node, channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """input scale * weight scale / output scale for each channel, as multiplier and shift.
-
-    In float64, as the oracle does it; TFLite's sources of August 2026 multiply the two scales of
-    a per-tensor fully connected layer in float32.
-    """
-    source, weights, target = node.input(0), node.input(1), node.output()
-    if len(weights.scales) not in (1, channels):
-        node.malformed(f"weights have {len(weights.scales)} scales for {channels} channels")
-    pairs = [quantise_multiplier(source.info.scale * scale / target.info.scale) for scale in weights.scales]
-    if len(pairs) == 1:
-        pairs *= channels
-    return tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
+def halves(values: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`low` from -128 to 127 and `high` with low + 256 * high = values."""
+    whole = values.astype(np.int64)
+    low = (whole + 128) % 256 - 128
+    return low, (whole - low) >> 8
 
 
 def per_channel_axis(weights: Tensor) -> int | None:

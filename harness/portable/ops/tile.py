@@ -1,4 +1,4 @@
-"""The loops around tile.h: eight output channels at two output pixels, for int8 data.
+"""The loops around tile.h: eight output channels at two output pixels, for int8 weights.
 
 Knows the order in which tile.h reads weights and how its sums are stored; not where a layer's
 pixels lie.
@@ -35,11 +35,11 @@ def window_constant(offsets: Sequence[str], length: str, pixel_stride: str) -> l
     return [*runs, f"static const filter_window window = {{{shape}}};"]
 
 
-def pixel_loop(count: str, rows: str, stride: str) -> list[str]:
+def pixel_loop(sums: Sums, count: str, rows: str, stride: str) -> list[str]:
     """The head of a loop over a row of `count` output pixels, by twos; their inputs begin at `rows`."""
     return [
         f"for (int32_t x = 0, pixels; x < {count}; x += pixels) {{",
-        f"const int8_t *const inputs = {rows} + x * {stride};",
+        f"const {sums.data_type} *const inputs = {rows} + x * {stride};",
         "",
         f"pixels = x + TILE_PIXELS <= {count} ? TILE_PIXELS : 1;",
     ]
@@ -65,20 +65,25 @@ def tile_loop(
         by_eights: weights are in `tile_order`; else every channel is alone.
     """
     first, end = ("0", channels) if not group else (f"{group} * {channels}", f"({group} + 1) * {channels}")
-    weights = f"{prefix}_weights + first * {depth}, {prefix}_bias + first"
     left = f"{end} - first" if by_eights else "1"
     several = pixels != "1"
+    calls = []
+    for part in sums.parts:
+        weights = f"{prefix}_weights{part} + first * {depth}, {prefix}_bias{part} + first"
+        calls += [
+            f"count = sum_tile{sums.in_tiles}(sums{part}, {inputs}, {weights},",
+            f"&window, {left}, {pixels});",
+        ]
     return [
         f"for (int32_t first = {first}, count; first < {end}; first += count) {{",
-        "int32_t sums[TILE_SUMS];",
-        "const int32_t *next = sums;",
+        *[f"int32_t sums{part}[TILE_SUMS];" for part in sums.parts],
+        "int32_t next = 0;" if sums.halved else "const int32_t *next = sums;",
         "",
-        f"count = sum_tile(sums, {inputs}, {weights},",
-        f"&window, {left}, {pixels});",
+        *calls,
         loop("c", "first + count", "first"),
         *([loop("p", pixels)] if several else []),
-        "int32_t sum = *next++;",
-        "",
+        *(sums.whole("next") if sums.halved else ["int32_t sum = *next++;", ""]),
+        *(["next++;"] if sums.halved else []),
         *sums.store(prefix, "output[p * OUT_C + c]" if several else "output[c]"),
         *([END] if several else []),
         END,

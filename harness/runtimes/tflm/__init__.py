@@ -1,4 +1,4 @@
-"""Runtime `tflm`: int8 .tflite files, as TensorFlow Lite for Microcontrollers runs them.
+"""Runtime `tflm`: .tflite files, int8 or int16 over int8 weights, as TensorFlow Lite Micro runs them.
 
 Reads and checks the file (`reader`), gives the oracle (`oracle`), and has the portable
 kernels generated. It does not quantise: .tflite files come quantised.
@@ -9,17 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import ModelError, UnsupportedError
+from harness.portable.graph import Graph
 from harness.portable.plan import make_plan
 from harness.runtimes.base import Artifact, Oracle
 from harness.runtimes.planned import PlannedArtifact, PlannedRuntime, read_file
 from harness.runtimes.tflm.oracle import TflmOracle
-from harness.runtimes.tflm.reader import read
+from harness.runtimes.tflm.reader import WEIGHTED, read
 
 
 class Tflm(PlannedRuntime):
     name = "tflm"
     kernels = ("portable", "vendor", "vendor-ansi")
     artifact_kind = "tflite"
+    schemes = ("int8", "int16x8")
     conversion_hint = (
         "Convert it with full-integer quantisation (TFLiteConverter with a representative dataset and "
         "TFLITE_BUILTINS_INT8), batch 1"
@@ -32,8 +34,15 @@ class Tflm(PlannedRuntime):
             plan = make_plan(graph)
         except (ModelError, UnsupportedError) as error:
             raise type(error)(f"{path}: {error.message}", error.remedy) from error
-        return PlannedArtifact(**self.facts(path, data, graph, plan, "int8"))
+        return PlannedArtifact(**self.facts(path, data, graph, plan, _scheme(graph)))
 
     def oracle(self, artifact: Artifact) -> Oracle:
         own = self.own(artifact)
         return TflmOracle(own.graph, own.data)
+
+
+def _scheme(graph: Graph) -> str:
+    """By the data of the layers with weights; where there are none, by any activation's."""
+    weighted = [graph.tensors[o.inputs[0]] for o in graph.operators if o.op in WEIGHTED]
+    computed = [graph.tensors[index] for operator in graph.operators for index in operator.outputs]
+    return "int16x8" if any(tensor.info.dtype == "int16" for tensor in weighted or computed) else "int8"

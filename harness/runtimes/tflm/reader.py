@@ -1,7 +1,7 @@
 """A .tflite file as a `Graph`: verified first, then read with the schema's own classes.
 
-Refuses what the int8 kernels cannot run at all (float, hybrid, 16-bit, dynamic shapes,
-several subgraphs) in terms of how the file was converted. Whether each operator can be
+Refuses what the integer kernels cannot run at all (float, hybrid, dynamic shapes, several
+subgraphs) in terms of how the file was converted. Whether each operator can be
 run is for the planner to say.
 """
 
@@ -54,11 +54,11 @@ OPTIONS: dict[str, tuple[Any, tuple[str, ...]]] = {
         (*_WINDOW, "FilterWidth", "FilterHeight", "FusedActivationFunction"),
     ),
     "CONCATENATION": (tflite.ConcatenationOptions, ("Axis", "FusedActivationFunction")),
-    "CONV_2D": (tflite.Conv2DOptions, _DILATED),
+    "CONV_2D": (tflite.Conv2DOptions, (*_DILATED, "QuantizedBiasType")),
     "DEPTHWISE_CONV_2D": (tflite.DepthwiseConv2DOptions, (*_DILATED, "DepthMultiplier")),
     "FULLY_CONNECTED": (
         tflite.FullyConnectedOptions,
-        ("FusedActivationFunction", "WeightsFormat", "KeepNumDims"),
+        ("FusedActivationFunction", "WeightsFormat", "KeepNumDims", "QuantizedBiasType"),
     ),
     "LEAKY_RELU": (tflite.LeakyReluOptions, ("Alpha",)),
     "MAX_POOL_2D": (
@@ -124,7 +124,7 @@ def _read_tensor(model: Any, subgraph: Any, index: int) -> Tensor:
     name = (tensor.Name() or b"").decode("utf-8", "replace")
     dtype = DTYPES.get(tensor.Type(), "unknown")
     if dtype not in STORABLE:
-        raise UnsupportedError(f"tensor '{name}' is {dtype}; the portable kernels take int8", FULL_INTEGER)
+        raise UnsupportedError(f"tensor '{name}' is {dtype}, expected int8 or int16", FULL_INTEGER)
     shape = tuple(int(tensor.Shape(i)) for i in range(tensor.ShapeLength()))
     if any(extent < 1 for extent in shape):
         raise UnsupportedError(f"tensor '{name}' has the dynamic shape {list(shape)}", FIXED_BATCH)
@@ -162,7 +162,8 @@ def _quantisation(
             f"tensor '{name}' has {len(scales)} scales and {len(zero_points)} zero points",
             "Convert the model again",
         )
-    axis = int(parameters.QuantizedDimension())
+    # Some converters give a bias the axis of its filter; a vector has but one.
+    axis = 0 if len(shape) == 1 else int(parameters.QuantizedDimension())
     if len(scales) > 1 and not (0 <= axis < len(shape) and shape[axis] == len(scales)):
         raise ModelError(
             f"tensor '{name}' has {len(scales)} scales along axis {axis} of {list(shape)}",
@@ -262,5 +263,3 @@ def _check_precision(graph: Graph) -> None:
             raise ModelError("a dynamic-range model (int8 weights, float activations)", FULL_INTEGER)
         if source == "float32":
             raise ModelError("a float model: nothing in it is quantised", FULL_INTEGER)
-        if source == "int16":
-            raise ModelError("an int16x8 model; the portable kernels take int8 activations", FULL_INTEGER)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from harness.errors import UnsupportedError, UsageError
 from harness.portable.ops import OPERATORS
+from harness.portable.ops.fully_connected import FullyConnected
+from harness.portable.ops.multiplied_sums import MultipliedSums
 from harness.runtimes.base import Artifact
 from harness.runtimes.planned import PlannedArtifact
 
@@ -47,9 +49,10 @@ def tflm_operators(artifact: Artifact | None) -> dict[str, str]:
 
 
 def check_esp_nn(artifact: Artifact) -> None:
-    """Raises UnsupportedError for the three forms that esp-tflite-micro 1.4.0 gets wrong with ESP-NN, found
-    by running its sources: convolutions without bias and grouped ones end in a failed assertion, and the
-    softmax's scratch memory is sized by the second dimension, not the last.
+    """Raises UnsupportedError for the forms that esp-tflite-micro 1.4.0 gets wrong with ESP-NN, found by
+    running its sources: convolutions without bias and grouped ones end in a failed assertion, the softmax's
+    scratch memory is sized by the second dimension, not the last, and fully connected layers of int16 data
+    know one scale and sums of 64 bits alone.
     """
     if not isinstance(artifact, PlannedArtifact):
         return
@@ -63,12 +66,18 @@ def check_esp_nn(artifact: Artifact) -> None:
             what = "has groups"
         elif operator.op == "SOFTMAX" and (len(shape) < 2 or shape[1] < shape[-1]):
             what = f"has the input shape {list(shape)}"
+        elif operator.op == "FULLY_CONNECTED" and tensors[operator.inputs[0]].info.dtype == "int16":
+            step = artifact.plan.steps[operator.index]
+            if len(tensors[operator.inputs[1]].scales) > 1:
+                what = "has int16 data and a scale for each channel"
+            elif isinstance(step, FullyConnected) and isinstance(step.sums, MultipliedSums):
+                what = "has int16 data and sums of 32 bits"
         if what:
             raise UnsupportedError(
                 f"operator {operator.index} ({operator.op}) {what}, which esp-tflite-micro with ESP-NN "
                 "does not compute",
-                "Use --kernels portable, or convert the model with biases, without groups, and a softmax "
-                "over [1, classes]",
+                "Use --kernels portable, or convert the model with biases, without groups, with one scale "
+                "for dense layers of int16 data, and a softmax over [1, classes]",
             )
 
 

@@ -1,0 +1,211 @@
+"""A night with real processes: workers, native firmware and QEMU; one of the workers is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.bench_runs import CHECKOUT, TIMEOUT_S, run_nightly
+
+MODEL = "test17_conv1x1"
+FAILING = """\
+name = "failing"
+[input]
+shape = [1, 1, 1, 1]
+[artifacts]
+tflite = "{tflite}"
+[measurements.size]
+figure = "memory_model_bytes"
+max = 1
+"""
+
+
+@pytest.fixture
+def failing(tmp_path: Path) -> Path:
+    """A model whose firmware is right but cannot meet what it declares."""
+    directory = tmp_path / "failing"
+    directory.mkdir()
+    tflite = CHECKOUT / "models" / MODEL / "model.tflite"
+    (directory / "model.toml").write_text(FAILING.format(tflite=tflite), encoding="utf-8")
+    return directory
+
+
+def cache() -> dict[str, int]:
+    """What was built and computed, and when."""
+    root = Path(os.environ.get("HARNESS_BUILD_ROOT") or CHECKOUT / "build")
+    found = [*root.glob("images/*/firmware.elf"), *root.glob("expectations/*.npz")]
+    return {str(path): path.stat().st_mtime_ns for path in found}
+
+
+def test_a_night_reports_once_compares_and_makes_nothing_twice(tmp_path: Path, failing: Path) -> None:
+    config = tmp_path / "nightly.toml"
+    config.write_text(
+        f"""\
+retries = 3
+[[matrix]]
+targets = ["esp32c3"]
+boards = ["auto", "host"]
+models = ["{MODEL}", "{failing}"]
+runtimes = ["tflm"]
+samples = 5
+[[known_failure]]
+items = "*-failing-tflm"
+owner = "anna"
+reason = "too large"
+until = 2999-01-01
+[[known_failure]]
+items = "*-failing-*-host"
+owner = "anna"
+reason = "too large"
+until = 2001-01-01
+""",
+        encoding="utf-8",
+    )
+    first = run_nightly(tmp_path / "one", "--jobs", "2", config)
+    assert first.code == 1, first.output
+    keys = [f"esp32c3-{model}-tflm{unit}" for model in (MODEL, "failing") for unit in ("", "-host")]
+    records = [json.loads(line) for line in (first.reports / "items.jsonl").read_text().splitlines()]
+    outcomes = {(record["model"], record["unit"]): record["outcome"] for record in records}
+    assert outcomes == {
+        (model, unit): "failed" if model == "failing" else "passed"
+        for model in (MODEL, "failing")
+        for unit in ("", "host")
+    }
+    assert [line for line in first.output.splitlines() if "tried again" in line] == []
+    assert (
+        f"  known failure that has expired\n    {keys[3]}: too large (anna, until 2001-01-01, "
+        in first.output
+    )
+    assert f"  known failure\n    {keys[2]}: too large (anna, until 2999-01-01, " in first.output
+    assert "ms per image, of 20\u00a0images" in first.output
+    assert "# nightly.toml: something is newly wrong" in (first.reports / "night.md").read_text()
+    journal = [
+        json.loads(line)["kind"] for line in (first.reports / "journal.jsonl").read_text().splitlines()
+    ]
+    assert [journal[0], journal[-1], journal.count("item")] == ["run", "end", 4]
+    assert list(first.reports.glob("*-journal-*")) == []
+    assert all((first.reports / "items" / key / "wire.bin").stat().st_size for key in keys)
+
+    before = cache()
+    history = f"sqlite:///{first.reports}-history.sqlite"
+    config.write_text(config.read_text().replace("2001-01-01", "2998-01-01"), encoding="utf-8")
+    (failing / "model.toml").write_text(
+        (failing / "model.toml").read_text().replace("max = 1", "max = 100000000")
+    )
+    again = run_nightly(tmp_path / "two", "--jobs", "2", config, environment={"HARNESS_HISTORY_URL": history})
+    assert again.code == 0, again.output
+    assert cache() == before
+    assert "2 passed though known to fail, 2 passed" in again.output
+    assert "  better than the last run of the item\n" in again.output
+    assert f"{keys[2]}: failed -> passed; since " in again.output
+    assert "Exit code 0: all as expected" in again.output
+
+
+def test_a_worker_that_is_killed_costs_one_try_of_one_item(tmp_path: Path) -> None:
+    config = tmp_path / "nightly.toml"
+    config.write_text(
+        '[[matrix]]\ntargets = "esp32c3"\nruntimes = "tflm"\nsamples = 20\n'
+        f'models = ["mnist_mlp", "{MODEL}"]\n',
+        encoding="utf-8",
+    )
+    reports = tmp_path / "reports"
+    command = [sys.executable, "-m", "harness.cli", "nightly", str(config), "--jobs", "1"]
+    night = subprocess.Popen(
+        [*command, "--report-dir", str(reports)],
+        cwd=CHECKOUT,
+        env={**os.environ, "HARNESS_HISTORY_URL": f"sqlite:///{tmp_path}/h.sqlite"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    worker, emulator = _worker_with_an_emulator(night.pid, reports)
+    os.kill(worker, signal.SIGKILL)
+    output, _ = night.communicate(timeout=TIMEOUT_S)
+    assert night.returncode == 0, output
+    assert not Path(f"/proc/{emulator}").exists()
+    (line,) = [line for line in output.splitlines() if "tried again" in line]
+    key = line.partition(":")[0]
+    assert (
+        line
+        == f"{key}: the process that ran it was killed by SIGKILL. See what it printed above; tried again"
+    )
+    records = {
+        item["model"]: item for item in map(json.loads, (reports / "items.jsonl").read_text().splitlines())
+    }
+    assert {name: item["outcome"] for name, item in records.items()} == {
+        "mnist_mlp": "passed",
+        MODEL: "passed",
+    }
+    notes = [item["notes"][-1] for name, item in records.items() if name in key]
+    assert notes == [
+        "try 1 ended with: the process that ran it was killed by SIGKILL. See what it printed above"
+    ]
+    assert (reports / "items" / f"{key}.try-1").is_dir()
+
+
+def test_what_does_not_fit_is_said_and_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
+    config = tmp_path / "nightly.toml"
+    config.write_text(
+        f'budget_minutes = 0.01\n[[matrix]]\ntargets = "esp32c3"\nmodels = "{MODEL}"\nruntimes = "tflm"\n',
+        encoding="utf-8",
+    )
+    night = run_nightly(tmp_path / "reports", config)
+    assert night.code == 4, night.output
+    assert f"  not run: out of time\n    esp32c3-{MODEL}-tflm\n" in night.output
+    assert "report.html" not in night.output
+    assert (night.reports / "night.md").is_file()
+
+
+def test_an_item_that_takes_too_long_is_ended_and_no_number_is_wrong(tmp_path: Path) -> None:
+    config = tmp_path / "nightly.toml"
+    config.write_text(
+        "item_minutes = 0.01\nretries = 0\n"
+        f'[[matrix]]\ntargets = "esp32c3"\nmodels = "{MODEL}"\nruntimes = "tflm"\n',
+        encoding="utf-8",
+    )
+    night = run_nightly(tmp_path / "reports", config)
+    assert night.code == 3, night.output
+    said = "it took longer than the 0.01 minutes that an item may"
+    assert (
+        f"  infrastructure fault\n    esp32c3-{MODEL}-tflm: {said}. Raise item_minutes, or " in night.output
+    )
+
+
+def test_a_wrong_file_is_one_line_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    config = tmp_path / "nightly.toml"
+    config.write_text('[[matrix]]\ntargets = ["esp32c3"]\nmodel = "mnist_mlp"\n', encoding="utf-8")
+    night = run_nightly(tmp_path / "reports", config)
+    assert night.code == 2
+    assert night.output == f"harness: {config}:3: unknown key model in [matrix]. Did you mean models?\n"
+    assert not night.reports.exists()
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_text()
+        except OSError:  # it has ended
+            continue
+        if int(text.rpartition(")")[2].split()[1]) == pid:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def _worker_with_an_emulator(night: int, reports: Path) -> tuple[int, int]:
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        if not any(path.stat().st_size for path in reports.glob("items/*/wire.bin")):
+            continue
+        for worker in _children(night):
+            for child in _children(worker):
+                if "qemu" in Path(f"/proc/{child}/cmdline").read_text():
+                    return worker, child
+    raise AssertionError("no worker started an emulator")
