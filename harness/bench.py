@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.boards import check_choice, check_targets, choose_board, is_attached
+from harness.boards import check_choice, check_targets
 from harness.boards.backtrace import decoder
 from harness.boards.base import Board, Port
 from harness.boards.console_watch import ConsoleWatch
@@ -23,8 +23,8 @@ from harness.deployment import HANDSHAKE_S, Deployment, LinkedDeployment
 from harness.dialects import get_dialect
 from harness.divergence import search
 from harness.errors import HarnessError, UsageError
-from harness.exclusive import exclusive
 from harness.expectation import Expectation
+from harness.firmware import Firmware
 from harness.flashing import install
 from harness.items import EVERY, Item, check_names, runtimes_for
 from harness.ledger import Entry, Ledger
@@ -44,8 +44,9 @@ from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
 from harness.settings import Settings
 from harness.targets import Target, get_target
-from harness.toolchains.bare_metal import build
 from harness.toolchains.base import Image
+from harness.toolchains.esp_idf.engines import unconfirmed
+from harness.toolchains.esp_idf.project import IdfProject
 from harness.verdicts import judged
 
 
@@ -76,6 +77,7 @@ class Bench:
         if settings.chaos and settings.dialect:
             raise UsageError("--chaos with --dialect: printed scores carry no check sums", "Drop one of them")
         self._materials = Materials(settings, say)
+        self._firmware = Firmware(settings, say)
         check_names(settings.runtimes)
         self.items()
         self._reports_root = reports_root
@@ -103,16 +105,24 @@ class Bench:
         return Item(get_target(target), model, runtime, kernels, unit)
 
     def runtimes(self, model: ModelSpec, target: Target) -> tuple[str, ...]:
-        """What a model runs in on a chip: the runtimes named, or every one that takes it.
+        """What a model runs in on a chip: the runtimes named, or every one that takes it and has the kernels.
 
-        An attached board has one firmware: `all` is the first of them there, and of a board that prints,
-        what prints so.
+        Of an attached board that keeps its one firmware `all` is the first of them, and of a board that
+        prints, what prints so. Raises UsageError where no runtime is left.
         """
         asked = self.settings.runtimes
         if self.settings.dialect and asked == (EVERY,):
             asked = (self._dialect.runtime if self._dialect else mlperf.RUNTIME,)
         names = tuple(runtimes_for(model, target, asked, self._materials.workshop(model)))
-        return names[:1] if self._attached and asked == (EVERY,) else names
+        if asked == (EVERY,):
+            kernels = self.settings.kernels
+            names = tuple(name for name in names if self._firmware.builds(name, kernels))
+            if not names:
+                raise UsageError(
+                    f"{model.name}: no runtime that takes it on {target.id} has kernels {kernels}",
+                    "Use --kernels portable",
+                )
+        return names[:1] if self._firmware.one_firmware_only and asked == (EVERY,) else names
 
     def items(self) -> list[Item]:
         """Every target x model x runtime of this run."""
@@ -138,32 +148,24 @@ class Bench:
         """Station 2: the item's data and what a correct device answers to them."""
         return self._materials.expectation(item, artifact)
 
-    def project(self, item: Item, artifact: Artifact) -> Project:
-        """Station 3: the firmware source tree."""
-        runtime = item.runtime.replace(":", "-")
-        name = f"{artifact.name}-{runtime}-{item.kernels}-{artifact.digest[:12]}"
-        directory = self.settings.build_root / "projects" / name
-        with exclusive(directory):
-            return get_runtime(item.runtime).generate(artifact, item.kernels, directory)
+    def project(self, item: Item, artifact: Artifact) -> Project | IdfProject:
+        """Station 3: the firmware source tree; of ESP-IDF for what boots a chip's flash."""
+        return self._firmware.project(item, artifact)
 
-    def image(self, item: Item, project: Project) -> Image | None:
-        """Station 4: the built firmware; None when an attached board already runs its own."""
+    def image(self, item: Item, project: Project | IdfProject) -> Image | None:
+        """Station 4: the built firmware; None when an attached board keeps its own."""
         entry = self._ledger.entry(item)
-        if not self._attached:
-            entry.image = self._built(item, project)
+        entry.image = self._firmware.image(item, self.artifact(item), project)
+        if isinstance(project, IdfProject) and (
+            notice := unconfirmed(project.target, item.runtime, item.kernels)
+        ):
+            entry.notes.append(notice)
         return entry.image
-
-    def _built(self, item: Item, project: Project) -> Image:
-        platform = "host" if self.settings.board == "host" else item.target.isa_platform
-        assert platform is not None, "refused by check_targets"
-        return build(project, item.target, platform, build_root=self.settings.build_root / "images")
 
     def board(self, item: Item, image: Image | None) -> Board:
         """Station 5: the board the image runs on; not started yet."""
         entry = self._ledger.entry(item)
-        entry.board, reason = choose_board(
-            item.target, image, kind=self.settings.board, attachment=self.settings.attachment
-        )
+        entry.board, reason = self._firmware.board(item, image)
         entry.notes.append(reason)
         return entry.board
 
@@ -333,17 +335,13 @@ class Bench:
                 continue
             artifact = self._materials.artifact(item)
             now = {"artifact": artifact.digest, "data": self._materials.data(item, artifact).digest}
-            if item.key not in finished and not self._attached:
-                now["firmware"] = self._built(item, self.project(item, artifact)).digest
+            if item.key not in finished:
+                image = self._firmware.image(item, artifact, self.project(item, artifact))
+                now |= {"firmware": image.digest} if image else {}
             for name in (name for name in now if then.get(name, now[name]) != now[name]):
                 raise changed_since(
                     resumed, f"{name} of {item.key} was {then[name][:16]}, is {now[name][:16]}"
                 )
-
-    @property
-    def _attached(self) -> bool:
-        """An attached board keeps the firmware it has, as nothing here builds for the chip yet."""
-        return is_attached(self.settings.board, self.settings.attachment)
 
     def _wire_to(self, board: Board, entry: Entry) -> Port:
         """The board's port, behind the faults that were asked for."""

@@ -205,12 +205,15 @@ class LinkedDeployment(Deployment):
     def memory(self) -> Memory:
         """Sizes from the image's ELF where there is one, and the device's own high-water marks."""
         image = self.image
+        flash = image.flash if image else None
+        # A model in a partition of its own is constants too.
+        apart = flash.model.size_bytes if flash and flash.model else 0
         plan = self.artifact.plan if isinstance(self.artifact, PlannedArtifact) else None
         device = self.link.memory() if self.link.hello.capabilities & Capability.MEMORY else None
         return Memory(
-            flash_bytes=image.flash_bytes if image else None,
+            flash_bytes=image.flash_bytes + apart if image else None,
             text_bytes=image.text_bytes if image else None,
-            rodata_bytes=image.rodata_bytes if image else None,
+            rodata_bytes=image.rodata_bytes + apart if image else None,
             ram_bytes=image.ram_bytes if image else device.static_ram_bytes if device else None,
             arena_bytes=device.arena_bytes if device else None,
             model_bytes=device.model_bytes if device else None,
@@ -222,7 +225,7 @@ class LinkedDeployment(Deployment):
             heap_bytes=device.heap_bytes if device else None,
             heap_low_bytes=device.heap_low_bytes if device else None,
             ram_budget_bytes=self.item.target.sram_bytes,
-            flash_budget_bytes=self.item.target.flash_bytes or None,
+            flash_budget_bytes=flash.flash_bytes if flash else self.item.target.flash_bytes or None,
         )
 
     def wire_counts(self) -> dict[str, int]:
@@ -235,7 +238,8 @@ class LinkedDeployment(Deployment):
         remedy = (
             "Rebuild: remove the build directory and run again"
             if self.image is not None
-            else f"Flash the firmware of {self.artifact.name} for {self.item.target.id} onto this board first"
+            else f"Flash the firmware of {self.artifact.name} for {self.item.target.id} onto this board "
+            "first; with ESP-IDF active (. $IDF_PATH/export.sh) that is done here"
         )
         identity = self.link.expect_identity(
             artifact=self.artifact.digest,
@@ -244,6 +248,10 @@ class LinkedDeployment(Deployment):
             model=self.artifact.name,
             remedy=remedy,
         )
+        if identity.kernels != self.item.kernels:
+            raise IdentityError(
+                f"expected kernels {self.item.kernels}, the device has {identity.kernels}", remedy
+            )
         device = self.link.describe()
         for what, mine, theirs in (
             ("inputs", self.artifact.inputs, device.inputs),
@@ -296,4 +304,4 @@ class LinkedDeployment(Deployment):
         )
 
     def _count_unit(self) -> str | None:
-        return COUNT_UNITS.get((self.identity.counter, self.identity.fidelity))
+        return COUNT_UNITS.get((self.identity.counter, self.board.info.fidelity))

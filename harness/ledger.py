@@ -108,6 +108,7 @@ class Entry:
             duration_s=time.monotonic() - self.started,
             harness_s=self.harness_s,
             log=log_tail(self.log) if self.log else None,
+            size_table=self.image.size_table or None if self.image else None,
         )
 
 

@@ -35,6 +35,7 @@ from harness.runtimes.base import Artifact, Project
 from harness.settings import OPTIONS, Option, settings_from
 from harness.targets import get_target
 from harness.toolchains.base import Image
+from harness.toolchains.esp_idf.project import IdfProject
 
 _BENCH = pytest.StashKey[Bench]()
 _REFUSAL = pytest.StashKey[str]()
@@ -108,6 +109,7 @@ def _make_bench(config: pytest.Config, target: str) -> Bench:
         port_mac=config.getoption("port_mac", None),
         port_location=config.getoption("port_location", None),
         root=project,
+        skip_autoflash=config.getoption("skip_autoflash", None),
     )
     command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
 
@@ -247,14 +249,14 @@ def expectation(bench: Bench, harness_item: Item, artifact: Artifact) -> Expecta
 
 
 @pytest.fixture
-def project(bench: Bench, harness_item: Item, artifact: Artifact) -> Project:
+def project(bench: Bench, harness_item: Item, artifact: Artifact) -> Project | IdfProject:
     """The firmware source tree generated for it."""
     return bench.project(harness_item, artifact)
 
 
 @pytest.fixture
-def image(bench: Bench, harness_item: Item, project: Project) -> Image | None:
-    """The built firmware; None when an attached board already runs its own."""
+def image(bench: Bench, harness_item: Item, project: Project | IdfProject) -> Image | None:
+    """The built firmware; None when an attached board keeps its own."""
     return bench.image(harness_item, project)
 
 

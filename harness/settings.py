@@ -1,8 +1,8 @@
 """The user's choices: one table of options, shared by the pytest plugin and the `harness` command.
 
 Each is a flag, an ini setting (`harness_samples = 100`) and, through `Settings`, plain data for
-everything below. `--target`, `--port`, `--port-mac`, `--port-location` and
-`--baud` are pytest-embedded's own and only read here.
+everything below. `--target`, `--port`, `--port-mac`, `--port-location`,
+`--baud` and `--skip-autoflash` are pytest-embedded's own and only read here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from harness.boards import Attachment
 from harness.errors import UsageError
 from harness.link.chaos import FAULTS, Chaos, parse_chaos
+from harness.toolchains.esp_idf.partitions import Layout, layout_from
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,16 @@ OPTIONS = (
         "runtime",
         "all",
         "LIST",
-        "runtimes, comma-separated, e.g. tflm,espdl:int16; all: every one that takes the model, for an "
-        "attached board the first; all:all: those in each quantisation, compared",
+        "runtimes, comma-separated, e.g. tflm,espdl:int16; all: every one that takes the model, the first of "
+        "them where a board keeps its firmware; all:all: those in each quantisation, compared",
     ),
     Option(
         "kernels",
         "portable",
         "NAME",
-        "whose code does the arithmetic: portable (C99 generated here)",
-        choices=("portable",),
+        "whose code does the arithmetic: portable (C99 generated here); with ESP-IDF, on a board or "
+        "Espressif's emulator: vendor (TFLM with ESP-NN, ESP-DL), vendor-ansi (ESP-NN in plain C)",
+        choices=("portable", "vendor", "vendor-ansi"),
     ),
     Option(
         "reference",
@@ -93,6 +95,16 @@ OPTIONS = (
         "auto (an attached board, else an emulator), serial (attached), silicon (attached, and no "
         "emulator behind the port), qemu, esp_qemu and espemu (Espressif's emulators), host (native process)",
         choices=("auto", "serial", "silicon", "qemu", "esp_qemu", "espemu", "host"),
+    ),
+    Option("flash-size", "4MB", "SIZE", "flash of an attached board, for firmware built with ESP-IDF"),
+    Option("app-size", "", "SIZE", "partition of the app there; default: 1536K and what it must hold"),
+    Option(
+        "model-in",
+        "partition",
+        "NAME",
+        "where a vendor's engine finds its model: in a flash partition of its own, so that one firmware "
+        "runs every model, or linked into the app",
+        choices=("partition", "app"),
     ),
     Option(
         "reset",
@@ -154,6 +166,8 @@ class Settings:
     warmup: int
     board: str
     attachment: Attachment
+    keep_firmware: bool
+    layout: Layout
     dialect: str | None
     infer_timeout_s: float
     chaos: Chaos | None
@@ -173,6 +187,7 @@ def settings_from(
     root: Path,
     port_mac: str | None = None,
     port_location: str | None = None,
+    skip_autoflash: str | None = None,
 ) -> Settings:
     """Parses option texts.
 
@@ -191,6 +206,7 @@ def settings_from(
         "baud": baud,
         "port_mac": port_mac,
         "port_location": port_location,
+        "skip_autoflash": skip_autoflash,
     }
     for option in OPTIONS:
         if option.choices and texts[option.field] not in option.choices:
@@ -217,6 +233,8 @@ def settings_from(
             baud=_integer("--baud", baud, 1) if baud else None,
             reset=texts["reset"],
         ),
+        keep_firmware=_yes("--skip-autoflash", skip_autoflash),
+        layout=layout_from(texts["flash_size"], texts["app_size"], texts["model_in"]),
         dialect=texts["dialect"] or None,
         infer_timeout_s=_seconds("--infer-timeout", texts["infer_timeout"]),
         chaos=parse_chaos(texts["chaos"]) if texts["chaos"] else None,
@@ -244,6 +262,13 @@ def _samples(text: str) -> int | None:
     if text in ("auto", "all"):
         return ALL_SAMPLES if text == "all" else None
     return _integer("--samples", text, 1)
+
+
+def _yes(flag: str, text: str | None) -> bool:
+    answer = (text or "n").strip().lower()
+    if answer not in ("y", "yes", "true", "n", "no", "false"):
+        raise UsageError(f"{flag} expects y or n, got '{text}'")
+    return answer in ("y", "yes", "true")
 
 
 def _integer(flag: str, text: str, minimum: int) -> int:

@@ -140,7 +140,17 @@ def lost_and_doubled(report: Path, shown: dict[str, int]) -> tuple[int, int, int
 
 def figures(report: Path) -> list[object]:
     """The report less what time, chance and the kill put into it: times in us, notes, wire, identity."""
-    passing = ("latency", "duration_s", "notes", "wire", "provenance", "time_us", "log", "retries")
+    passing = (
+        "latency",
+        "duration_s",
+        "notes",
+        "wire",
+        "provenance",
+        "time_us",
+        "log",
+        "retries",
+        "harness_s",
+    )
     found: list[object] = []
     for name in ("items.jsonl", "samples.jsonl"):
         for line in (report / name).read_text().splitlines():

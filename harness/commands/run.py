@@ -21,7 +21,7 @@ from harness.targets import TARGETS
 
 ITEM_BROKE = 3
 REPORTS = Path("reports")
-_PORT_OPTIONS = ("port", "baud", "port_mac", "port_location")
+_PORT_OPTIONS = ("port", "baud", "port_mac", "port_location", "skip_autoflash")
 Parsers = Any  # argparse's own type of `add_subparsers` is private
 
 
@@ -51,6 +51,9 @@ def add_command(commands: Parsers) -> None:
         "--port-location", metavar="USB", help="the attached board at this USB place, such as 1-2.3"
     )
     run.add_argument("--baud", metavar="N", help="baud rate of --port")
+    run.add_argument(
+        "--skip-autoflash", metavar="y|n", help="y: an attached board keeps the firmware it has (default: n)"
+    )
     for option in OPTIONS:
         run.add_argument(
             option.flag,

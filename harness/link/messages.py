@@ -44,6 +44,10 @@ class Identity:
         return self.values["firmware"]
 
     @property
+    def kernels(self) -> str:
+        return self.values["kernels"]
+
+    @property
     def counter(self) -> str:
         """What a scaled count is: instructions, cycles or none."""
         return self.values["counter"]

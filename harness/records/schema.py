@@ -256,6 +256,7 @@ class ItemRecord:
     that is a clock: on silicon, and on this computer for fidelity host. `unit` tells one of several boards
     of a target from the others. `error_kind` is the class of `harness.errors` that `error` is of.
     `harness_s` is processor time of the harness, not of the device, from the first sample to the result.
+    `size_table` is esp-idf-size's text.
     """
 
     target: str
@@ -285,6 +286,7 @@ class ItemRecord:
     duration_s: float = 0.0
     harness_s: float | None = None
     log: str | None = None
+    size_table: str | None = None
 
     @property
     def key(self) -> str:

@@ -139,6 +139,7 @@ def build(
                 flags=flags,
                 cached=False,
                 flash=None,
+                size_table="",
                 **section_sizes(scratch / cache.ELF),
             )
             cache.save_image(image, scratch)

@@ -8,6 +8,7 @@
 
 #include "board.h"
 #include "core.h"
+#include "older_idf.h"
 #include "serial.h"
 
 #include "esp_cpu.h"
@@ -72,14 +73,20 @@ platform_boot_reason platform_get_boot_reason(void) {
     case ESP_RST_WDT:
         return PLATFORM_BOOT_WATCHDOG;
     case ESP_RST_PANIC:
+#if !OLDER_IDF
     case ESP_RST_CPU_LOCKUP:
+#endif
         return PLATFORM_BOOT_PANIC;
     case ESP_RST_BROWNOUT:
+#if !OLDER_IDF
     case ESP_RST_PWR_GLITCH:
+#endif
         return PLATFORM_BOOT_BROWN_OUT;
     case ESP_RST_EXT:
+#if !OLDER_IDF
     case ESP_RST_USB:
     case ESP_RST_JTAG:
+#endif
         return PLATFORM_BOOT_PIN;
     default:
         return PLATFORM_BOOT_UNKNOWN;
