@@ -75,6 +75,10 @@ COMMANDS = {
         "harness.commands.report",
         "make a run's report again from its journal; --open shows it in a browser",
     ),
+    "replay": (
+        "harness.commands.replay",
+        "a run's report again from its wire logs, offline, compared byte for byte",
+    ),
     "list": ("harness.commands.about", "the zoo, the targets and the runtimes"),
     "doctor": ("harness.commands.about", "what is installed, what is missing and how to get it"),
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import json
 import os
 import shlex
 import tempfile
@@ -31,6 +32,7 @@ from harness.progress import ProgressLine, Writer
 from harness.report import render_table
 from harness.report.figures import flat_figures
 from harness.result import Result
+from harness.resume import load_killed_run
 from harness.runtimes.base import Artifact, Project
 from harness.settings import OPTIONS, Option, settings_from
 from harness.spread import gather, part_directory
@@ -42,6 +44,7 @@ _RUN = "harness_run"
 _BENCH = pytest.StashKey[Bench]()
 _REFUSAL = pytest.StashKey[str]()
 _ITEMS = pytest.StashKey[list[Item]]()
+_PHASES = pytest.StashKey[list[str]]()
 
 Deploy = Callable[..., Deployment]
 
@@ -57,6 +60,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             help=f"{option.help} (default: {option.default or 'none'}; ini: {option.ini})",
         )
         parser.addini(option.ini, option.help, default=option.default)
+    group.addoption(
+        "--resume",
+        dest="harness_resume",
+        nargs="?",
+        const="",
+        metavar="RUN",
+        help="go on with a run that was killed: the same command with --resume, or --resume=DIR; tests that "
+        "had ended are shown with their verdict and not run again (default: the latest run, or --report-dir)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -111,7 +123,9 @@ def _make_bench(config: pytest.Config, target: str) -> Bench:
     def say(line: str) -> None:
         _writer(config).line(line)
 
-    return Bench(settings, reports_root=project / "reports", command=command, say=say)
+    reports, which = project / "reports", config.getoption("harness_resume", None)
+    resumed = None if which is None else load_killed_run(reports, which, settings.report_dir)
+    return Bench(settings, reports_root=reports, command=command, say=say, resumed=resumed)
 
 
 def _worker_input(config: pytest.Config, key: str) -> str:
@@ -194,6 +208,9 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     models = ", ".join(model.name for model in bench.models)
     targets = ", ".join(target.id for target in bench.targets)
     lines = [f"harness: {models} on {targets}; report in {bench.directory.path}"]
+    if ended := bench.tests_before:
+        number = f"{len(ended)} test{'s' * (len(ended) != 1)}"
+        lines.append(f"harness: {number} ended before this run was killed: shown, not run again")
     if unread := _unread_ini(config):
         lines.append(f"harness: pytest did not read {unread}; write --model=PATH, not --model PATH")
     return lines
@@ -318,6 +335,32 @@ def deploy(request: pytest.FixtureRequest, bench: Bench, target: str) -> Iterato
         yield one
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    """Shows a test that had ended when its run was killed; one that had not is run as ever."""
+    bench = item.config.stash.get(_BENCH, None)
+    before = bench.tests_before.get(item.nodeid) if bench is not None else None
+    if before is None:
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for text in before.reports:
+        data = json.loads(text)
+        report = item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
+        if report.skipped and isinstance(report.longrepr, list):
+            report.longrepr = tuple(report.longrepr)  # JSON has no tuples, and pytest insists
+        report.ended_before_the_kill = True
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    if getattr(report, "ended_before_the_kill", False) and report.passed and report.when == "call":
+        return "passed", ".", "PASSED (before the kill)"
+    return None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -329,12 +372,18 @@ def pytest_runtest_makereport(
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, HarnessError):
         report.longrepr = str(error)
-    for about in item.stash.get(_ITEMS, []):
+    about_items = item.stash.get(_ITEMS, [])
+    for about in about_items:
         if error is not None and not isinstance(error, pytest.skip.Exception):
             bench.failed(about, error)
         if call.when == "teardown":
             figures = flat_figures(bench.close_item(about)).items()
             report.user_properties += [(name, value) for name, value in figures if value is not None]
+    data = item.config.hook.pytest_report_to_serializable(config=item.config, report=report)
+    phases = item.stash.setdefault(_PHASES, [])
+    phases.append(json.dumps(data, default=str))
+    if about_items and call.when == "teardown":
+        bench.close_test(item.nodeid, about_items, phases)
     return report
 
 

@@ -256,6 +256,28 @@ def item_key(target: str, model: str, runtime: str, kernels: str, unit: str) -> 
 
 
 @dataclass(frozen=True)
+class Part:
+    """One stretch of an item's samples on one link, from sample `first` on; what it takes to go on after a
+    kill, and to run it again from its wire log.
+
+    Paths are relative to the run's directory. `facts` are digests: what must be the same for a run to go on.
+    `baud`, `timeout_s`, `warmup` and `layer_samples` are those the link ran with.
+    """
+
+    wire: str
+    text: str
+    first: int
+    samples: int
+    artifact: str
+    expectation: str
+    facts: dict[str, str]
+    baud: int
+    timeout_s: float
+    warmup: int
+    layer_samples: int
+
+
+@dataclass(frozen=True)
 class ItemRecord:
     """target x model x runtime: verdict, figures and provenance.
 
