@@ -14,6 +14,7 @@ from types import TracebackType
 import numpy as np
 
 from harness.boards.base import Board
+from harness.collected import Batch, Collected, Keep
 from harness.errors import IdentityError, LinkError
 from harness.expectation import Expectation, expect, tensor_digest
 from harness.items import Item
@@ -25,10 +26,13 @@ from harness.model.dataset import dataset_from
 from harness.model.reference import Reference
 from harness.progress import Progress
 from harness.records.schema import LayerRecord, Memory, TaskStack
-from harness.result import Answer, Result, compare
+from harness.result import Answer, Result
 from harness.runtimes.base import Array, Artifact, Oracle
 from harness.runtimes.planned import PlannedArtifact
 from harness.toolchains.base import Image
+
+HANDSHAKE_S = 10.0
+"""How long a device may take from its start to its first answer."""
 
 COUNT_UNITS = {
     ("instructions", "isa"): "instructions (emulated)",
@@ -107,8 +111,19 @@ class Deployment(ABC):
         return self._oracle.run_layers(inputs)
 
     @abstractmethod
-    def run(self, expected: Expectation, progress: Progress | None = None) -> Result:
-        """As `infer`, for data whose right answers are already known."""
+    def run(
+        self,
+        expected: Expectation,
+        progress: Progress | None = None,
+        keep: Keep | None = None,
+        kept: Batch | None = None,
+    ) -> Result:
+        """As `infer`, for data whose right answers are already known.
+
+        Args:
+            keep: told of every batch of samples before `progress` is.
+            kept: the first samples' answers, from a run that was killed; they are not asked for again.
+        """
 
     def memory(self) -> Memory | None:
         """Sizes, as far as they are known."""
@@ -149,23 +164,25 @@ class LinkedDeployment(Deployment):
         self.link.close()
         super().close()
 
-    def run(self, expected: Expectation, progress: Progress | None = None) -> Result:
+    def run(
+        self,
+        expected: Expectation,
+        progress: Progress | None = None,
+        keep: Keep | None = None,
+        kept: Batch | None = None,
+    ) -> Result:
         before = self._warm_up(expected.payload(0))
         layers = self._check_layers(expected)
-        total = expected.samples
-        outputs = tuple(np.empty_like(tensor) for tensor in expected.outputs)
-        replies: list[InferenceReply] = []
-        payloads = (expected.payload(sample) for sample in range(total))
-        for sample, reply in enumerate(self.link.infer_stream(payloads)):
-            for output, tensor in zip(outputs, self._split(reply.output), strict=True):
-                output[sample] = tensor
-            replies.append(reply)
-            if progress is not None:
-                progress(sample + 1, total)
-        if len(replies) != total:
-            raise LinkError(f"expected {total} answers, got {len(replies)}")
-        answers, unit = [self._answer(reply) for reply in replies], self._count_unit()
-        self.result = compare(self.artifact, expected, outputs, answers, layers, unit, before)
+        collected = Collected(self.artifact, expected, kept, keep, progress)
+        payloads = (expected.payload(sample) for sample in range(collected.number, expected.samples))
+        try:
+            for reply in self.link.infer_stream(payloads):
+                collected.take(reply.output, self._answer(reply))
+        finally:
+            collected.flush()
+        if not collected.complete:
+            raise LinkError(f"expected {expected.samples} answers, got {collected.number}")
+        self.result = collected.result(layers, self._count_unit(), before)
         return self.result
 
     def _warm_up(self, payload: bytes) -> list[Answer]:
@@ -250,15 +267,6 @@ class LinkedDeployment(Deployment):
             if ours != found:
                 raise IdentityError(f"expected {what} {ours}, the device describes {found}", remedy)
         return identity
-
-    def _split(self, output: bytes) -> list[Array]:
-        parts: list[Array] = []
-        offset = 0
-        for tensor in self.artifact.outputs:
-            piece = output[offset : offset + tensor.size_bytes]
-            parts.append(np.frombuffer(piece, dtype=tensor.dtype).reshape(tensor.shape))
-            offset += tensor.size_bytes
-        return parts
 
     def _check_layers(self, expected: Expectation) -> tuple[LayerRecord, ...]:
         """Every layer of the first samples, by digest; a layer that differs is then read whole."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.deployment import LinkedDeployment
-from harness.errors import UnsupportedError
+from harness.errors import HarnessError, UnsupportedError
 from harness.expectation import Expectation, tensor_digest
 from harness.link.client import Link
 from harness.link.codec import Capability
@@ -24,6 +24,7 @@ from harness.portable.plan import Plan
 from harness.portable.receptive_field import receptive_field, region_text
 from harness.records.schema import Divergence, InputRegion, RuntimeGap, Sample
 from harness.reproducer import Reproducer
+from harness.result import Result
 from harness.runtimes.base import Array
 from harness.runtimes.planned import PlannedArtifact
 
@@ -105,6 +106,25 @@ def suspects(gap: RuntimeGap, samples: Sequence[Sample]) -> list[int]:
     wrong = [sample.index for sample in samples if sample.mismatching_elements][:1]
     checked = range(gap.layer_samples) if gap.mismatching_layers else ()
     return list(dict.fromkeys([*wrong, *checked]))
+
+
+def search(
+    deployment: LinkedDeployment, expected: Expectation, result: Result, directory: Path
+) -> tuple[Divergence | None, str | None]:
+    """The first wrong layer where something is wrong, or a note on why none is named.
+
+    Not to find it is no second failure: no error of the device or of the link leaves here.
+    """
+    samples = suspects(result.runtime_gap, result.samples)
+    try:
+        located = (locate(deployment, expected, sample, directory) for sample in samples)
+        found = next((one for one in located if one is not None), None)
+    except HarnessError as error:
+        return None, f"the first layer that differs was not found: {error}"
+    if samples and found is None:
+        again = f"sample {samples[0]}, run again, is right in every layer"
+        return None, f"{again}: the device does not repeat itself"
+    return found, None
 
 
 def locate(

@@ -214,6 +214,38 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Night:
+    """One earlier run of an item, as its trend shows it. Shares run 0..1; None: not measured.
+
+    `data` is the digest of the inputs, `samples` how many of them ran.
+    """
+
+    run_id: str
+    started: str
+    outcome: str
+    commit: str | None = None
+    board: str | None = None
+    fidelity: str | None = None
+    data: str | None = None
+    samples: int | None = None
+    max_lsb: int | None = None
+    top1: float | None = None
+    agreement: float | None = None
+    count_unit: str | None = None
+    count_median: float | None = None
+    flash_bytes: int | None = None
+    arena_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Trend:
+    """What the history knew of an item when it ended: earlier runs of it, oldest first, and its baseline."""
+
+    nights: tuple[Night, ...] = ()
+    baseline: Night | None = None
+
+
+@dataclass(frozen=True)
 class Sample:
     """One inference. `label` and `reference_*` are None when there is none, classes also for a
     single output, which has no arg max."""
@@ -240,6 +272,28 @@ def item_key(target: str, model: str, runtime: str, kernels: str, unit: str) -> 
 
 
 @dataclass(frozen=True)
+class Part:
+    """One stretch of an item's samples on one link, from sample `first` on; what it takes to go on after a
+    kill, and to run it again from its wire log.
+
+    Paths are relative to the run's directory. `facts` are digests: what must be the same for a run to go on.
+    `baud`, `timeout_s`, `warmup` and `layer_samples` are those the link ran with.
+    """
+
+    wire: str
+    text: str
+    first: int
+    samples: int
+    artifact: str
+    expectation: str
+    facts: dict[str, str]
+    baud: int
+    timeout_s: float
+    warmup: int
+    layer_samples: int
+
+
+@dataclass(frozen=True)
 class ItemRecord:
     """target x model x runtime: verdict, figures and provenance.
 
@@ -251,6 +305,7 @@ class ItemRecord:
     of a target from the others. `error_kind` is the class of `harness.errors` that `error` is of.
     `harness_s` is processor time of the harness, not of the device, from the first sample to the result.
     `size_table` is esp-idf-size's text.
+    `trend` is None where no history could be read.
     """
 
     target: str
@@ -275,6 +330,7 @@ class ItemRecord:
     layers: tuple[LayerRecord, ...] = ()
     divergence: Divergence | None = None
     measurements: tuple[Measurement, ...] = ()
+    trend: Trend | None = None
     wire: dict[str, int] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     duration_s: float = 0.0
@@ -290,7 +346,7 @@ class ItemRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One session: when, where, with what, and its items."""
+    """One session: when, where, with what, and its items. `ended`: not killed before it was through."""
 
     run_id: str
     started: str
@@ -298,3 +354,4 @@ class RunRecord:
     host: dict[str, str]
     items: tuple[ItemRecord, ...]
     duration_s: float = 0.0
+    ended: bool = True

@@ -6,6 +6,8 @@ module formats what the records hold and computes no measurement.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from harness.records.schema import CountStatistics, ItemRecord, Measurement, Memory, RunRecord
 
 DASH = "–"  # noqa: RUF001 - the typographic dash that stands for "not known"
@@ -68,6 +70,11 @@ def count_unit(item: ItemRecord) -> str | None:
     unit = item.counts.unit
     if item.fidelity == "isa":
         return "instructions (emulated)" if unit.startswith("instructions") else None
+    return unit_name(unit)
+
+
+def unit_name(unit: str) -> str:
+    """As people write it: "us" is µs."""
     return {"us": "µs"}.get(unit, unit)
 
 
@@ -109,6 +116,32 @@ def spread(counts: CountStatistics) -> list[str]:
     if counts.cold is not None:
         found.append(f"cold start {grouped(counts.cold)}")
     return found
+
+
+def answer(number: int | None, scores: Sequence[float] | None) -> str:
+    """A class with its score: "7 (0.93)"."""
+    if number is None:
+        return DASH
+    return f"{number} ({scores[number]:.3g})" if scores and 0 <= number < len(scores) else str(number)
+
+
+TROUBLE = (
+    ("crc_errors", "CRC error"),
+    ("device_bad_frames", "bad frame at the device"),
+    ("retries", "repeated request"),
+    ("restarts", "restart"),
+)
+
+
+def wire_health(wire: Mapping[str, int]) -> list[tuple[str, bool]]:
+    """The wire in a few phrases, each with whether it is trouble; [] of a board that speaks no protocol."""
+    if "frames_sent" not in wire:
+        return []
+    phrases = [
+        (f"{grouped(wire['frames_sent'])} frames out, {grouped(wire.get('frames_received'))} in", False)
+    ]
+    trouble = [(many(wire[name], noun), True) for name, noun in TROUBLE if wire.get(name)]
+    return phrases + (trouble or [("no damage, no repeats", False)])
 
 
 def measurement(one: Measurement) -> str:

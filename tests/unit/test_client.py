@@ -440,7 +440,7 @@ def test_text_between_frames_reaches_the_log(tmp_path: Path) -> None:
     sent = b"".join(record.data for record in records if record.direction is Direction.TO_DEVICE)
     received = b"".join(record.data for record in records if record.direction is Direction.FROM_DEVICE)
     assert (len(sent), len(received)) == (link.statistics.bytes_sent, link.statistics.bytes_received)
-    assert [record.time_s for record in records] == sorted(record.time_s for record in records)
+    assert [record.time_ns for record in records] == sorted(record.time_ns for record in records)
     log.close()
 
 
