@@ -1,6 +1,6 @@
 """How fast the link moves inferences on the emulated boards: windowed against stop-and-wait.
 
-    python benchmarks/link_throughput.py [--model models/mnist_mlp/model.tflite] [--samples 500]
+    ./run benchmark emulated [--model models/mnist_mlp/model.tflite] [--samples 500]
 
 A figure of this machine and its load, not of any chip; nothing in the tests depends on it.
 """

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +29,8 @@ from harness.extras import EXTRAS, install_command
 from harness.farm.labgrid import INSTALL, find_client
 from harness.targets import TARGETS
 from harness.toolchains.bare_metal import required_programs
+from harness.toolchains.esp_idf.engines import IDF_VERSIONS, OLDER_IDF
+from harness.toolchains.esp_idf.installation import read_version
 from harness.toolchains.programs import install_line
 
 _IDF_REMEDY = (
@@ -56,7 +57,7 @@ def diagnose() -> Iterator[Check]:
         yield _upstream_qemu(platform)
     yield Check("gcc", shutil.which("gcc"), install_line(["gcc"]), required=False)
     yield Check("esptool", f"version {metadata.version('esptool')}", "pip install esptool", required=False)
-    yield _idf()
+    yield from _idf()
     yield from _esp_emulators()
     yield from _boards()
     for target in TARGETS.values():
@@ -89,19 +90,29 @@ def _esp_emulators() -> Iterator[Check]:
     yield Check("esp-emu", shutil.which("esp-emu"), ESP_EMU_REMEDY, required=False)
 
 
-def _idf() -> Check:
-    """ESP-IDF as `export.sh` leaves it: IDF_PATH, and idf.py on PATH."""
+def _idf() -> Iterator[Check]:
+    """ESP-IDF as `export.sh` leaves it, of a version that firmware here is made for; esp-dl v1's checkout."""
     path, program = os.environ.get("IDF_PATH"), shutil.which("idf.py")
-    if not path:
-        return Check("ESP-IDF", None, _IDF_REMEDY, required=False)
-    if program is None:
-        return Check("ESP-IDF", None, f". {path}/export.sh", required=False)
-    try:
-        text = (Path(path) / "tools" / "cmake" / "version.cmake").read_text(encoding="utf-8")
-    except OSError:
-        return Check("ESP-IDF", None, f"IDF_PATH={path} holds no ESP-IDF; {_IDF_REMEDY}", required=False)
-    version = ".".join(re.findall(r"set\(IDF_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)\)", text))
-    return Check("ESP-IDF", f"version {version} in {path}", _IDF_REMEDY, required=False)
+    version = read_version(Path(path)) if path else None
+    found: str | None = None
+    remedy = _IDF_REMEDY
+    if path and version is None:
+        remedy = f"IDF_PATH={path} holds no ESP-IDF; {_IDF_REMEDY}"
+    elif path and program is None:
+        remedy = f". {path}/export.sh"
+    elif version:
+        text = f"version {'.'.join(map(str, version))} in {path}"
+        if version in IDF_VERSIONS:
+            found = text
+        elif version in OLDER_IDF:
+            found = f"{text}: for esp-dl v1 alone, all else needs {IDF_VERSIONS}"
+        else:
+            remedy = f"{text}, expected {IDF_VERSIONS}: git -C {path} checkout {IDF_VERSIONS.example}"
+    yield Check("ESP-IDF", found, remedy, required=False)
+    v1 = os.environ.get("ESP_DL_PATH")
+    if v1 or (version and version in OLDER_IDF):
+        remedy = "git clone -b idfv4.4 https://github.com/espressif/esp-dl && export ESP_DL_PATH=$PWD/esp-dl"
+        yield Check("esp-dl v1", v1 if v1 and Path(v1).is_dir() else None, remedy, required=False)
 
 
 def _labgrid() -> Check:

@@ -9,8 +9,9 @@ import time
 from collections.abc import Collection
 
 from harness.boards.base import Board
-from harness.errors import HarnessError, IdentityError, LeaseError
+from harness.errors import DeviceError, HarnessError, IdentityError, LeaseError
 from harness.farm.shelf import Shelf
+from harness.firmware import Firmware
 from harness.ledger import Entry, Ledger
 from harness.progress import Say
 from harness.toolchains.base import Image
@@ -22,14 +23,18 @@ MAX_BOARDS = 3
 class ItemBoards:
     """Gives items their boards. One per run."""
 
-    def __init__(self, shelf: Shelf, ledger: Ledger, say: Say) -> None:
+    def __init__(self, shelf: Shelf, firmware: Firmware, ledger: Ledger, say: Say) -> None:
         self._shelf = shelf
+        self._firmware = firmware
         self._ledger = ledger
         self._say = say
 
     def take(self, entry: Entry, image: Image | None, without: Collection[str] = ()) -> Board:
         """A board for the item, its lease taken, not opened. Raises as `Shelf.take`."""
-        held = self._shelf.take(entry.item.target, image, entry.item.key, without=without)
+        item = entry.item
+        held = self._shelf.take(
+            item.target, image, item.key, lambda: self._firmware.board(item, image), without=without
+        )
         entry.boards.append(held)
         entry.board = held.board
         entry.notes.append(held.reason)
@@ -45,10 +50,14 @@ class ItemBoards:
     def another(self, entry: Entry, board: Board, error: HarnessError) -> Board:
         """The board to go on with after `board` failed for good; raises `error` when there is none.
 
-        A board that runs another model is none for this item, and not ill.
+        A board that runs another model is none for this item, and not ill; nor is one whose firmware,
+        flashed for this item, reports a failure of its own.
         """
         held = entry.holding(board)
         if held is None or not self._shelf.judges(held):
+            raise error
+        flashed = entry.image is not None and entry.image.flash is not None
+        if flashed and isinstance(error, DeviceError):
             raise error
         if not isinstance(error, IdentityError):
             self._shelf.quarantine(held, lambda line: self._tell(entry, line))

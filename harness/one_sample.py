@@ -77,6 +77,7 @@ def _settings(parsed: argparse.Namespace, command: str) -> Settings:
         port=parsed.port,
         baud=parsed.baud,
         root=root,
+        skip_autoflash="y",
     )
 
 

@@ -1,16 +1,16 @@
 """The user's choices: one table of options, shared by the pytest plugin and the `harness` command.
 
 Each is a flag, an ini setting (`harness_samples = 100`) and, through `Settings`, plain data for
-everything below. `--target`, `--port`, `--port-mac`, `--port-location` and
-`--baud` are pytest-embedded's own and only read here.
+everything below. `--target`, `--port`, `--port-mac`, `--port-location`,
+`--baud` and `--skip-autoflash` are pytest-embedded's own and only read here.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.boards import Attachment
@@ -18,6 +18,7 @@ from harness.errors import UsageError
 from harness.farm.file import Farm, find_farm
 from harness.farm.shelf import Wish
 from harness.link.chaos import FAULTS, Chaos, parse_chaos
+from harness.toolchains.esp_idf.partitions import Layout, layout_from
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,16 @@ OPTIONS = (
         "runtime",
         "all",
         "LIST",
-        "runtimes, comma-separated, e.g. tflm,espdl:int16; all: every one that takes the model, for an "
-        "attached board the first; all:all: those in each quantisation, compared",
+        "runtimes, comma-separated, e.g. tflm,espdl:int16; all: every one that takes the model, the first of "
+        "them where a board keeps its firmware; all:all: those in each quantisation, compared",
     ),
     Option(
         "kernels",
         "portable",
         "NAME",
-        "whose code does the arithmetic: portable (C99 generated here)",
-        choices=("portable",),
+        "whose code does the arithmetic: portable (C99 generated here); with ESP-IDF, on a board or "
+        "Espressif's emulator: vendor (TFLM with ESP-NN, ESP-DL), vendor-ansi (ESP-NN in plain C)",
+        choices=("portable", "vendor", "vendor-ansi"),
     ),
     Option(
         "reference",
@@ -95,6 +97,16 @@ OPTIONS = (
         "auto (an attached board, else an emulator), serial (attached), silicon (attached, and no "
         "emulator behind the port), qemu, esp_qemu and espemu (Espressif's emulators), host (native "
         "process); or the name of a board of the farm",
+    ),
+    Option("flash-size", "4MB", "SIZE", "flash of an attached board, for firmware built with ESP-IDF"),
+    Option("app-size", "", "SIZE", "partition of the app there; default: 1536K and what it must hold"),
+    Option(
+        "model-in",
+        "partition",
+        "NAME",
+        "where a vendor's engine finds its model: in a flash partition of its own, so that one firmware "
+        "runs every model, or linked into the app",
+        choices=("partition", "app"),
     ),
     Option(
         "farm",
@@ -150,7 +162,8 @@ class Heavy:
 class Settings:
     """The choices of one run, parsed and range-checked; names are resolved later, by their owners.
 
-    `samples` None leaves it to each model; ALL_SAMPLES is more than any data have.
+    `samples` None leaves it to each model; ALL_SAMPLES is more than any data have. `given` are all choices
+    as text, by name: what a run that was killed is resumed with.
     """
 
     targets: tuple[str, ...]
@@ -165,6 +178,8 @@ class Settings:
     warmup: int
     board: str
     attachment: Attachment
+    keep_firmware: bool
+    layout: Layout
     farm: Farm
     tags: frozenset[str]
     wait_s: float
@@ -176,6 +191,7 @@ class Settings:
     report_dir: Path | None
     build_root: Path
     heavy: Heavy | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def wish(self) -> Wish:
@@ -192,6 +208,7 @@ def settings_from(
     root: Path,
     port_mac: str | None = None,
     port_location: str | None = None,
+    skip_autoflash: str | None = None,
 ) -> Settings:
     """Parses option texts.
 
@@ -204,6 +221,14 @@ def settings_from(
         UsageError: a value that cannot be parsed or is out of range.
     """
     texts = {option.field: value(option).strip() for option in OPTIONS}
+    boards = {
+        "target": target,
+        "port": port,
+        "baud": baud,
+        "port_mac": port_mac,
+        "port_location": port_location,
+        "skip_autoflash": skip_autoflash,
+    }
     for option in OPTIONS:
         if option.choices and texts[option.field] not in option.choices:
             raise UsageError(
@@ -229,6 +254,8 @@ def settings_from(
             baud=_integer("--baud", baud, 1) if baud else None,
             reset=texts["reset"],
         ),
+        keep_firmware=_yes("--skip-autoflash", skip_autoflash),
+        layout=layout_from(texts["flash_size"], texts["app_size"], texts["model_in"]),
         farm=find_farm(texts["farm"], root),
         tags=frozenset(split_list("--tag", texts["tag"]) if texts["tag"] else ()),
         wait_s=_seconds("--wait", texts["wait"], zero=True),
@@ -239,6 +266,7 @@ def settings_from(
         seed=_integer("--seed", texts["seed"], 0),
         report_dir=Path(texts["report_dir"]) if texts["report_dir"] else None,
         build_root=build_root_under(root),
+        given={**texts, **{name: text for name, text in boards.items() if text}},
     )
 
 
@@ -259,6 +287,13 @@ def _samples(text: str) -> int | None:
     if text in ("auto", "all"):
         return ALL_SAMPLES if text == "all" else None
     return _integer("--samples", text, 1)
+
+
+def _yes(flag: str, text: str | None) -> bool:
+    answer = (text or "n").strip().lower()
+    if answer not in ("y", "yes", "true", "n", "no", "false"):
+        raise UsageError(f"{flag} expects y or n, got '{text}'")
+    return answer in ("y", "yes", "true")
 
 
 def _integer(flag: str, text: str, minimum: int) -> int:

@@ -16,10 +16,12 @@ from harness.records.schema import (
     LsbBin,
     Measurement,
     Memory,
+    Night,
     QuantisationGap,
     RunRecord,
     RuntimeGap,
     Sample,
+    Trend,
 )
 
 INJECTION = "</script><script>window.injected = true</script><img src=x onerror='window.injected = true'>"
@@ -55,6 +57,31 @@ MEASUREMENTS = (
     ),
     Measurement("time", "latency_us_p99", "us", "", "10000 or less", None, "UNSET", "not measured"),
 )  # fmt: skip
+
+
+def trend(
+    medians: tuple[float | None, ...], samples: int, baseline: int | None = None, **same: object
+) -> Trend:
+    """A night for each median, None one that broke; on the data of the item with so many samples."""
+    fields = {"fidelity": "isa", "board": "made-up-esp32s3", "count_unit": INSTRUCTIONS, "data": "da7a"}
+    nights = tuple(
+        Night(
+            run_id=f"night-{number}",
+            started=f"2025-12-{number + 1:02d}T03:00:00+00:00",
+            outcome="passed" if median else "error",
+            commit=f"c0ffee{number}",
+            samples=samples if median else None,
+            max_lsb=0 if median else None,
+            top1=0.951 if median else None,
+            agreement=0.997,
+            count_median=median,
+            flash_bytes=112_345,
+            arena_bytes=9872,
+            **(fields | same),  # type: ignore[arg-type]
+        )
+        for number, median in enumerate(medians)
+    )
+    return Trend(nights, None if baseline is None else nights[baseline])
 
 
 def samples(number: int, varying: bool = False, off: int = 0, seed: int = 1) -> list[Sample]:
@@ -112,11 +139,12 @@ def item(
             LayerRecord(1, "SOFTMAX", "softmax", (1, 10), 0, 20_000, int(off > 0), off),
         ),
         "wire": {"frames_sent": number + 3, "crc_errors": 0},
-        "provenance": {"artifact": "ab" * 32, "compiler": "made-up 1.0"},
+        "provenance": {"artifact": "ab" * 32, "compiler": "made-up 1.0", "data": "da7a"},
         "duration_s": 2.5,
         "log": "boot\nready\n",
     }
-    return ItemRecord(target, model, "tflm", "portable", outcome, **(fields | changes))  # type: ignore[arg-type]
+    named = {"runtime": "tflm", "kernels": "portable", "outcome": outcome}
+    return ItemRecord(target, model, **(named | fields | changes))  # type: ignore[arg-type]
 
 
 def fabricated(
@@ -129,9 +157,14 @@ def fabricated(
         samples(number, seed=3),
         samples(number, varying=True, seed=4),
     ]
-    silicon_counts = CountStatistics("cycles", 500_000, 500_900, 501_999, number)
+    silicon_counts = CountStatistics("cycles", 500_000, 500_900.0, 501_999, number)
     items = (
-        item("esp32s3", "mlp", batches[0]),
+        item(
+            "esp32s3",
+            "mlp",
+            batches[0],
+            trend=trend((490_000.0,) * 9 + (None, 495_000.0), number, baseline=0),
+        ),
         item(
             "esp32s3",
             "cnn",
@@ -140,9 +173,25 @@ def fabricated(
             failures=("runtime gap: expected 0 LSB, found 1 LSB",),
             divergence=DIVERGENCE,
             measurements=MEASUREMENTS,
+            trend=Trend(),
         ),
-        item("esp32c3", f"evil {INJECTION}", batches[2], board=INJECTION, log=INJECTION),
-        item("esp32", "mlp", batches[3], fidelity="silicon", counts=silicon_counts),
+        item(
+            "esp32c3",
+            f"evil {INJECTION}",
+            batches[2],
+            board=INJECTION,
+            log=INJECTION,
+            trend=trend((5e5, 5e5), number, board=INJECTION),
+        ),
+        item(
+            "esp32",
+            "mlp",
+            batches[3],
+            fidelity="silicon",
+            counts=silicon_counts,
+            latency=CountStatistics("us", 77, 77.0, 77, number),
+            trend=trend((5e5, 5.01e5), number, fidelity="silicon", board="another", count_unit="cycles"),
+        ),
         ItemRecord(
             "esp32p4",
             "mlp",

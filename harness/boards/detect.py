@@ -6,9 +6,11 @@ which chip it is. Asking restarts the chip.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from serial.tools import list_ports
 
@@ -17,6 +19,10 @@ from harness.errors import FlashError, HarnessError, IdentityError, PortError, U
 
 # Espressif's own USB, and the bridges on development boards. Other serial devices are never asked.
 USB_VENDORS = {0x303A: "Espressif", 0x10C4: "Silicon Labs", 0x1A86: "WCH", 0x0403: "FTDI"}
+
+
+# Of the newer chips' own USB-Serial-JTAG; a bridge has the vendor's ids.
+_NATIVE_USB = (0x303A, 0x1001)
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,18 @@ def usb_ports() -> list[UsbPort]:
         for port in sorted(list_ports.comports())
         if port.vid in USB_VENDORS
     ]
+
+
+def is_native_usb(port: str) -> bool:
+    """Whether a device path is the chip's own USB-Serial-JTAG, so that its UART leads elsewhere."""
+    if urlsplit(port).scheme:
+        return False
+    device = os.path.realpath(port)
+    return any(
+        (found.vid, found.pid) == _NATIVE_USB
+        for found in list_ports.comports()
+        if os.path.realpath(found.device) == device
+    )
 
 
 def find_port(attachment: Attachment, target: str) -> str:

@@ -91,11 +91,7 @@ class EspEmuBoard(_FlashImageBoard):
 
     def __init__(self, target: str, image: FlashImage) -> None:
         """Raises UsageError for a chip it does not know, MissingError when it is not installed."""
-        if target not in ESPEMU_TARGETS:
-            raise UsageError(f"esp-emu emulates {', '.join(ESPEMU_TARGETS)}, not {target}")
-        program = shutil.which(_ESPEMU)
-        if program is None:
-            raise MissingError(f"{_ESPEMU} is not on PATH", f"Install it: {ESP_EMU_REMEDY}")
+        program = str(require_espemu(target))
         self._program, self._image = program, image
         self._directory: Path | None = None
         self._process: BoardProcess | None = None
@@ -172,8 +168,19 @@ def find_esp_qemu(target: str) -> Path | None:
 
 
 def find_espemu(target: str) -> Path | None:
+    """esp-emu, if it is on PATH and knows the chip."""
     program = shutil.which(_ESPEMU)
     return Path(program) if program and target in ESPEMU_TARGETS else None
+
+
+def require_espemu(target: str) -> Path:
+    """Raises UsageError for a chip it does not know, MissingError when it is not on PATH."""
+    if target not in ESPEMU_TARGETS:
+        raise UsageError(f"esp-emu emulates {', '.join(ESPEMU_TARGETS)}, not {target}")
+    program = find_espemu(target)
+    if program is None:
+        raise MissingError(f"{_ESPEMU} is not on PATH", f"Install it: {ESP_EMU_REMEDY}")
+    return program
 
 
 def require_esp_qemu(target: str) -> Path:

@@ -61,13 +61,20 @@ RESETS = {
 
 @dataclass(frozen=True)
 class Chip:
-    """What a chip's ROM loader tells. `flash_bytes` is None when the flash chip is not recognised."""
+    """What a chip's ROM loader tells. `flash_bytes` is None when the flash chip is not recognised,
+    `psram_bytes` when there is none in the chip's own package: one beside it cannot be seen.
+    """
 
     target: str
     description: str
     mac: str
     features: str
     flash_bytes: int | None
+
+    @property
+    def psram_bytes(self) -> int | None:
+        size = re.search(r"Embedded PSRAM (\d+)MB", self.features)
+        return int(size[1]) << 20 if size else None
 
 
 class Esptool:
@@ -107,7 +114,7 @@ class Esptool:
 
         Raises, before anything is written:
             IdentityError: another chip than the image's.
-            FlashError: the flash is smaller than the image needs; no ROM loader answers.
+            FlashError: flash or PSRAM is smaller than the image needs; no ROM loader answers.
             PortError: the port is absent, busy or not permitted.
             BuildError: the image's parts overlap.
 
@@ -121,6 +128,12 @@ class Esptool:
                 f"the image needs {image.flash_bytes >> 20} MB of flash, the {chip.description} on "
                 f"{self._port} has {chip.flash_bytes / (1 << 20):g} MB; nothing was written",
                 "Build for the smaller flash (CONFIG_ESPTOOLPY_FLASHSIZE) or use another board",
+            )
+        if chip.psram_bytes is not None and chip.psram_bytes < image.psram_bytes:
+            raise FlashError(
+                f"the model needs {image.psram_bytes / (1 << 20):.1f} MB of PSRAM for activations, the "
+                f"{chip.description} on {self._port} has {chip.psram_bytes >> 20} MB; nothing was written",
+                "Use a board with more PSRAM or a smaller model",
             )
         total = sum(part.size_bytes for part in parts)
         self._run(

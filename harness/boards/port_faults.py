@@ -7,6 +7,7 @@ import grp
 import os
 import stat
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from serial.tools import list_ports
 
@@ -30,6 +31,12 @@ def why_not_opened(name: str, error: object) -> PortError:
             f"{name} is busy, held by {', '.join(holders)}", "End that program or choose another --port"
         )
     return PortError(f"cannot open {name}: {error}", "Check that it is a serial port")
+
+
+def check_port(name: str) -> None:
+    """Raises PortError for a device path that is absent or may not be opened. Opens nothing."""
+    if not urlsplit(name).scheme and not may_open(name):
+        raise why_not_opened(name, "not readable and writable")
 
 
 def may_open(name: str) -> bool:

@@ -19,6 +19,7 @@ from harness.settings import build_root_under
 from harness.targets import TARGETS, Target, get_target
 from harness.toolchains.by_hand import write_tree
 from harness.toolchains.esp_idf import commands as idf
+from harness.toolchains.esp_idf.engines import KERNELS
 
 Parsers = Any  # argparse's own type of `add_subparsers` is private
 
@@ -49,7 +50,7 @@ def add_command(commands: Parsers) -> None:
         help="runtime tvm: its first sample goes into the application",
     )
     generate.add_argument(
-        "--kernels", default="portable", choices=idf.KERNELS, help="other than portable: of esp_idf only"
+        "--kernels", default="portable", choices=KERNELS, help="other than portable: of esp_idf only"
     )
     generate.add_argument(
         "--platform",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from harness.boards import Attachment, check_choice, choose_board, is_attached
 from harness.boards.base import Board
-from harness.boards.choose import ATTACHED, KINDS
+from harness.boards.choose import ATTACHED, KINDS, Place
 from harness.boards.serial_port import SerialBoard
 from harness.errors import HarnessError, LeaseError, UsageError
 from harness.farm.file import Farm, FarmBoard, place_key
@@ -99,16 +99,32 @@ class Shelf:
             return self._wish.board
         return candidates[0].kind
 
+    def place(self, target: Target) -> Place | None:
+        """Where items of `target` run, as far as it is known before a board is leased; None where the farm
+        has none for it.
+        """
+        if not self._candidates(target):
+            return None
+        assert self._farm.path is not None
+        return Place(self.kind(target), f"{target.id}: a board of {self._farm.path.name}", "")
+
     def attached(self, target: Target) -> bool:
         """Whether that is an attached board, whatever is built."""
         return is_attached(self.kind(target), self._wish.attachment)
 
     def take(
-        self, target: Target, image: Image | None, purpose: str, *, without: Collection[str] = ()
+        self,
+        target: Target,
+        image: Image | None,
+        purpose: str,
+        anywhere: Callable[[], tuple[Board, str]],
+        *,
+        without: Collection[str] = (),
     ) -> Held:
         """A free board for `target`, its lease taken, not opened; waits for one as long as was asked.
 
         Args:
+            anywhere: chooses the board, and says why, where the farm has none for `target`.
             without: names of farm boards that have had their turn.
 
         Raises:
@@ -117,7 +133,7 @@ class Shelf:
         """
         candidates = self._candidates(target)
         if not candidates:
-            return self._take_any(target, image, purpose)
+            return self._take_any(anywhere, purpose)
         candidates = [board for board in candidates if board.name not in without]
         absent: HarnessError | None = None
         queue = _Queue(self._wish.wait_s, f"a free {target.id}", self._say)
@@ -285,10 +301,10 @@ class Shelf:
     def _baud(self) -> int | None:
         return self._wish.attachment.baud
 
-    def _take_any(self, target: Target, image: Image | None, purpose: str) -> Held:
+    def _take_any(self, anywhere: Callable[[], tuple[Board, str]], purpose: str) -> Held:
         """As without a farm: emulators are not shared, an attached board is leased by where it is."""
         wish = self._wish
-        board, reason = choose_board(target, image, kind=wish.board, attachment=wish.attachment)
+        board, reason = anywhere()
         if not isinstance(board, SerialBoard):
             return Held(board, reason)
         key = place_key(Attachment(port=board.info.name))

@@ -18,10 +18,11 @@ from dataclasses import dataclass, fields
 from harness.boards.base import Port
 from harness.errors import PortError, UsageError
 
-FAULTS = ("drop", "flip", "dup", "garbage", "delay", "reset")
+FAULTS = ("drop", "flip", "dup", "garbage", "delay", "reset", "burst")
 MAX_RATE = 0.1
 _MAX_DELAY_MS = 10_000.0
 _MAX_GARBAGE_BYTES = 16
+_MAX_BURST_BYTES = 65_536
 _EXAMPLE = "e.g. --chaos drop=1e-3,flip=1e-3,seed=1"
 
 
@@ -30,8 +31,9 @@ class Chaos:
     """Faults per byte, 0 to MAX_RATE each, and how they are drawn.
 
     A byte is lost (`drop`), has one bit turned (`flip`), comes twice (`dup`), has 1 to 16 random bytes
-    before it (`garbage`), is late by up to `delay_ms` with all that follow it (`delay`), or falls
-    together with a restart of the board (`reset`).
+    before it (`garbage`), is late by up to `delay_ms` with all that follow it (`delay`), falls together
+    with a restart of the board (`reset`), or begins a `burst`: it and those after it, 2 to
+    `burst_bytes` in all, become random bytes.
     """
 
     drop: float = 0.0
@@ -40,7 +42,9 @@ class Chaos:
     garbage: float = 0.0
     delay: float = 0.0
     reset: float = 0.0
+    burst: float = 0.0
     delay_ms: float = 2.0
+    burst_bytes: int = 32
     seed: int = 0
 
     def __str__(self) -> str:
@@ -48,6 +52,8 @@ class Chaos:
         given = [f"{name}={getattr(self, name):g}" for name in FAULTS if getattr(self, name)]
         if self.delay:
             given.append(f"delay_ms={self.delay_ms:g}")
+        if self.burst:
+            given.append(f"burst_bytes={self.burst_bytes}")
         return ",".join([*given, f"seed={self.seed}"])
 
 
@@ -71,6 +77,11 @@ def _value(name: str, text: str) -> float | int:
     if name == "seed":
         if not text.isdecimal():
             raise UsageError(f"--chaos expects seed= a whole number of at least 0, got '{text}'", _EXAMPLE)
+        return int(text)
+    if name == "burst_bytes":
+        if not text.isdecimal() or not 2 <= int(text) <= _MAX_BURST_BYTES:
+            expected = f"a whole number from 2 to {_MAX_BURST_BYTES}"
+            raise UsageError(f"--chaos expects burst_bytes= {expected}, got '{text}'", _EXAMPLE)
         return int(text)
     most = _MAX_DELAY_MS if name == "delay_ms" else MAX_RATE
     try:
@@ -164,17 +175,20 @@ class _Direction:
 
     def __init__(self, chaos: Chaos, name: str, faults: dict[str, int]) -> None:
         self._random = random.Random(f"{chaos.seed} {name}")
+        self._noise = random.Random(f"{chaos.seed} {name} burst")
         self._rates = [getattr(chaos, fault) for fault in FAULTS]
         self._chance = math.log1p(-sum(self._rates))
         self._delay_ms = chaos.delay_ms
+        self._burst_bytes = chaos.burst_bytes
         self._faults = faults
+        self._noisy_bytes = 0
         self._clean_bytes = self._gap()
 
     def spoil(self, data: bytes) -> list[_Part]:
         """What becomes of `data`: bytes, and between them what happens beside them."""
         parts: list[_Part] = []
         passing = bytearray()
-        at = 0
+        at = self._drown(data, 0, passing)
         while at + self._clean_bytes < len(data):
             struck = at + self._clean_bytes
             passing += data[at:struck]
@@ -184,11 +198,19 @@ class _Direction:
                 parts += filter(None, (bytes(passing), self._event(fault)))
                 passing.clear()
             passing += self._struck(fault, data[struck])
-            at = struck + 1
+            at = self._drown(data, struck + 1, passing)
             self._clean_bytes = self._gap()
         self._clean_bytes -= len(data) - at
         passing += data[at:]
         return [*parts, bytes(passing)] if passing else parts
+
+    def _drown(self, data: bytes, at: int, passing: bytearray) -> int:
+        """The rest of a burst, as far as `data` goes; where it ends."""
+        end = min(at + self._noisy_bytes, len(data))
+        self._noisy_bytes -= end - at
+        # Byte by byte: how the stream is cut must not change what is drawn.
+        passing += bytes(self._noise.randrange(256) for _ in range(at, end))
+        return end
 
     def _gap(self) -> int:
         # Geometric. Rates near zero make a gap no integer holds, and none at all one without end.
@@ -208,5 +230,8 @@ class _Direction:
                 return bytes((byte, byte))
             case "garbage":
                 return self._random.randbytes(self._random.randint(1, _MAX_GARBAGE_BYTES)) + bytes((byte,))
+            case "burst":
+                self._noisy_bytes = self._random.randint(1, self._burst_bytes - 1)
+                return bytes((self._noise.randrange(256),))
             case _:
                 return bytes((byte,))

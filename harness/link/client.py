@@ -13,7 +13,8 @@ from harness.boards.base import Port
 from harness.errors import IdentityError, LinkError, UnsupportedError
 from harness.link import codec
 from harness.link.codec import SEND_COUNTS, SEND_DIGESTS, SEND_OUTPUT, Capability, Described, Kind, expect_ok
-from harness.link.inference import Ask, Inferences
+from harness.link.inference import Inferences
+from harness.link.loading import Ask
 from harness.link.messages import (
     DeviceModel,
     Hello,
@@ -74,7 +75,7 @@ class Link:
 
     def close(self) -> None:
         """Writes the device's unfinished text and ends the log; the port is the board's to close."""
-        self._pipeline.log.close(self._pipeline.unfinished_text)
+        self._pipeline.wire.log.close(self._pipeline.wire.unfinished_text)
 
     def identify(self) -> Identity:
         """Who the device says it is; asked once."""
@@ -165,12 +166,18 @@ class Link:
             UnsupportedError: a device without layer taps.
             LinkError: no such layer.
         """
-        self._require(Capability.LAYER_TAPS, "layer outputs")
-        layers = len(self.describe().layers)
-        if not 0 <= layer < layers:
-            raise LinkError(f"expected a layer from 0 to {layers - 1}, {layer} was asked for")
-        (reply,) = self._engine().stream([data], Ask(SEND_OUTPUT, layer + 1))
-        return reply.output
+        return self._up_to(data, layer, SEND_OUTPUT).output
+
+    def layer_digest(self, data: bytes, layer: int) -> bytes:
+        """The 8-byte digest of what `read_layer` gives: some 50 bytes on the wire. Raises as it does."""
+        return self._up_to(data, layer, 0).output_digest
+
+    def room_for_layers(self, *, counts: bool, digests: bool) -> bool:
+        """Whether the device gives these of every layer, and one reply has room for them all."""
+        wanted = Capability.LAYER_COUNTS * counts | Capability.LAYER_DIGESTS * digests
+        flags = SEND_OUTPUT | SEND_COUNTS * counts | SEND_DIGESTS * digests
+        needed = codec.infer_reply_bytes(0, len(self.describe().layers), flags)
+        return self.hello.capabilities & wanted == wanted and needed <= self.hello.max_payload
 
     def memory(self) -> MemoryReport:
         """Bytes as the device measures them; stack and heap marks since its boot."""
@@ -232,6 +239,14 @@ class Link:
                 f"{before.firmware[:16]})",
                 "Flash it again, and look in its log for why it restarted",
             )
+
+    def _up_to(self, data: bytes, layer: int, flags: int) -> InferenceReply:
+        self._require(Capability.LAYER_TAPS, "layer outputs")
+        layers = len(self.describe().layers)
+        if not 0 <= layer < layers:
+            raise LinkError(f"expected a layer from 0 to {layers - 1}, {layer} was asked for")
+        (reply,) = self._engine().stream([data], Ask(flags, layer + 1))
+        return reply
 
     def _require(self, capability: Capability, what: str) -> None:
         if not self.hello.capabilities & capability:

@@ -16,6 +16,8 @@ MAX_LENGTH = 0xFFFF
 _HEADER = struct.Struct("<BBHHH")
 _CRC_BYTES = 4
 MIN_BODY_BYTES = _HEADER.size + _CRC_BYTES
+# With a short payload: the body's own bytes, one of COBS, two zeros.
+FRAME_OVERHEAD_BYTES = MIN_BODY_BYTES + 3
 _MAX_ENCODED = (MIN_BODY_BYTES + MAX_LENGTH) * 255 // 254 + 1
 # What no log text contains; a chunk with such a byte was a frame before the wire hit it.
 _NOT_TEXT = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f]")

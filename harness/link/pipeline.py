@@ -1,58 +1,34 @@
-"""Requests in flight: the window, what was lost, what is sent again, and when to give up.
+"""The window: requests on their way, what was lost, what is sent again, and when to give up.
 
-Answers come in the order of the requests (docs/protocol.md §2), so every answer proves all
-earlier transmissions either answered or lost. Whenever something may have been lost (a damaged
-chunk on either side, a quiet line) an empty ECHO goes out as a probe: its answer settles what has
-to be sent again. After a READY the probe is a HELLO. Knows nothing of networks.
+Whenever something may have been lost (a damaged chunk on either side, a quiet line) an empty ECHO
+goes out as a probe: the place of its answer in the order settles what has to be sent again
+(`in_flight`). After a READY the probe is a HELLO. Knows nothing of networks.
 """
 
 from __future__ import annotations
 
-import os
-import time
+from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 from harness.boards.base import Port
 from harness.errors import DeviceError, LinkError, PortError, SilentError
 from harness.link import codec
 from harness.link.codec import REPLY, Kind, Status, expect_ok
-from harness.link.frames import (
-    MIN_BODY_BYTES,
-    VERSION,
-    Frame,
-    FrameReader,
-    encode_frame,
-    encoded_limit,
-    payload_limit,
-)
+from harness.link.fault_rate import FaultRate
+from harness.link.frames import VERSION, Frame, encode_frame, encoded_limit, payload_limit
+from harness.link.in_flight import InFlight, Request
 from harness.link.messages import Hello, WireStatistics
 from harness.link.watch import Watch
-from harness.link.wirelog import Direction, WireLog
+from harness.link.wire import Wire
+from harness.link.wirelog import WireLog
 
 _PROBE_BYTES = encoded_limit(8)
 _MAX_PROBES = 4
-_MAX_TRIES = 20
+MAX_TRIES = 20
 _MAX_RESTARTS = 3
-_FIRST_QUIET_S = 0.25
-_TAIL_LINES = 10
-
-
-@dataclass(eq=False)
-class Request:
-    """One request and what became of it. `transmissions` are the copies not proven lost."""
-
-    kind: int
-    sequence: int
-    encoded: bytes
-    what: str
-    wanted: bool = True
-    probe: bool = False
-    nonce: int = 0
-    reply: Frame | None = None
-    tries: int = 0
-    sent_s: float = 0.0
-    transmissions: list[int] = field(default_factory=list)
+_FIRST_QUIET_S = 0.05
+# A request that takes no longer is as good a probe as an ECHO, and needs no second round trip.
+_SHORT_S = 0.05
 
 
 class Pipeline:
@@ -68,16 +44,11 @@ class Pipeline:
         watch: Watch | None = None,
     ) -> None:
         self.timeout_s = timeout_s
-        self.log = log
-        self.statistics = WireStatistics(baud=baud)
+        self.wire = Wire(port, log, baud, board_state, watch)
+        self.fault_rate = FaultRate()
         self.hello = Hello(VERSION, 0, 0, 0, 0, 0)
-        self._port = port
-        self._board_state = board_state
-        self._watch = watch
-        self._reader = FrameReader()
-        self._in_flight: dict[int, Request] = {}
-        self._sequence = int.from_bytes(os.urandom(2), "little")
-        self._transmission = 0
+        self._in_flight = InFlight()
+        self._sequence = int.from_bytes(log.random_bytes(2), "little")
         self._connected = False
         self._boots_seen = 0
         self._restarts_in_a_row = 0
@@ -85,21 +56,26 @@ class Pipeline:
         self._ready_seen = False
         self._progress_s = 0.0
         self._quiet_periods = 0
-        self._round_trip_s = 0.0
+        self._answer_s = 0.0  # the longest of late between one answer and the next
+
+    @property
+    def log(self) -> WireLog:
+        """Also the clock, and the source of random numbers."""
+        return self.wire.log
+
+    @property
+    def statistics(self) -> WireStatistics:
+        return self.wire.statistics
 
     @property
     def max_request_payload(self) -> int:
         """The largest payload a request may have: it fits the device's frame and its window."""
-        return min(self.hello.max_payload, payload_limit(self._window))
+        return min(self.hello.max_payload, payload_limit(self.window_bytes))
 
     @property
-    def _window(self) -> int:
-        # Probes must always find room.
+    def window_bytes(self) -> int:
+        """What requests may take of the device's window: probes must always find room."""
         return self.hello.rx_window - _MAX_PROBES * _PROBE_BYTES
-
-    @property
-    def unfinished_text(self) -> bytes:
-        return self._reader.pending
 
     def connect(self, timeout_s: float) -> Hello:
         """Finds the device: HELLO until it answers. Forgets all requests in flight.
@@ -110,22 +86,23 @@ class Pipeline:
         """
         self._in_flight.clear()
         self._connected = False
-        give_up_s = time.monotonic() + timeout_s
+        give_up_s = self.log.clock() + timeout_s
         interval_s = 0.1
         sent: list[Request] = []
         while not any(hello.reply for hello in sent):
-            if time.monotonic() >= give_up_s:
-                raise self._silence("HELLO", timeout_s)
+            if self.log.clock() >= give_up_s:
+                raise self.wire.silence("HELLO", timeout_s)
             sent.append(self._send_hello())
-            until_s = min(time.monotonic() + interval_s, give_up_s)
+            until_s = min(self.log.clock() + interval_s, give_up_s)
             interval_s = min(2 * interval_s, 1.0)
-            while not any(hello.reply for hello in sent) and (left_s := until_s - time.monotonic()) > 0:
+            while not any(hello.reply for hello in sent) and (left_s := until_s - self.log.clock()) > 0:
                 self._poll(left_s)
                 # After READY or damage there is no point in waiting on.
                 if self._take_suspicion():
                     break
         self._in_flight.clear()
-        self._suspicious, self._connected = False, True
+        self._take_suspicion()
+        self._connected = True
         if self.max_request_payload < 64 or self.hello.max_payload < 64:
             raise LinkError(
                 f"the device takes payloads of {self.hello.max_payload} bytes in a window of "
@@ -136,11 +113,17 @@ class Pipeline:
 
     def has_room(self, payload_bytes: int) -> bool:
         """Whether a request with such a payload may be sent now."""
-        used = sum(len(request.encoded) for request in self._in_flight.values() if not request.probe)
-        return used + encoded_limit(payload_bytes) <= self._window
+        return self._in_flight.used_bytes + encoded_limit(payload_bytes) <= self.window_bytes
 
-    def submit(self, kind: Kind, payload: bytes, what: str) -> Request:
-        """Sends a request as soon as the window has room. `what` names it in errors."""
+    def submit(
+        self, kind: Kind, payload: bytes, what: str, report_to: deque[Request] | None = None
+    ) -> Request:
+        """Sends a request as soon as the window has room. `what` names it in errors.
+
+        Args:
+            report_to: gets the request when it is answered or lost. Without it the request is sent
+                again until it is answered.
+        """
         if len(payload) > self.max_request_payload:
             raise LinkError(
                 f"{what} has {len(payload)} bytes, the device takes at most {self.max_request_payload}"
@@ -150,6 +133,7 @@ class Pipeline:
         if not self._in_flight:
             self._note_progress()
         request = self._new_request(kind, payload, what)
+        request.report_to = report_to
         self._transmit(request)
         return request
 
@@ -182,15 +166,15 @@ class Pipeline:
             DeviceError: the device restarts over and over.
             PortError: the port is gone.
         """
-        quiet_s = max(_FIRST_QUIET_S, 2 * self._round_trip_s) * 2**self._quiet_periods
+        quiet_s = max(_FIRST_QUIET_S, 2 * self._answer_s) * 2**self._quiet_periods
         wake_s = self._progress_s + min(quiet_s, self.timeout_s)
-        self._poll(max(0.0, wake_s - time.monotonic()))
-        now_s = time.monotonic()
+        self._poll(max(0.0, wake_s - self.log.clock()))
+        now_s = self.log.clock()
         if self._take_suspicion():
             self._probe()
         elif now_s >= self._progress_s + self.timeout_s and self._in_flight:
-            waiting = (request.what for request in self._in_flight.values() if request.wanted)
-            raise self._silence(next(waiting, "HELLO"), self.timeout_s)
+            waiting = (request.what for request in self._in_flight if request.wanted)
+            raise self.wire.silence(next(waiting, "HELLO"), self.timeout_s)
         elif now_s >= self._progress_s + quiet_s:
             self._quiet_periods += 1
             self._probe(quiet=True)
@@ -217,11 +201,11 @@ class Pipeline:
 
     def restart_unheard(self, timeout_s: float) -> Hello:
         """RESET to a device that is silent, and the handshake with what comes back, in `timeout_s`."""
-        give_up_s = time.monotonic() + timeout_s
+        give_up_s = self.log.clock() + timeout_s
         self._in_flight.clear()
         self._connected = False
         self._call_once(Kind.RESET, b"", "RESET")
-        return self.connect(give_up_s - time.monotonic())
+        return self.connect(give_up_s - self.log.clock())
 
     def change_baud(self, baud: int, timeout_s: float) -> None:
         """Both ends to `baud`; back to the old rate when the device cannot be heard at the new one."""
@@ -231,10 +215,10 @@ class Pipeline:
         if reply is not None:
             expect_ok(reply, f"SET_BAUD {baud}")
         try:
-            self._port.set_baud(baud)
+            self.wire.set_baud(baud)
             self.connect(0.9)
         except (SilentError, PortError) as error:
-            self._port.set_baud(old)
+            self.wire.set_baud(old)
             self.connect(timeout_s)
             if isinstance(error, PortError):
                 raise
@@ -248,8 +232,8 @@ class Pipeline:
         """For what must not be sent twice: None when no answer came in half a second."""
         request = self._new_request(kind, payload, what)
         self._transmit(request)
-        until_s = time.monotonic() + 0.5
-        while request.reply is None and (left_s := until_s - time.monotonic()) > 0:
+        until_s = self.log.clock() + 0.5
+        while request.reply is None and (left_s := until_s - self.log.clock()) > 0:
             self._poll(left_s)
         return request.reply
 
@@ -259,19 +243,12 @@ class Pipeline:
         return Request(kind, self._sequence, encoded, what)
 
     def _transmit(self, request: Request) -> None:
-        self._transmission += 1
-        request.transmissions.append(self._transmission)
-        request.tries += 1
-        request.sent_s = time.monotonic()
-        self._in_flight[request.sequence] = request
-        self.log.data(Direction.TO_DEVICE, request.encoded)
-        self.statistics.frames_sent += 1
-        self.statistics.bytes_sent += len(request.encoded)
-        with self._told():
-            self._port.write(request.encoded)
+        request.sent_s = self.log.clock()
+        self._in_flight.add_copy(request)
+        self.wire.send(request.encoded)
 
     def _send_hello(self) -> Request:
-        nonce = int.from_bytes(os.urandom(4), "little")
+        nonce = int.from_bytes(self.log.random_bytes(4), "little")
         request = self._new_request(Kind.HELLO, codec.pack_hello(nonce), "HELLO")
         request.nonce, request.wanted, request.probe = nonce, False, True
         self._transmit(request)
@@ -280,58 +257,34 @@ class Pipeline:
     def _probe(self, *, quiet: bool = False) -> None:
         if not self._in_flight:
             return
-        probes = [request for request in self._in_flight.values() if request.probe]
+        probes = [request for request in self._in_flight if request.probe]
         if len(probes) >= _MAX_PROBES:
             # On a quiet line all of them may be lost: a restart takes them, and its READY can be damaged.
             if quiet:
                 self._transmit(probes[0])
-            return
-        if self._ready_seen:
+        elif self._ready_seen:
             self._send_hello()
-            return
-        request = self._new_request(Kind.ECHO, b"", "ECHO")
-        request.wanted, request.probe = False, True
-        self._transmit(request)
+        elif len(self._in_flight) == 1 and not probes and not quiet and self._answer_s < _SHORT_S:
+            self.statistics.retries += 1
+            self._transmit(next(iter(self._in_flight)))
+        else:
+            request = self._new_request(Kind.ECHO, b"", "ECHO")
+            request.wanted, request.probe = False, True
+            self._transmit(request)
 
     def _forget_echoes(self) -> None:
         """A restart took the probes under way: they must not keep HELLO from being sent."""
-        for request in list(self._in_flight.values()):
+        for request in list(self._in_flight):
             if request.probe and request.kind == Kind.ECHO:
-                del self._in_flight[request.sequence]
+                self._in_flight.remove(request)
 
     def _take_suspicion(self) -> bool:
-        suspicious, self._suspicious = self._suspicious, False
+        suspicious = self._suspicious or self.wire.damaged
+        self._suspicious = self.wire.damaged = False
         return suspicious
 
     def _poll(self, timeout_s: float) -> None:
-        if self._watch is not None:
-            timeout_s = min(timeout_s, self._watch.look_again_s())
-        with self._told():
-            data = self._port.read(timeout_s)
-        if data:
-            self._take_data(data)
-        if self._watch is not None and (fault := self._watch.fault()):
-            what, remedy = fault
-            raise DeviceError(what, "\n".join(filter(None, (remedy, self._last_words()))))
-
-    def _take_data(self, data: bytes) -> None:
-        self.log.data(Direction.FROM_DEVICE, data)
-        self.statistics.bytes_received += len(data)
-        for item in self._reader.feed(data):
-            if isinstance(item, Frame):
-                self.statistics.frames_received += 1
-                if self._watch is not None:
-                    self._watch.alive()
-                self._take(item)
-            elif item.damaged:
-                self.statistics.crc_errors += 1
-                self._suspicious |= len(item.data) >= MIN_BODY_BYTES
-                self.log.damaged(item.data)
-            else:
-                self.statistics.text_bytes += len(item.data)
-                self.log.text(item.data)
-                if self._watch is not None:
-                    self._watch.text(item.data)
+        self.wire.receive(timeout_s, self._take)
 
     def _take(self, frame: Frame) -> None:
         if frame.kind == Kind.READY:
@@ -348,7 +301,8 @@ class Pipeline:
             if request is None or frame.kind != request.kind | REPLY:
                 self.statistics.duplicates += 1
             elif request.kind != Kind.HELLO:
-                if not request.probe:
+                # The parts of an input may all be taken, and each run of it still end in a restart.
+                if not request.probe and request.kind != Kind.INPUT and frame.status == Status.OK:
                     self._restarts_in_a_row = 0
                 self._answered(request, frame)
             elif self._take_hello(request, frame):
@@ -372,74 +326,53 @@ class Pipeline:
     def _count_restart(self, boot_reason: int) -> None:
         self.statistics.restarts += 1
         self._restarts_in_a_row += 1
-        waiting = [request.what for request in self._in_flight.values() if request.wanted]
+        waiting = [request.what for request in self._in_flight if request.wanted]
         if waiting and self._restarts_in_a_row >= _MAX_RESTARTS:
             reason = codec.boot_reason_name(boot_reason)
             raise DeviceError(
                 f"the device restarted {self._restarts_in_a_row} times in a row instead of answering "
                 f"{waiting[0]}; boot reason: {reason}",
-                self._last_words(),
+                self.wire.last_words(),
             )
 
     def _answered(self, request: Request, frame: Frame) -> None:
         if len(request.transmissions) == 1:
-            self._round_trip_s = max(time.monotonic() - request.sent_s, 0.9 * self._round_trip_s)
+            awaited_s = self.log.clock() - max(request.sent_s, self._progress_s)
+            self._answer_s = max(awaited_s, 0.9 * self._answer_s)
+        lost = self._in_flight.answered(request)
         request.reply = frame
-        del self._in_flight[request.sequence]
         self._note_progress()
-        proven = request.transmissions[0]
-        for other in list(self._in_flight.values()):
-            other.transmissions = [number for number in other.transmissions if number > proven]
-            if other.transmissions:
-                continue
-            if not other.wanted:
-                del self._in_flight[other.sequence]
-                continue
-            if other.tries >= _MAX_TRIES:
-                raise LinkError(
-                    f"{other.what} was lost {other.tries} times while the device answered others "
-                    f"({self.statistics.crc_errors} damaged frames here, "
-                    f"{self.statistics.device_bad_frames} there)",
-                    "Check the cable, or choose a lower --baud",
-                )
-            self.statistics.retries += 1
-            self._transmit(other)
+        answer_bytes = encoded_limit(len(frame.payload))
+        self.fault_rate.count(len(request.encoded) + answer_bytes, lost=False)
+        if request.report_to is not None and request.wanted:
+            request.report_to.append(request)
+        for other in lost:
+            self._lost(other)
 
-    def _note_progress(self) -> None:
-        self._progress_s = time.monotonic()
-        self._quiet_periods = 0
+    def _lost(self, request: Request) -> None:
+        self.fault_rate.count(len(request.encoded), lost=True)
+        if not request.wanted:
+            self._in_flight.remove(request)
+            return
+        self.statistics.retries += 1
+        if request.report_to is not None:
+            self._in_flight.remove(request)
+            request.lost = True
+            request.report_to.append(request)
+        elif request.tries >= MAX_TRIES:
+            raise self.hopeless(request.what, request.tries)
+        else:
+            self._transmit(request)
 
-    def _silence(self, what: str, timeout_s: float) -> SilentError:
-        damaged, strays = self.statistics.crc_errors, self.statistics.duplicates
-        hint = f" ({damaged} damaged frames came: wrong baud rate?)" if damaged else ""
-        hint += f" ({strays} answers bore the sequence number of no open request)" if strays else ""
-        state = f" ({self._board_state()})" if self._board_state else ""
-        advice = self._watch.hint() if self._watch else ""
-        return SilentError(
-            f"expected the answer to {what}, nothing valid came for {timeout_s:.1f} s{hint}{state}",
-            f"{advice or 'Check port, baud rate and firmware, and reset the board'}. {self._last_words()}",
+    def hopeless(self, what: str, tries: int) -> LinkError:
+        """The error for a request that is lost over and over."""
+        return LinkError(
+            f"{what} was lost {tries} times while the device answered others "
+            f"({self.statistics.crc_errors} damaged frames here, "
+            f"{self.statistics.device_bad_frames} there)",
+            "Check the cable, or choose a lower --baud",
         )
 
-    def _last_words(self) -> str:
-        lines = self.log.tail(_TAIL_LINES, self._reader.pending)
-        where = f" (whole log: {self.log.text_path})" if self.log.text_path else ""
-        if not lines:
-            return f"The device printed nothing{where}"
-        return f"The device's last lines{where}:\n" + "\n".join(f"  | {line}" for line in lines)
-
-    def _told(self) -> _WithLastWords:
-        return _WithLastWords(self._last_words)
-
-
-@dataclass(frozen=True)
-class _WithLastWords:
-    """Adds what the device said last to the error of a port that went away."""
-
-    last_words: Callable[[], str]
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, PortError):
-            remedy = f"{error.remedy}. {self.last_words()}" if error.remedy else self.last_words()
-            raise PortError(error.message, remedy) from error
+    def _note_progress(self) -> None:
+        self._progress_s = self.log.clock()
+        self._quiet_periods = 0

@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -49,24 +50,27 @@ class RunDirectory:
             _point_latest(root, run_id)
         return cls(path, run_id)
 
-    def write(self, name: str, content: str | bytes) -> Path:
+    def write(self, name: str, content: str | bytes | Iterable[str]) -> Path:
         """Writes the whole file, or none of it; an older one is replaced. Raises OutputError."""
         return write_whole(self.path / name, content)
 
 
-def write_whole(path: Path, content: str | bytes) -> Path:
+def write_whole(path: Path, content: str | bytes | Iterable[str]) -> Path:
     """Writes `path` by way of a temporary file beside it, so that no reader sees half of it.
 
-    Text is UTF-8; what UTF-8 cannot hold becomes a question mark.
+    Text is UTF-8; what UTF-8 cannot hold becomes a question mark. Text in pieces is written as they come,
+    and never held as a whole.
 
     Raises:
         OutputError: it cannot be written; an older file of that name is left as it was.
     """
-    data = content.encode(errors="replace") if isinstance(content, str) else content
+    pieces = [content] if isinstance(content, str | bytes) else content
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         try:
-            temporary.write_bytes(data)
+            with open(temporary, "wb") as file:
+                for piece in pieces:
+                    file.write(piece.encode(errors="replace") if isinstance(piece, str) else piece)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

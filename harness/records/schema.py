@@ -171,13 +171,23 @@ class Divergence:
 
 
 @dataclass(frozen=True)
+class TaskStack:
+    """One task of the device's operating system; bytes. `low_bytes` is the least that was ever free."""
+
+    name: str
+    stack_bytes: int | None
+    low_bytes: int | None
+
+
+@dataclass(frozen=True)
 class Memory:
     """Bytes. The image's sizes are None for an attached board whose firmware was not built here.
 
     `arena_bytes` is what the firmware reserves, `arena_used_bytes` what the device says it needed,
     `arena_planned_bytes` what the planner worked out and `arena_least_bytes` what is alive at the busiest
-    layer, below which no plan can go. `heap_low_bytes` is the least that was ever free. The budgets are the
-    target's.
+    layer, below which no plan can go. `heap_low_bytes` is the least that was ever free. `tasks`: every
+    stack of the device, that of the network first, which `stack_bytes` and `stack_used_bytes` are about. The
+    budgets are the target's.
     """
 
     flash_bytes: int | None
@@ -195,6 +205,44 @@ class Memory:
     heap_low_bytes: int | None = None
     ram_budget_bytes: int | None = None
     flash_budget_bytes: int | None = None
+    tasks: tuple[TaskStack, ...] = ()
+
+    @property
+    def task_stack_low_bytes(self) -> int | None:
+        """The least that was ever free of any task's stack."""
+        return min((task.low_bytes for task in self.tasks if task.low_bytes is not None), default=None)
+
+
+@dataclass(frozen=True)
+class Night:
+    """One earlier run of an item, as its trend shows it. Shares run 0..1; None: not measured.
+
+    `data` is the digest of the inputs, `samples` how many of them ran.
+    """
+
+    run_id: str
+    started: str
+    outcome: str
+    commit: str | None = None
+    board: str | None = None
+    fidelity: str | None = None
+    data: str | None = None
+    samples: int | None = None
+    max_lsb: int | None = None
+    top1: float | None = None
+    agreement: float | None = None
+    count_unit: str | None = None
+    count_median: float | None = None
+    flash_bytes: int | None = None
+    arena_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Trend:
+    """What the history knew of an item when it ended: earlier runs of it, oldest first, and its baseline."""
+
+    nights: tuple[Night, ...] = ()
+    baseline: Night | None = None
 
 
 @dataclass(frozen=True)
@@ -224,6 +272,28 @@ def item_key(target: str, model: str, runtime: str, kernels: str, unit: str) -> 
 
 
 @dataclass(frozen=True)
+class Part:
+    """One stretch of an item's samples on one link, from sample `first` on; what it takes to go on after a
+    kill, and to run it again from its wire log.
+
+    Paths are relative to the run's directory. `facts` are digests: what must be the same for a run to go on.
+    `baud`, `timeout_s`, `warmup` and `layer_samples` are those the link ran with.
+    """
+
+    wire: str
+    text: str
+    first: int
+    samples: int
+    artifact: str
+    expectation: str
+    facts: dict[str, str]
+    baud: int
+    timeout_s: float
+    warmup: int
+    layer_samples: int
+
+
+@dataclass(frozen=True)
 class ItemRecord:
     """target x model x runtime: verdict, figures and provenance.
 
@@ -234,6 +304,8 @@ class ItemRecord:
     that is a clock: on silicon, and on this computer for fidelity host. `unit` tells one of several boards
     of a target from the others. `error_kind` is the class of `harness.errors` that `error` is of.
     `harness_s` is processor time of the harness, not of the device, from the first sample to the result.
+    `size_table` is esp-idf-size's text.
+    `trend` is None where no history could be read.
     """
 
     target: str
@@ -258,11 +330,13 @@ class ItemRecord:
     layers: tuple[LayerRecord, ...] = ()
     divergence: Divergence | None = None
     measurements: tuple[Measurement, ...] = ()
+    trend: Trend | None = None
     wire: dict[str, int] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     duration_s: float = 0.0
     harness_s: float | None = None
     log: str | None = None
+    size_table: str | None = None
 
     @property
     def key(self) -> str:
@@ -272,7 +346,7 @@ class ItemRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One session: when, where, with what, and its items."""
+    """One session: when, where, with what, and its items. `ended`: not killed before it was through."""
 
     run_id: str
     started: str
@@ -280,3 +354,4 @@ class RunRecord:
     host: dict[str, str]
     items: tuple[ItemRecord, ...]
     duration_s: float = 0.0
+    ended: bool = True

@@ -22,6 +22,7 @@ Record = RunRecord | ItemRecord | Sample
 T = TypeVar("T")
 
 _KINDS: dict[str, type[Record]] = {"run": RunRecord, "item": ItemRecord, "sample": Sample}
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -46,7 +47,7 @@ def from_json(text: str) -> Record:
 
 def dump(data: dict[str, Any]) -> str:
     """Plain data to one line of strict JSON."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(data)
 
 
 def load(text: str) -> dict[str, Any]:
@@ -72,9 +73,14 @@ def load(text: str) -> dict[str, Any]:
 
 def to_plain(value: Any) -> Any:
     """A dataclass of the schema as dicts, lists, strings, numbers and None."""
+    # A run has millions of scores, and most else is text or a whole number: those first.
+    if value is None or isinstance(value, str | int):
+        return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, tuple):
+        if value and type(value[0]) is float and all(map(math.isfinite, value)):
+            return list(value)
         return [to_plain(element) for element in value]
     if isinstance(value, dict):
         return {key: to_plain(element) for key, element in value.items()}
@@ -98,16 +104,26 @@ def _fields(cls: type) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
+@functools.cache
+def _parts(expected: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type hint's origin and arguments."""
+    return typing.get_origin(expected), typing.get_args(expected)
+
+
 def _decode(expected: Any, value: Any, where: str) -> Any:
-    origin = typing.get_origin(expected)
+    if type(value) is expected:
+        return value
+    origin, arguments = _parts(expected)
     if origin is types.UnionType:
-        inner, _none = typing.get_args(expected)
-        return None if value is None else _decode(inner, value, where)
+        return None if value is None else _decode(arguments[0], value, where)
     if origin is tuple and isinstance(value, list):
-        element = typing.get_args(expected)[0]
+        element = arguments[0]
+        # A run's millions of scores.
+        if element is float and all(type(item) is float for item in value):
+            return tuple(value)
         return tuple(_decode(element, item, where) for item in value)
     if origin is dict and isinstance(value, dict):
-        element = typing.get_args(expected)[1]
+        element = arguments[1]
         return {key: _decode(element, item, where) for key, item in value.items()}
     if dataclasses.is_dataclass(expected) and isinstance(value, dict):
         return _decode_dataclass(typing.cast(type, expected), value, where)
@@ -115,8 +131,6 @@ def _decode(expected: Any, value: Any, where: str) -> Any:
         return _NON_FINITE[value]
     if expected is float and type(value) is int:
         return float(value)
-    if isinstance(expected, type) and type(value) is expected:
-        return value
     name = getattr(expected, "__name__", str(expected))
     raise DataError(f"expected {name} in {where}; found {type(value).__name__}")
 

@@ -6,6 +6,8 @@ module formats what the records hold and computes no measurement.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from harness.records.schema import CountStatistics, ItemRecord, Measurement, Memory, RunRecord
 
 DASH = "–"  # noqa: RUF001 - the typographic dash that stands for "not known"
@@ -68,6 +70,11 @@ def count_unit(item: ItemRecord) -> str | None:
     unit = item.counts.unit
     if item.fidelity == "isa":
         return "instructions (emulated)" if unit.startswith("instructions") else None
+    return unit_name(unit)
+
+
+def unit_name(unit: str) -> str:
+    """As people write it: "us" is µs."""
     return {"us": "µs"}.get(unit, unit)
 
 
@@ -109,6 +116,32 @@ def spread(counts: CountStatistics) -> list[str]:
     if counts.cold is not None:
         found.append(f"cold start {grouped(counts.cold)}")
     return found
+
+
+def answer(number: int | None, scores: Sequence[float] | None) -> str:
+    """A class with its score: "7 (0.93)"."""
+    if number is None:
+        return DASH
+    return f"{number} ({scores[number]:.3g})" if scores and 0 <= number < len(scores) else str(number)
+
+
+TROUBLE = (
+    ("crc_errors", "CRC error"),
+    ("device_bad_frames", "bad frame at the device"),
+    ("retries", "repeated request"),
+    ("restarts", "restart"),
+)
+
+
+def wire_health(wire: Mapping[str, int]) -> list[tuple[str, bool]]:
+    """The wire in a few phrases, each with whether it is trouble; [] of a board that speaks no protocol."""
+    if "frames_sent" not in wire:
+        return []
+    phrases = [
+        (f"{grouped(wire['frames_sent'])} frames out, {grouped(wire.get('frames_received'))} in", False)
+    ]
+    trouble = [(many(wire[name], noun), True) for name, noun in TROUBLE if wire.get(name)]
+    return phrases + (trouble or [("no damage, no repeats", False)])
 
 
 def measurement(one: Measurement) -> str:
@@ -195,6 +228,25 @@ def memory_line(memory: Memory) -> str:
     )
 
 
+def least_free(memory: Memory) -> str:
+    """What heap and stacks came down to: "heap 98.0 KiB of 270.0 KiB (36 %); stacks: main 9 KiB, IDLE 700 B";
+    "" on a device that has neither a heap nor several tasks.
+    """
+    parts = []
+    if memory.heap_bytes:
+        parts.append(f"heap {of(memory.heap_low_bytes, memory.heap_bytes)}")
+    if stacks := task_stacks(memory):
+        parts.append(f"stacks: {stacks}")
+    return "; ".join(parts)
+
+
+def task_stacks(memory: Memory) -> str:
+    """Every task with the least that was ever free of its stack; "" of a device that has but one."""
+    if len(memory.tasks) < 2:
+        return ""
+    return ", ".join(f"{task.name} {byte_size(task.low_bytes)}" for task in memory.tasks)
+
+
 def of(used: int | None, budget: int | None) -> str:
     """ "96 KiB of 512.0 KiB (19 %)"; without the budget where it is not known."""
     if used is None or not budget:
@@ -271,7 +323,7 @@ def flat_figures(item: ItemRecord) -> dict[str, Figure]:
             item.memory,
             "flash_bytes text_bytes rodata_bytes ram_bytes arena_bytes model_bytes stack_bytes "
             "stack_used_bytes arena_used_bytes arena_planned_bytes arena_least_bytes heap_bytes "
-            "heap_low_bytes ram_budget_bytes flash_budget_bytes",
+            "heap_low_bytes ram_budget_bytes flash_budget_bytes task_stack_low_bytes",
         ),
     ]
     for prefix, group, names in groups:

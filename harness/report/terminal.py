@@ -7,7 +7,9 @@ is shown without its control characters.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -17,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.records.schema import ItemRecord, RunRecord
-from harness.report import divergence
+from harness.report import divergence, trend
 from harness.report.comparison import Comparison, comparisons, label
 from harness.report.figures import (
     DASH,
@@ -29,6 +31,7 @@ from harness.report.figures import (
     duration,
     grouped,
     layers_checked,
+    least_free,
     measurement,
     memory_line,
     micros,
@@ -42,6 +45,9 @@ from harness.report.figures import (
 
 TABLE_WIDTH = 150
 """Columns the table needs; narrower terminals get blocks."""
+
+NAMES = 18
+"""Columns for the names of figures."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _STYLES = {"passed": "green", "failed": "bold red", "error": "bold magenta"}
@@ -62,13 +68,12 @@ def render_table(run: RunRecord, console: Console) -> None:
     if console.is_terminal and console.width >= TABLE_WIDTH:
         console.print(_table(run), highlight=False)
         for item in run.items:
-            for reason in _reasons(item):
-                _print(console, Padding(Text(f"{plain(item.key)}: {reason}", "red"), (0, 1)))
-            for name, value in [*_measurement_lines(item), *_divergence_lines(item)]:
-                _print(console, Padding(Text(f"{name:<18}{value}"), (0, 1, 0, 3)))
+            if lines := [*_reasons(item), *_remarks(item), *_changes(run, item)]:
+                _print(console, Text(plain(item.key), "bold"))
+                _print_lines(console, lines)
     else:
         for item in run.items:
-            _print_block(console, item)
+            _print_block(console, run, item)
     for comparison in comparisons(run):
         _print_comparison(console, comparison)
     outcome = next(
@@ -81,8 +86,34 @@ def _print(console: Console, renderable: RenderableType) -> None:
     console.print(renderable, soft_wrap=not console.is_terminal)
 
 
-def _reasons(item: ItemRecord) -> list[str]:
-    return [plain(reason) for reason in [*item.failures, *([item.error] if item.error else [])]]
+@dataclass(frozen=True)
+class Line:
+    """A figure or remark below an item's name. `name` "" goes on with the one before, None is a sentence."""
+
+    name: str | None
+    text: str
+    style: str = ""
+
+
+def _print_lines(console: Console, lines: Sequence[Line]) -> None:
+    """On a terminal long texts wrap beside their names; elsewhere each is one line."""
+    for sentences, group in groupby(lines, key=lambda line: line.name is None):
+        if sentences or not console.is_terminal:
+            for line in group:
+                name = "" if line.name is None else f"{line.name:<{NAMES - 1}} "
+                _print_indented(console, Text(name + line.text, line.style))
+            continue
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_column(width=NAMES - 1, overflow="fold")
+        grid.add_column(overflow="fold")
+        for line in group:
+            grid.add_row(Text(line.name or "", line.style), Text(line.text, line.style))
+        _print(console, Padding(grid, (0, 0, 0, 2)))
+
+
+def _reasons(item: ItemRecord) -> list[Line]:
+    reasons = [*item.failures, *([item.error] if item.error else [])]
+    return [Line(None, plain(reason), "red") for reason in reasons]
 
 
 def _verdict(item: ItemRecord) -> Text:
@@ -96,7 +127,7 @@ def _top1(item: ItemRecord) -> tuple[str, str, str]:
     return percent(accuracy.device), percent(accuracy.oracle), percent(accuracy.reference)
 
 
-def _print_block(console: Console, item: ItemRecord) -> None:
+def _print_block(console: Console, run: RunRecord, item: ItemRecord) -> None:
     head = Text.assemble(
         _verdict(item),
         "  ",
@@ -104,12 +135,9 @@ def _print_block(console: Console, item: ItemRecord) -> None:
         f"  fidelity {plain(item.fidelity or DASH)}",
     )
     _print(console, head)
-    for reason in _reasons(item):
-        _print_indented(console, Text(reason, "red"))
-    for note in item.notes:
-        _print_indented(console, Text(plain(note), "dim"))
-    for name, value in [*_block_lines(item), *_measurement_lines(item), *_divergence_lines(item)]:
-        _print_indented(console, Text(f"{name:<18}{value}"))
+    notes = [Line(None, plain(note), "dim") for note in item.notes]
+    figures = [Line(name, value) for name, value in _block_lines(item)]
+    _print_lines(console, [*_reasons(item), *notes, *figures, *_remarks(item), *_changes(run, item)])
 
 
 def _print_comparison(console: Console, comparison: Comparison) -> None:
@@ -138,6 +166,21 @@ def _print_indented(console: Console, line: Text) -> None:
     _print(console, Padding(line, (0, 0, 0, 2)) if console.is_terminal else Text("  ") + line)
 
 
+def _remarks(item: ItemRecord) -> list[Line]:
+    """The measurements and the first wrong layer."""
+    found = [*_measurement_lines(item), *_divergence_lines(item)]
+    return [Line(name, value) for name, value in found]
+
+
+def _changes(run: RunRecord, item: ItemRecord) -> Iterator[Line]:
+    """What got better or worse since the baseline or the last run, where something did."""
+    if (found := trend.changes(run, item)) is None:
+        return
+    for change in found.found:
+        text = f"{plain(change.text)} since {plain(found.since)}"
+        yield Line(change.word, text, "red" if change.worse else "green")
+
+
 def _divergence_lines(item: ItemRecord) -> list[tuple[str, str]]:
     if item.divergence is None:
         return []
@@ -164,12 +207,14 @@ def _block_lines(item: ItemRecord) -> Iterator[tuple[str, str]]:
     if item.counts:
         yield "per inference", plain(count_range(item))
         if count_unit(item):
-            yield "", "; ".join(spread(item.counts))
+            yield from (("", "; ".join(found)) for found in [spread(item.counts)] if found)
     if item.latency:
         yield "time", micros(item)
-        yield "", "; ".join(spread(item.latency))
+        yield from (("", "; ".join(found)) for found in [spread(item.latency)] if found)
     if item.memory:
         yield "memory", memory_line(item.memory)
+        if free := least_free(item.memory):
+            yield "least free", plain(free)
 
 
 def _table(run: RunRecord) -> Table:

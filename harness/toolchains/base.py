@@ -14,7 +14,8 @@ class Image:
 
     `digest` is the SHA-256 over everything the image was built from (sources, flags,
     compiler version); the firmware reports it as `firmware` in IDENTIFY. `flash` is what goes
-    onto a chip; None for firmware that only QEMU's own machines or this host run.
+    onto a chip; None for firmware that only QEMU's own machines or this host run. `size_table` is what
+    the toolchain's own tool says of the sizes, as text; "" where it has none.
     """
 
     elf: Path
@@ -31,6 +32,7 @@ class Image:
     bss_bytes: int
     cached: bool
     flash: FlashImage | None = None
+    size_table: str = ""
 
     @property
     def flash_bytes(self) -> int:

@@ -35,8 +35,9 @@ class FlashImage:
 
     `model` is the part in a partition of its own that holds the model; None where the model is
     linked into the app. `firmware` and `artifact` are the digests the device gives in IDENTIFY
-    once this is on it. `flash_bytes` is the flash size the image is laid out for; `flash_mode` and
-    `flash_freq` are esptool's words, `keep` leaves what the bootloader's header says.
+    once this is on it. `flash_bytes` is the flash size the image is laid out for, `psram_bytes` what it
+    cannot run without; `flash_mode` and `flash_freq` are esptool's words, `keep` leaves what the
+    bootloader's header says.
     """
 
     target: str
@@ -48,6 +49,7 @@ class FlashImage:
     flash_bytes: int
     flash_mode: str = "keep"
     flash_freq: str = "keep"
+    psram_bytes: int = 0
 
     @property
     def all_parts(self) -> tuple[FlashPart, ...]:

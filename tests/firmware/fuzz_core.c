@@ -2,7 +2,8 @@
  * Throws byte streams at the core, under sanitizers: noise, damaged frames, and
  * sound frames with any payload, and text of the MLPerf Tiny dialect. After each stream a HELLO must
  * be answered. A sample sent in that dialect with bytes lost gets its own score or none.
- * As a program: fuzz_core STREAMS SEED. With -DLIBFUZZER: a libFuzzer target.
+ * As a program: fuzz_core STREAMS SEED [FILE ...]; files are inputs as of libFuzzer. With
+ * -DLIBFUZZER: a libFuzzer target. Its inputs are a conversation: pieces of a kind, a length and bytes.
  */
 #include "blake2s.h"
 #include "bytes.h"
@@ -83,6 +84,11 @@ void platform_get_memory(platform_memory *memory) {
     memset(memory, 0, sizeof *memory);
 }
 
+bool platform_get_task(uint16_t index, platform_task *task) {
+    *task = (platform_task){"a task of some length", 8192, PLATFORM_UNKNOWN};
+    return index < 200; /* more than any reply has room for */
+}
+
 const char *platform_identity_line(uint16_t index) {
     return index == 0 ? "fuzz=1" : NULL;
 }
@@ -135,31 +141,86 @@ static void feed(const uint8_t *stream, size_t size) {
     check_hello(++nonce);
 }
 
-#ifdef LIBFUZZER
+static void put_digest(uint8_t *to, const uint8_t *data, size_t size) {
+    blake2s hash;
+    blake2s_start(&hash);
+    blake2s_update(&hash, data, size);
+    blake2s_finish(&hash, to);
+}
+
+#define PIECE_LENGTH_MASK 0x7Fu
+#define LONG_PIECE        0x80u /* of 32 times the length */
+#define RAW_BYTES         0x80u /* of the kind: no frame */
+#define TRUE_DIGEST       0x40u /* of the kind: an INFER that the core will run */
+#define INPUT_BYTES       8u
+
+/* One piece onto the end of `stream`; how much of `data` it took. */
+static size_t add_piece(const uint8_t *data, size_t size, uint8_t *stream, size_t *stream_size) {
+    static uint8_t payload[LINK_MAX_PAYLOAD];
+    static uint8_t input[INPUT_BYTES]; /* what the last piece ended in */
+    uint8_t kind = data[0];
+    size_t length = data[1] & PIECE_LENGTH_MASK;
+
+    if ((data[1] & LONG_PIECE) != 0)
+        length *= 32;
+    size_t given = length < size - 2 ? length : size - 2;
+    memset(payload, 1, sizeof payload);
+    memcpy(payload, data + 2, given);
+    if ((kind & RAW_BYTES) != 0) {
+        memcpy(stream + *stream_size, payload, length);
+        *stream_size += length;
+        return 2 + given;
+    }
+    if ((kind & TRUE_DIGEST) != 0 && length == 16)
+        put_digest(payload + 8, input, sizeof input);
+    if ((kind & TRUE_DIGEST) != 0 && length > 16)
+        put_digest(payload + 8, payload + 16, length - 16);
+    if (length >= sizeof input)
+        memcpy(input, payload + length - sizeof input, sizeof input);
+    encode(kind & 0x3Fu, payload, length);
+    memcpy(stream + *stream_size, output, output_size);
+    *stream_size += output_size;
+    return 2 + given;
+}
+
+/* The dialect runs as many inferences as it is asked for; six digits are enough to wait for. */
+static void cap_iterations(uint8_t *stream, size_t size) {
+    static const char command[] = "infer";
+    const size_t length = sizeof command - 1;
+    bool asked = false;
+    int digits = 0;
+
+    for (size_t i = length; i < size; i++) {
+        if (memcmp(stream + i - length, command, length) == 0)
+            asked = true;
+        else if (stream[i] == '%')
+            asked = false;
+        digits = stream[i] >= '0' && stream[i] <= '9' ? digits + 1 : 0;
+        if (asked && digits > 6) {
+            stream[i] = ' ';
+            digits = 0;
+        }
+    }
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The first byte chooses: the rest is the stream, or the payload of a sound frame. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static uint8_t stream[4 * MAX_STREAM];
-    static bool started;
-    if (!started)
-        core_start();
-    started = true;
-    if (size == 0)
-        return 0;
-    if (data[0] >= 0x40 || size > LINK_MAX_PAYLOAD) {
-        feed(data + 1, size - 1);
-        return 0;
+    size_t stream_size = 0;
+
+    core_start();
+    while (size >= 2 && stream_size < sizeof stream - MAX_STREAM) {
+        size_t taken = add_piece(data, size, stream, &stream_size);
+        data += taken;
+        size -= taken;
     }
-    encode(data[0], data + 1, size - 1);
-    size_t encoded = output_size;
-    memcpy(stream, output, encoded);
-    feed(stream, encoded);
+    cap_iterations(stream, stream_size);
+    feed(stream, stream_size);
     return 0;
 }
 
-#else
+#ifndef LIBFUZZER
 
 static uint32_t seed;
 static long samples_scored;
@@ -188,15 +249,12 @@ static void mutate(uint8_t *data, size_t size) {
 
 /* An INFER that the demo engine runs, with any layers and flags. */
 static size_t make_inference(uint8_t *payload) {
-    blake2s hash;
     put_u32(payload, any(4));
     put_u16(payload + 4, (uint16_t)(any(2) == 0 ? 0xFFFFu : any(5)));
     put_u16(payload + 6, (uint16_t)any(9));
-    fill(payload + 16, 8);
-    blake2s_start(&hash);
-    blake2s_update(&hash, payload + 16, 8);
-    blake2s_finish(&hash, payload + 8);
-    return 24;
+    fill(payload + 16, INPUT_BYTES);
+    put_digest(payload + 8, payload + 16, INPUT_BYTES);
+    return 16 + INPUT_BYTES;
 }
 
 static size_t make_stream(uint8_t *stream) {
@@ -286,10 +344,20 @@ static void check_sample(void) {
         samples_scored++;
 }
 
+static void replay(const char *name) {
+    static uint8_t data[MAX_STREAM];
+    FILE *file = fopen(name, "rb");
+    if (file == NULL)
+        fail("a file cannot be read");
+    size_t size = fread(data, 1, sizeof data, file);
+    fclose(file);
+    (void)LLVMFuzzerTestOneInput(data, size);
+}
+
 int main(int count, char **values) {
     static uint8_t stream[4 * MAX_STREAM];
-    if (count != 3) {
-        fprintf(stderr, "usage: %s STREAMS SEED\n", values[0]);
+    if (count < 3) {
+        fprintf(stderr, "usage: %s STREAMS SEED [FILE ...]\n", values[0]);
         return EXIT_FAILURE;
     }
     seed = (uint32_t)strtoul(values[2], NULL, 0) | 1u;
@@ -298,6 +366,9 @@ int main(int count, char **values) {
         check_sample();
     if (samples_scored == 0)
         fail("no sample got a score");
+    /* Only now: an input may spoil the demo network's bias. */
+    for (int i = 3; i < count; i++)
+        replay(values[i]);
     for (long left = strtol(values[1], NULL, 0); left > 0; left--)
         feed(stream, any(3) == 0 ? make_text(stream) : make_stream(stream));
     printf("ok\n");

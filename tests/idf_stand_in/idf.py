@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """A stand-in for ESP-IDF's idf.py: records how it was called and leaves the files a build would.
 
-It compiles nothing of the project. IDF_STAND_IN_RECORD: where each call is appended; IDF_STAND_IN_FAILS:
-a file with what it says before it fails.
+It compiles nothing of the project: its app is a text that says what the firmware would be, which
+tests/stand_in/idf_builds.py boots by other firmware. IDF_STAND_IN_RECORD: where each call is appended;
+IDF_STAND_IN_FAILS: a file with what it says before it fails.
 """
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,18 +24,31 @@ if said := os.environ.get("IDF_STAND_IN_FAILS"):
     print(Path(said).read_text(encoding="utf-8"))
     sys.exit(2)
 if arguments[-1] == "size":
-    print("Total image size: 4711 bytes")
+    print(
+        "Executing action: size\nRunning ninja in directory build\n[1/1] size\nTotal image size: 4711 bytes"
+    )
     sys.exit(0)
+
+
+def given(name: str) -> str:
+    return next(text.partition("=")[2] for text in arguments if text.startswith(f"-D{name}="))
+
 
 for folder in ("bootloader", "partition_table"):
     (made / folder).mkdir(parents=True)
-    (made / folder / f"{folder}.bin").write_bytes(folder.encode())
-(made / "firmware.bin").write_bytes(b"app")
+(made / "bootloader/bootloader.bin").write_bytes(b"bootloader")
+shutil.copy(tree / "partitions.csv", made / "partition_table/partition_table.bin")
+model = tree / "model/model.c"
+app = {
+    "digest": given("FIRMWARE_DIGEST"),
+    "kernels": re.search(r'ENGINE_KERNELS="(.*?)"', (tree / "main/CMakeLists.txt").read_text())[1],
+    "artifact": re.search(r"SHA-256 (\w{64})", model.read_text())[1] if model.exists() else None,
+}
+(made / "firmware.bin").write_bytes(json.dumps(app).encode() + bytes(20_000))
 (made / "firmware.map").write_text("map\n", encoding="utf-8")
 (made / "empty.c").write_text("int main(void) { return 0; }\n", encoding="utf-8")
 subprocess.run([shutil.which("gcc"), made / "empty.c", "-o", made / "firmware.elf"], check=True)
 (tree / "dependencies.lock").write_text("version: 2.0.0\n", encoding="utf-8")
-target = next(text.partition("=")[2] for text in arguments if text.startswith("-DIDF_TARGET="))
 flash = {
     "flash_settings": {"flash_mode": "dio", "flash_size": "4MB", "flash_freq": "80m"},
     "flash_files": {
@@ -42,7 +57,13 @@ flash = {
         "0x8000": "partition_table/partition_table.bin",
     },
     "app": {"offset": "0x10000", "file": "firmware.bin", "encrypted": "false"},
-    "extra_esptool_args": {"chip": target},
+    "bootloader": {"offset": "0x0", "file": "bootloader/bootloader.bin", "encrypted": "false"},
+    "partition-table": {
+        "offset": "0x8000",
+        "file": "partition_table/partition_table.bin",
+        "encrypted": "false",
+    },
+    "extra_esptool_args": {"chip": given("IDF_TARGET")},
 }
 (made / "flasher_args.json").write_text(json.dumps(flash), encoding="utf-8")
 print("Project build complete.")

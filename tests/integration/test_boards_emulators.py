@@ -183,7 +183,9 @@ def test_auto_takes_a_board_then_the_chips_emulator_then_the_instruction_set(
     board, reason = choose_board(c3, both)
     assert board.info.fidelity == "isa"
     assert reason.endswith("as no board is attached and no emulator of the chip is on PATH")
-    with pytest.raises(PortError, match="no emulator of the ESP32-C3 is on PATH: nothing here can run this"):
+    with pytest.raises(
+        UsageError, match=r"not for esp_idf \(as no board is attached and no emulator of the chip is on PATH"
+    ):
         choose_board(c3, replace(both, platform="esp_idf"))
 
     recorder(programs, "esp-emu", "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 from serial.tools import list_ports
@@ -15,18 +14,9 @@ from harness.errors import IdentityError, PortError, UsageError
 from harness.targets import get_target
 from tests.stand_in.attached_board import AttachedBoard
 from tests.stand_in.flash_images import boots
+from tests.usb_listing import UsbInfo
 
 C3_MAC, S3_MAC = "7c:df:a1:00:00:c3", "7c:df:a1:00:00:53"
-
-
-@dataclass(order=True)
-class UsbInfo:
-    """What pyserial lists of a USB serial port."""
-
-    device: str
-    vid: int | None = 0x10C4
-    location: str | None = "1-1"
-    serial_number: str | None = "0001"
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -20,7 +18,7 @@ from harness import cli
 from harness.boards.host import HostBoard
 from harness.bundled import firmware_dir
 from harness.errors import BuildError, MissingError, UnsupportedError, UsageError
-from harness.items import load_artifact
+from harness.items import Workshop, load_artifact
 from harness.link.client import Link
 from harness.link.wirelog import WireLog
 from harness.model.spec import load_model
@@ -37,12 +35,11 @@ from harness.toolchains.esp_idf.project import IdfProject, write_project
 from harness.toolchains.esp_idf.sdkconfig import CHIPS
 from tests.espdl_cases import network
 from tests.operator_cases import bundle
+from tests.stand_in.idf_builds import active_idf, idf_calls
 from tests.tflite_builder import ModelBuilder
 
 TESTS = Path(__file__).parents[1]
-STAND_IN = TESTS / "idf_stand_in"
 ENGINE_KERNELS = [(name, kernels) for name, engine in ENGINES.items() for kernels in engine.kernels]
-VERSION = "set(IDF_VERSION_MAJOR {})\nset(IDF_VERSION_MINOR {})\nset(IDF_VERSION_PATCH 1)\n"
 Generate = Callable[..., tuple[Artifact, IdfProject]]
 
 
@@ -59,7 +56,7 @@ def generate(tmp_path: Path) -> Generate:
         layout: Layout | None = None,
     ) -> tuple[Artifact, IdfProject]:
         target = get_target(chip)
-        artifact = load_artifact(load_model(model), runtime, target)
+        artifact = load_artifact(load_model(model), runtime, target, Workshop(tmp_path / "artifacts"))
         directory = tmp_path / f"project{next(counter)}"
         return artifact, write_project(artifact, target, kernels, directory, layout or Layout())
 
@@ -132,7 +129,7 @@ def test_the_component_manager_reads_the_manifest(generate: Generate, runtime: s
     _, project = generate(runtime=runtime, kernels=kernels)
     manifest = manager.ManifestManager(str(project.directory / "main"), "main").load()
     found = {requirement.name: requirement.version_spec for requirement in manifest.raw_requirements}
-    assert found == {"idf": ">=5.4,<6.1", **ENGINES[runtime].components}
+    assert found == {"idf": str(ENGINES[runtime].idf), **ENGINES[runtime].components}
 
 
 def test_kconfig_reads_our_menu_and_has_every_name_that_is_used(tmp_path: Path) -> None:
@@ -160,16 +157,42 @@ def _harness_names(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("-DCONFIG_HARNESS_MODEL_IN_APP=1", "-DCONFIG_HARNESS_SERIAL_USB=1")]
+    ("options", "count"),
+    [
+        ((), 5),
+        (("-DCONFIG_HARNESS_MODEL_IN_APP=1", "-DCONFIG_HARNESS_SERIAL_USB=1"), 5),
+        (("-DCONFIG_HARNESS_MODEL_IN_APP=1", "-DESP_IDF_VERSION=0x040407"), 4),
+        (("-DCONFIG_HARNESS_MODEL_IN_APP=1", "-DESP_IDF_VERSION=0x050007"), 4),
+    ],
 )
-def test_the_platform_compiles_against_stand_in_headers(options: tuple[str, ...]) -> None:
-    """Types and syntax only: tests/idf_headers declares what ESP-IDF 5.5 does, and nothing runs."""
+def test_the_platform_compiles_against_stand_in_headers(options: tuple[str, ...], count: int) -> None:
+    """Types and syntax only: tests/idf_headers declares what ESP-IDF does, and nothing runs. Older ones have
+    no USB."""
     firmware = firmware_dir()
     folders = (TESTS / "idf_headers", firmware, firmware / "core", firmware / "runtimes/vendor")
     flags = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fsyntax-only", *options)
-    sources = sorted((firmware / "platforms/esp_idf").glob("*.c"))
-    assert len(sources) == 5
+    sources = sorted((firmware / "platforms/esp_idf").glob("*.c"))[:count]
+    assert [path.stem for path in sources][-1] == ("serial_usb" if count == 5 else "serial_uart")
     subprocess.run(["gcc", *flags, *(f"-I{folder}" for folder in folders), *sources], check=True)
+
+
+def test_the_platform_names_every_task_the_networks_own_first(tmp_path: Path) -> None:
+    """The real C, over a FreeRTOS of a few lines."""
+    firmware, program = firmware_dir(), tmp_path / "tasks"
+    sources = (firmware / "platforms/esp_idf/platform.c", TESTS / "firmware/idf_tasks.c")
+    folders = (TESTS / "idf_headers", firmware, firmware / "core")
+    flags = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-static")
+    link = ("-Wl,--unresolved-symbols=ignore-all", "-o", program)
+    command = ["gcc", *flags, *(f"-I{folder}" for folder in folders), *sources, *link]
+    subprocess.run(command, check=True)
+
+    def told(tasks: int) -> list[str]:
+        done = subprocess.run([program, str(tasks)], check=True, capture_output=True, text=True)
+        return done.stdout.splitlines()
+
+    assert told(4) == 2 * ["harness 16384 300", "esp_timer -1 200", "IDLE0 -1 100", "ipc0 -1 400"]
+    assert len(told(16)) == 2 * 16
+    assert told(17) == []
 
 
 # The engines' common half, on this machine.
@@ -267,24 +290,16 @@ def test_weights_of_8_bits_with_data_of_16_are_refused_for_esp_dl(generate: Gene
 
 @pytest.fixture
 def idf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The stand-in on PATH and an IDF_PATH with a version; gives the file it records in."""
-    cmake = tmp_path / "esp-idf/tools/cmake"
-    cmake.mkdir(parents=True)
-    (cmake / "version.cmake").write_text(VERSION.format(5, 5), encoding="utf-8")
-    monkeypatch.setenv("IDF_PATH", str(tmp_path / "esp-idf"))
-    monkeypatch.setenv("PATH", f"{STAND_IN}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("IDF_STAND_IN_RECORD", str(tmp_path / "record"))
-    return tmp_path / "record"
-
-
-def calls(record: Path) -> list[dict[str, list[str]]]:
-    return [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+    """The stand-in is the active ESP-IDF; gives the directory it records in."""
+    for name, value in active_idf(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    return tmp_path
 
 
 def test_one_build_serves_every_model_of_a_runtime(generate: Generate, idf: Path, tmp_path: Path) -> None:
     artifact, project = generate("mnist_mlp")
     image = build(project, artifact, build_root=tmp_path / "images")
-    first, second = calls(idf)
+    first, second = idf_calls(idf)
     assert first["arguments"][-1] == "build"
     assert second["arguments"][-1] == "size"
     assert "-DIDF_TARGET=esp32c3" in first["arguments"]
@@ -297,7 +312,7 @@ def test_one_build_serves_every_model_of_a_runtime(generate: Generate, idf: Path
 
     other, its_project = generate("himax_cnn")
     again = build(its_project, other, build_root=tmp_path / "images")
-    assert len(calls(idf)) == 2
+    assert len(idf_calls(idf)) == 2
     assert (again.digest, again.cached) == (image.digest, True)
     assert image.flash is not None
     assert again.flash is not None
@@ -319,7 +334,7 @@ def test_a_model_in_the_app_is_part_of_the_firmware(generate: Generate, idf: Pat
         assert image.flash is not None
         assert image.flash.model is None
     assert len(digests) == 2
-    assert "model.bin" in calls(idf)[0]["files"]
+    assert "model.bin" in idf_calls(idf)[0]["files"]
 
 
 TOO_SMALL = """\
@@ -329,6 +344,9 @@ ninja failed with exit code 1"""
 NO_REGISTRY = (
     "ERROR: Cannot establish a connection to the component registry at https://components.espressif.com\n"
 )
+NO_RAM = (
+    "ld: firmware.elf section `.dram0.bss' will not fit\nld: region `dram0_0_seg' overflowed by 40960 bytes\n"
+)
 COMPILE_ERROR = "[1/9] Building C object\nmain.c:3:5: error: unknown type name 'foo'\nninja: build stopped\n"
 
 
@@ -336,6 +354,7 @@ COMPILE_ERROR = "[1/9] Building C object\nmain.c:3:5: error: unknown type name '
     ("said", "expected"),
     [
         (TOO_SMALL, r"1040 KiB, its partition has 1024 KiB: 16 KiB too much .*300 000.*--app-size 1280K"),
+        (NO_RAM, r"static data go 40 KiB beyond the chip's RAM \(dram0_0_seg\)\. Use --kernels vendor"),
         (NO_REGISTRY, "component registry cannot be reached"),
         (COMPILE_ERROR, "does not build: main.c:3:5: error: unknown type name 'foo'. The whole log"),
         (
@@ -355,7 +374,8 @@ def test_a_failed_build_says_why(
         build(project, artifact, build_root=tmp_path / "images")
     log = Path(str(failure.value).rpartition("The whole log: ")[2])
     assert said in log.read_text(encoding="utf-8")
-    assert [path for path in (tmp_path / "images").iterdir() if path != log] == []
+    left = {path for path in (tmp_path / "images").iterdir() if path.suffix != ".lock"}
+    assert left == {log}
 
 
 def test_without_esp_idf_one_line_says_so(
@@ -371,14 +391,13 @@ def test_without_esp_idf_one_line_says_so(
 def test_another_version_of_esp_idf_is_refused(
     version: tuple[int, int], generate: Generate, idf: Path, tmp_path: Path
 ) -> None:
-    text = VERSION.format(*version)
-    (tmp_path / "esp-idf/tools/cmake/version.cmake").write_text(text, encoding="utf-8")
+    active_idf(tmp_path, version)
     artifact, project = generate()
     with pytest.raises(
         MissingError, match=rf"expected ESP-IDF >=5.4,<6.1, .* is {version[0]}\.{version[1]}\.1"
     ):
         build(project, artifact, build_root=tmp_path / "images")
-    assert not idf.exists()
+    assert idf_calls(idf) == []
 
 
 @pytest.mark.usefixtures("idf")

@@ -144,6 +144,29 @@ def test_input_in_parts(device: Device) -> None:
     assert answer.payload.endswith(demo_layers(OTHER)[-1])
 
 
+def test_an_answer_that_was_lost_is_given_again_though_the_input_is_gone(device: Device) -> None:
+    """The demo network overwrites its input; what is not the run before is not answered for it."""
+    assert device.ask(INPUT, struct.pack("<II", 9, 0) + OTHER).status == OK
+    first = device.ask(INFER, infer_payload(OTHER, 9, carry=False))
+    assert device.ask(INFER, infer_payload(OTHER, 9, carry=False)).payload == first.payload
+    without_output = device.ask(INFER, infer_payload(OTHER, 9, carry=False, flags=0)).payload
+    assert without_output[8:40] == first.payload[8:40]
+    spoilt = digest8(b"\x55" * 8)
+    for other in (
+        infer_payload(OTHER, 10, carry=False),
+        infer_payload(DATA, 9, carry=False),
+        infer_payload(OTHER, 9, carry=False, layers=2),
+        infer_payload(OTHER, 9, carry=False, flags=OUTPUT | DIGESTS),
+    ):
+        answer = device.ask(INFER, other)
+        assert (answer.status, answer.payload) == (INPUT_DIGEST, spoilt)
+    # What was refused was not taken for the result's input either: what is held is run, and new.
+    left = device.ask(INFER, infer_payload(b"\x55" * 8, 9, carry=False))
+    assert left.payload[8:24] == spoilt + digest8(demo_layers(b"\x55" * 8)[-1])
+    assert device.ask(INPUT, struct.pack("<II", 10, 0) + DATA[:1]).status == OK
+    assert device.ask(INFER, infer_payload(OTHER, 9, carry=False)).status == INPUT_DIGEST
+
+
 def test_a_lost_part_is_noticed(device: Device) -> None:
     """The bytes of the inference before must not fill the gap, even where they would fit."""
     assert device.ask(INPUT, struct.pack("<II", 1, 0) + OTHER).status == OK
@@ -258,14 +281,19 @@ def test_replies_and_events_are_never_answered(device: Device) -> None:
 
 
 def test_memory_report(device: Device) -> None:
-    fields = struct.unpack("<8I", device.ask(MEMORY).payload)
-    arena, used, model, stack, stack_used, heap, heap_low, static = fields
+    device.infer(DATA)
+    payload = device.ask(MEMORY).payload
+    arena, used, model, stack, stack_used, heap, heap_low, static = struct.unpack("<8I", payload[:32])
     assert (arena, used, model) == (36, 36, 0)
     if device.identity()["platform"] == "host":
         assert {stack, stack_used, heap, heap_low, static} == {0xFFFFFFFF}
+        assert len(payload) == 32
     else:
         assert stack == 32768
         assert 300 < stack_used < 2048
+        size, low, length = struct.unpack("<IIB", payload[32:41])
+        assert (size, length, payload[41:]) == (32768, 4, b"main")
+        assert low == 32768 - stack_used
         assert (heap, heap_low) == (0, 0)
         assert 8192 < static < 16384  # the two payload buffers and little else
 

@@ -6,6 +6,7 @@ side and esptool's: commands, order, decisions, messages. It proves nothing abou
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable
@@ -141,6 +142,20 @@ def test_a_flash_smaller_than_the_image_is_refused(plugged: Plug, tmp_path: Path
     with plugged(AttachedBoard("esp32c3", boots(), flash=Flash(4 << 20))) as board:
         with pytest.raises(FlashError, match=r"needs 8 MB of flash, the ESP32-C3 .* has 4 MB; nothing was"):
             Esptool(board.path).write(image, image.parts)
+        assert board.flash.written_bytes == 0
+
+
+def test_a_psram_smaller_than_the_model_needs_is_refused(
+    plugged: Plug, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = dataclasses.replace(plain_image(tmp_path), psram_bytes=3 << 20)
+    with plugged(AttachedBoard("esp32c3", boots())) as board:
+        esptool = Esptool(board.path)
+        features = "Wi-Fi, BT 5 (LE), Embedded PSRAM 2MB (AP_3v3)"
+        chip = dataclasses.replace(esptool.identify(), features=features)
+        monkeypatch.setattr(esptool, "identify", lambda _: chip)
+        with pytest.raises(FlashError, match=r"needs 3\.0 MB of PSRAM for activations, .* has 2 MB; nothing"):
+            esptool.write(image, image.parts)
         assert board.flash.written_bytes == 0
 
 

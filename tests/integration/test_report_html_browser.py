@@ -11,13 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.records.schema import Accuracy, LayerRecord
 from harness.report import write_reports
-from tests.fabricated_run import INJECTION, fabricated
+from tests.fabricated_run import INJECTION, fabricated, item
+from tests.fabricated_run import samples as made_up
 
 FLAGS = (
     "--headless",
@@ -153,6 +156,20 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run, samples, images = fabricated()
+    batch = made_up(40, varying=True, seed=6)
+    layers = tuple(LayerRecord(n, "CONV_2D", f"conv{n}", (1, 8), 100 * n, 100 * n, 0, 0) for n in range(12))
+    other_way = item(
+        "esp32",
+        "mlp",
+        batch,
+        runtime="espdl",
+        scheme="int16",
+        accuracy=Accuracy(1.0, 1.0, 1.0, 40),
+        fidelity="silicon",
+        counts=replace(run.items[3].counts, median=600_000.0),
+        layers=layers,
+    )
+    run, samples = replace(run, items=(*run.items, other_way)), {**samples, other_way.key: batch}
     return write_reports(run, samples, tmp_path_factory.mktemp("report"), images)["report.html"]
 
 
@@ -173,10 +190,67 @@ def click_heading(page: Page, text: str) -> None:
     )
 
 
+def press(page: Page, key: str, text: str = "") -> None:
+    code = {" ": "Space"}.get(key, key)
+    number = {"Enter": 13, "Escape": 27, "Tab": 9, " ": 32}[key]
+    about = {"key": key, "code": code, "windowsVirtualKeyCode": number}
+    page.call("Input.dispatchKeyEvent", type="keyDown", text=text, **about)
+    page.call("Input.dispatchKeyEvent", type="keyUp", **about)
+
+
 def test_page_renders_without_a_console_error(page: Page) -> None:
-    assert page.evaluate("document.querySelectorAll('section.item').length") == 5
-    assert page.evaluate("document.querySelectorAll('svg.plot').length") == 10
+    assert page.evaluate("document.querySelectorAll('section.item:not(.comparison)').length") == 6
     assert page.named("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded") == []
+
+
+PLOTS = (
+    "device score against oracle score",
+    "oracle score against float reference score",
+    "Distribution of instructions (emulated)",
+    "Distribution of cycles",
+    "40 inferences in their order",
+    "instructions (emulated) over 11 runs",
+    "cycles over 3 runs",
+    "top-1 over 11 runs",
+    "flash over 12 runs",
+    "top-1, % against cycles of 2 ways",
+    "top-1, % against flash, bytes of 2 ways",
+)
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_every_plot_is_there_and_nothing_of_it_is_cut(page: Page, width: int) -> None:
+    page.screen(width, "light")
+    drawn = page.evaluate(
+        """[...document.querySelectorAll('svg.plot')].map(plot => {
+            const edge = plot.getBoundingClientRect();
+            const cut = [...plot.querySelectorAll('text, .mark, circle, rect')].filter(part => {
+                const box = part.getBoundingClientRect();
+                return box.left < edge.left - 1 || box.right > edge.right + 1
+                    || box.top < edge.top - 1 || box.bottom > edge.bottom + 1;
+            }).map(part => part.textContent);
+            return [plot.getAttribute('aria-label'), edge.width > 200 && edge.height > 70, cut];
+        })"""
+    )
+    for name in PLOTS:
+        assert any(name in label for label, _, _ in drawn), name
+    assert [label for label, visible, _ in drawn if not visible] == []
+    assert [(label, cut) for label, _, cut in drawn if cut] == []
+
+
+def test_every_other_part_of_an_item_is_shown(page: Page) -> None:
+    shown = "part => [...document.querySelectorAll(part)].filter(one => one.getClientRects().length).length"
+    for part, least in (
+        ("table.confusion", 5),
+        (".pictures img", 4),
+        (".divergence", 1),
+        (".memory", 8),
+        (".health", 5),
+        (".changes .worse", 1),
+        (".layers .barcell svg", 20),
+        ("h3", 20),
+    ):
+        assert page.evaluate(f"({shown})({part!r})") >= least, part
 
 
 def test_page_requests_nothing_but_itself(page: Page, report: Path) -> None:
@@ -213,34 +287,109 @@ def test_record_can_be_read_back_from_the_page(page: Page) -> None:
 
 
 def test_headings_sort_numbers_as_numbers_and_unknown_last(page: Page) -> None:
-    assert column(page, 6) == ["99.70\u00a0%"] * 4 + ["–"]  # noqa: RUF001
+    assert column(page, 6) == ["99.70\u00a0%"] * 4 + ["–", "99.70\u00a0%"]  # noqa: RUF001
     click_heading(page, "Runtime gap")
-    assert column(page, 4) == ["0 LSB", "0 LSB", "0 LSB", "1 LSB", "–"]  # noqa: RUF001
+    assert column(page, 4) == ["0 LSB", "0 LSB", "0 LSB", "0 LSB", "1 LSB", "–"]  # noqa: RUF001
     click_heading(page, "Runtime gap")
-    assert column(page, 4) == ["1 LSB", "0 LSB", "0 LSB", "0 LSB", "–"]  # noqa: RUF001
+    assert column(page, 4) == ["1 LSB", "0 LSB", "0 LSB", "0 LSB", "0 LSB", "–"]  # noqa: RUF001
     sorts = page.evaluate("[...document.querySelectorAll('#items th[aria-sort]')].map(th => th.ariaSort)")
     assert sorts == ["descending"]
 
 
 def test_headings_sort_by_keyboard(page: Page) -> None:
     page.evaluate("document.querySelector('#items thead button').focus()")
-    page.call("Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter", text="\r")
-    page.call("Input.dispatchKeyEvent", type="keyUp", key="Enter", code="Enter")
+    press(page, "Enter", "\r")
     assert column(page, 0)[0] == "cnn"
+    press(page, " ", " ")
+    assert column(page, 0)[-1] == "cnn"
+    page.evaluate("[...document.querySelectorAll('.layers thead button')].at(-10).focus()")
+    press(page, "Enter", "\r")
+    press(page, "Enter", "\r")
+    first = "[...document.querySelectorAll('.layers')].at(-1).tBodies[0].rows[0].cells[0].textContent"
+    assert page.evaluate(first) == "11"
 
 
 def test_filter_hides_rows_and_their_sections(page: Page) -> None:
     page.evaluate("document.getElementById('filter').focus()")
     page.call("Input.insertText", text="ESP32S3 mlp")
     assert column(page, 0) == ["mlp"]
-    assert page.evaluate("[...document.querySelectorAll('section.item')].map(s => s.hidden)") == [
-        False,
-        True,
-        True,
-        True,
-        True,
-    ]
-    assert page.evaluate("document.getElementById('shown').textContent") == "1 of 5"
+    hidden = "(s => [...document.querySelectorAll(s)].map(section => section.hidden))"
+    assert page.evaluate(f"{hidden}('section.item:not(.comparison)')") == [False] + 5 * [True]
+    assert page.evaluate(f"{hidden}('section.comparison')") == [True]
+    assert page.evaluate("document.getElementById('shown').textContent") == "1 of 6"
+    press(page, "Escape")
+    assert page.evaluate("document.getElementById('filter').value") == ""
+    assert len(column(page, 0)) == 6
+
+
+def test_tables_of_an_item_filter_their_own_rows(page: Page) -> None:
+    page.evaluate("[...document.querySelectorAll('label.filter input')].at(-1).focus()")
+    page.call("Input.insertText", text="CONV1")
+    rows = (
+        "[...document.querySelectorAll('.layers')].at(-1).querySelectorAll('tbody tr:not([hidden])').length"
+    )
+    assert page.evaluate(rows) == 3
+    said = "[...document.querySelectorAll('label.filter output')].at(-1).textContent"
+    assert page.evaluate(said) == "3 of 12"
+    press(page, "Escape")
+    assert page.evaluate(rows) == 12
+    assert len(column(page, 0)) == 6
+
+
+def test_keys_reach_everything_in_the_order_it_stands(page: Page) -> None:
+    press(page, "Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    reached = []
+    for _ in range(12):
+        press(page, "Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", reached
+    assert reached[:3] == ["theme", "filter", "verdict"]
+    assert reached[4:6] == ["Model, target", "Verdict"]
+    page.evaluate("document.querySelector('#item-1 details summary').focus()")
+    press(page, "Enter", "\r")
+    assert page.evaluate("document.querySelector('#item-1 details').open")
+
+
+CONTRASTS = """(() => {
+    const parse = colour => {
+        const probe = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+        probe.fillStyle = colour;
+        probe.fillRect(0, 0, 1, 1);
+        return [...probe.getImageData(0, 0, 1, 1).data];
+    };
+    const luminance = ([r, g, b]) => {
+        const linear = [r, g, b].map(c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+    };
+    const backOf = element => {
+        for (let at = element; at; at = at.parentElement) {
+            const [r, g, b, a] = parse(getComputedStyle(at).backgroundColor);
+            if (a === 255) return [r, g, b];
+        }
+        return parse(getComputedStyle(document.body).backgroundColor);
+    };
+    const seen = {};
+    for (const element of document.querySelectorAll('body *')) {
+        const own = [...element.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+        if (!own || !element.getClientRects().length || element.closest('script, .sr, .skip')) continue;
+        const style = getComputedStyle(element);
+        const ink = parse(element instanceof SVGElement ? style.fill : style.color);
+        const [high, low] = [luminance(ink), luminance(backOf(element))].sort((a, b) => b - a);
+        const name = element.tagName + '.' + (element.getAttribute('class') || '');
+        seen[name] = Math.min(seen[name] ?? 99, (high + 0.05) / (low + 0.05));
+    }
+    return seen;
+})()"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(page: Page, scheme: str) -> None:
+    """At least 4.5 : 1, as WCAG 2.1 AA asks of text."""
+    page.screen(1280, scheme)
+    contrasts = page.evaluate(CONTRASTS)
+    assert len(contrasts) > 20
+    assert {name: round(ratio, 2) for name, ratio in contrasts.items() if ratio < 4.5} == {}
 
 
 def test_verdict_filter(page: Page) -> None:

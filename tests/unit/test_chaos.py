@@ -16,7 +16,9 @@ from harness.link.client import Link
 from tests.firmware_demo import demo_layers
 from tests.link_devices import PythonDevice, demo_inputs
 
-EVERY_KIND = Chaos(drop=1e-3, flip=1e-3, dup=1e-3, garbage=1e-3, delay=1e-3, reset=2e-5, delay_ms=1)
+EVERY_KIND = Chaos(
+    drop=1e-3, flip=1e-3, dup=1e-3, garbage=1e-3, delay=1e-3, reset=2e-5, burst=1e-4, delay_ms=1
+)
 SENT = bytes(range(256)) * 40
 
 
@@ -50,7 +52,8 @@ def test_each_fault_does_what_it_says_at_its_rate() -> None:
     for name in FAULTS:
         tape, faults = written(parse_chaos(f"{name}=0.01,delay_ms=0"), [SENT])
         count = faults[f"chaos_{name}"]
-        assert 60 < count < 150, name
+        # A burst leaves less room for the next.
+        assert (40 if name == "burst" else 60) < count < 150, name
         length = {"drop": -count, "dup": count, "reset": -count}.get(name, 0)
         if name == "garbage":
             assert len(SENT) + count <= len(tape.written) <= len(SENT) + 16 * count
@@ -60,13 +63,16 @@ def test_each_fault_does_what_it_says_at_its_rate() -> None:
             changed = [a ^ b for a, b in zip(SENT, tape.written, strict=True) if a != b]
             assert len(changed) == count
             assert all(bits.bit_count() == 1 for bits in changed)
+        if name == "burst":
+            changed_bytes = sum(a != b for a, b in zip(SENT, tape.written, strict=True))
+            assert 10 * count < changed_bytes < 25 * count
         assert (tape.written == SENT) == (name == "delay")
         assert tape.restarts == (count if name == "reset" else 0)
 
 
 @given(cuts=st.lists(st.integers(1, 700), max_size=20), seed=st.integers(0, 9))
 def test_a_seed_means_the_same_faults_however_the_bytes_are_cut(cuts: list[int], seed: int) -> None:
-    chaos = Chaos(drop=0.01, flip=0.01, dup=0.01, garbage=0.01, reset=0.01, seed=seed)
+    chaos = Chaos(drop=0.01, flip=0.01, dup=0.01, garbage=0.01, reset=0.01, burst=0.01, seed=seed)
     edges = [0, *(min(sum(cuts[:n]), len(SENT)) for n in range(1, len(cuts) + 1)), len(SENT)]
     pieces = [SENT[start:end] for start, end in pairwise(edges)]
     whole, faults = written(chaos, [SENT])
@@ -125,6 +131,8 @@ def test_an_option_text_and_back() -> None:
     assert chaos == Chaos(drop=1e-3, delay=2e-3, delay_ms=16, seed=7)
     assert parse_chaos(str(chaos)) == chaos
     assert str(chaos) == "drop=0.001,delay=0.002,delay_ms=16,seed=7"
+    bursts = parse_chaos("burst=1e-4,burst_bytes=100")
+    assert parse_chaos(str(bursts)) == bursts == Chaos(burst=1e-4, burst_bytes=100)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +147,7 @@ def test_an_option_text_and_back() -> None:
         ("reset=nan", "got 'nan'"),
         ("drop=0.1,seed=-1", "seed= a whole number of at least 0, got '-1'"),
         ("delay=0.1,delay_ms=1e9", "delay_ms= milliseconds from 0 to 10000, got '1e9'"),
+        ("burst=1e-4,burst_bytes=1", "burst_bytes= a whole number from 2 to 65536, got '1'"),
         ("drop=1e-3,drop=1e-4", "has drop= twice"),
         ("seed=3", "names no fault"),
         ("drop=0", "names no fault"),

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import itertools
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.boards.console_watch import ConsoleWatch
 from harness.errors import (
     DataError,
     DeviceError,
+    HarnessError,
     IdentityError,
     LinkError,
     OutputError,
     PortError,
     SilentError,
 )
+from harness.link.chaos import Chaos, ChaosPort
 from harness.link.client import Link
-from harness.link.messages import InferenceReply
+from harness.link.codec import parse_memory
+from harness.link.frames import Frame, encode_frame
+from harness.link.messages import InferenceReply, TaskStack
 from harness.link.wirelog import Direction, WireLog, escape, read_wire_log
 from tests.firmware_demo import demo_layers
 from tests.firmware_wire import digest8
@@ -57,7 +64,23 @@ def test_identity_and_description() -> None:
     assert model.layers[1].output.shape == (1, 8)
     assert (model.inputs[0].scale, model.inputs[0].zero_point, model.layers[0].macs) == (0.5, 3, 7)
     memory = link.memory()
-    assert (memory.stack_used_bytes, memory.heap_bytes) == (300, None)
+    assert (memory.stack_used_bytes, memory.heap_bytes, memory.tasks) == (300, None, ())
+
+
+TASKS = struct.pack("<8I", *range(8))
+TASKS += struct.pack("<IIB", 16384, 12288, 7) + b"harness" + struct.pack("<IIB", 0xFFFFFFFF, 16, 5) + b"IDLE0"
+
+
+def test_memory_of_a_device_with_tasks() -> None:
+    memory = parse_memory(TASKS)
+    assert memory.heap_low_bytes == 6
+    assert memory.tasks == (TaskStack("harness", 16384, 12288), TaskStack("IDLE0", None, 16))
+
+
+@pytest.mark.parametrize("size", [0, 31, 33, 40, 47, len(TASKS) - 1])
+def test_a_torn_memory_report_is_refused(size: int) -> None:
+    with pytest.raises(LinkError, match="MEMORY reply"):
+        parse_memory(TASKS[:size])
 
 
 def test_stream_is_in_order_and_keeps_within_the_window() -> None:
@@ -84,8 +107,25 @@ def test_layers_counts_and_digests() -> None:
     assert reply.layer_counts == (20, 39, 59)
     assert reply.layer_digests == tuple(digest8(layer) for layer in demo_layers(data))
     assert [link.read_layer(data, layer) for layer in range(3)] == demo_layers(data)
+    assert [link.layer_digest(data, layer) for layer in range(3)] == list(reply.layer_digests)
     with pytest.raises(LinkError, match="from 0 to 2"):
         link.read_layer(data, 3)
+
+
+def test_the_last_layer_is_not_the_output_of_every_network() -> None:
+    link = connected(PythonDevice(wide_output=True))
+    (data,) = demo_inputs(1)
+    assert link.infer(data).output == demo_layers(data)[1]
+    assert link.read_layer(data, 2) == demo_layers(data)[2]
+
+
+@pytest.mark.parametrize(
+    ("max_payload", "both", "digests"), [(4096, True, True), (84, False, True), (67, False, False)]
+)
+def test_what_fits_one_reply_of_all_layers(max_payload: int, both: bool, digests: bool) -> None:
+    link = connected(PythonDevice(max_payload=max_payload))
+    assert link.room_for_layers(counts=True, digests=True) is both
+    assert link.room_for_layers(counts=False, digests=True) is digests
 
 
 def test_large_inputs_and_outputs_travel_in_parts() -> None:
@@ -104,7 +144,8 @@ def test_a_device_that_holds_a_newer_inference_number_is_overtaken() -> None:
     link.describe()
     device._held_number = 0x7000_0000
     assert outputs(link, inputs) == sums(inputs)
-    assert link.statistics.retries == 2
+    # Each was on its way already, twice.
+    assert link.statistics.retries == 2 * len(inputs)
 
 
 def test_wrong_input_size_is_refused_before_it_is_sent() -> None:
@@ -135,6 +176,83 @@ def test_noise_on_parts() -> None:
     inputs = demo_inputs(40, 1000)
     assert outputs(link, inputs) == [demo_layers(data)[1] for data in inputs]
     assert wire.faults > 20
+
+
+def test_long_inputs_get_through_where_no_long_frame_does() -> None:
+    device = PythonDevice(elements=784, rx_window=8192)
+    chaos = Chaos(drop=1e-3, flip=1e-3, dup=1e-3, garbage=1e-3, burst=1e-4, reset=1e-5, seed=5)
+    port = ChaosPort(device, chaos, device.restart)
+    link = Link(port)
+    link.connect(5.0)
+    inputs = demo_inputs(60, 784)
+    assert outputs(link, inputs) == sums(inputs)
+    sent = link.statistics.bytes_sent / (60 * 784)
+    assert 1.5 < sent < 4, "parts are chosen badly"
+    assert device.inferences < 120
+
+
+def test_long_inputs_follow_each_other_without_a_wait() -> None:
+    device = PythonDevice(elements=6000, max_payload=1024, rx_window=8192)
+    link = connected(device)
+    link.describe()
+    inputs = demo_inputs(6, 6000)
+    assert outputs(link, inputs) == sums(inputs)
+    # More than one input is larger than, with all its parts: the next one was on its way.
+    assert device.peak_buffered > 7000
+    assert link.statistics.retries == 0
+
+
+def test_one_lost_byte_of_a_long_input_costs_that_input_alone() -> None:
+    class Stumbles(PythonDevice):
+        def write(self, data: bytes) -> None:
+            self.writes = getattr(self, "writes", 0) + 1
+            super().write(data[:-5] if self.writes == 14 else data)
+
+    device = Stumbles(elements=6000, max_payload=1024, rx_window=8192)
+    link = connected(device)
+    inputs = demo_inputs(6, 6000)
+    assert outputs(link, inputs) == sums(inputs)
+    assert link.statistics.device_bad_frames == 1
+    assert device.inferences == 6
+
+
+class Babble:
+    """A device that says what it is told, whatever is asked, and then nothing more."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+
+    def read(self, timeout_s: float) -> bytes:
+        if self._pieces:
+            return self._pieces.pop(0)
+        time.sleep(max(0.0, timeout_s))
+        return b""
+
+    def write(self, data: bytes) -> None: ...
+
+    def set_baud(self, baud: int) -> None: ...
+
+
+@st.composite
+def sound_frames(draw: st.DrawFn) -> bytes:
+    kind = draw(st.sampled_from([*range(0x81, 0x8B), 0x70, 0x71]) | st.integers(0, 255))
+    frame = Frame(kind, draw(st.integers(0, 3)), draw(st.binary(max_size=64)), draw(st.integers(0, 10)))
+    return encode_frame(frame)
+
+
+@settings(max_examples=20, deadline=None)
+@given(pieces=st.lists(st.binary(max_size=64) | sound_frames(), max_size=20))
+def test_whatever_comes_the_link_ends_in_time_with_an_error_of_ours(pieces: list[bytes]) -> None:
+    stranger = Link(Babble(list(pieces)), timeout_s=0.05)
+    known = connected(PythonDevice(), timeout_s=0.05)
+    known.describe()
+    known._pipeline.wire._port = Babble(pieces)
+    started_s = time.monotonic()
+    for link, ask in ((stranger, lambda: stranger.connect(0.05)), (known, lambda: known.infer(bytes(8)))):
+        link._pipeline._sequence = 0xFFFF
+        with pytest.raises(HarnessError):
+            ask()
+    assert time.monotonic() - started_s < 3.0
 
 
 def lie(at: Callable[[int], bool], offset: int) -> Callable[[int, bytes], bytes]:
@@ -322,7 +440,7 @@ def test_text_between_frames_reaches_the_log(tmp_path: Path) -> None:
     sent = b"".join(record.data for record in records if record.direction is Direction.TO_DEVICE)
     received = b"".join(record.data for record in records if record.direction is Direction.FROM_DEVICE)
     assert (len(sent), len(received)) == (link.statistics.bytes_sent, link.statistics.bytes_received)
-    assert [record.time_s for record in records] == sorted(record.time_s for record in records)
+    assert [record.time_ns for record in records] == sorted(record.time_ns for record in records)
     log.close()
 
 

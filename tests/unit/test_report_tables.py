@@ -2,6 +2,8 @@
 
 import io
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -38,6 +40,10 @@ JUNIT = {
 }
 
 
+def csv_lines(lines: Iterable[str]) -> io.StringIO:
+    return io.StringIO("".join(lines))
+
+
 def check_junit(element: ET.Element) -> None:
     required, further, children = JUNIT[element.tag]
     assert required <= element.attrib.keys() <= required | further
@@ -71,7 +77,7 @@ def test_whole_numbers_stay_whole_beside_gaps() -> None:
 
 
 def test_samples_csv_has_a_row_per_inference_with_its_fidelity() -> None:
-    frame = pd.read_csv(io.StringIO(samples_csv(RUN, SAMPLES)))
+    frame = pd.read_csv(csv_lines(samples_csv(RUN, SAMPLES)))
     assert len(frame) == 160
     first = frame.iloc[0]
     assert first["item"] == EXACT.key
@@ -81,7 +87,7 @@ def test_samples_csv_has_a_row_per_inference_with_its_fidelity() -> None:
 
 
 def test_time_of_an_emulator_is_withheld_and_of_silicon_kept() -> None:
-    frame = pd.read_csv(io.StringIO(samples_csv(RUN, SAMPLES)))
+    frame = pd.read_csv(csv_lines(samples_csv(RUN, SAMPLES)))
     assert frame[frame["fidelity"] == "isa"]["time_us"].isna().all()
     assert (frame[frame["fidelity"] == "silicon"]["time_us"] == 77).all()
 
@@ -90,7 +96,7 @@ def test_emulated_cycles_are_withheld_everywhere() -> None:
     batch = samples(5)
     odd = item("esp32", "mlp", batch, counts=SILICON.counts, fidelity="isa")
     run = RunRecord("r", "", "", {}, (odd,))
-    assert pd.read_csv(io.StringIO(samples_csv(run, {odd.key: batch})))["count"].isna().all()
+    assert pd.read_csv(csv_lines(samples_csv(run, {odd.key: batch})))["count"].isna().all()
     for text in (items_csv(run), summary_md(run), junit_xml(run)):
         assert "cycles" not in text.replace("no cycles", "")
 
@@ -99,12 +105,20 @@ def test_wide_models_keep_their_scores_out_of_the_csv() -> None:
     batch = samples(1)
     wide = (0.0,) * (MAX_SCORE_COLUMNS + 1)
     batch = [type(batch[0])(**(vars(batch[0]) | {"device_scores": wide}))]
-    assert "score" not in samples_csv(RUN, {EXACT.key: batch})
+    assert "score" not in "".join(samples_csv(RUN, {EXACT.key: batch}))
+
+
+def test_models_with_fewer_classes_keep_their_columns() -> None:
+    few = replace(samples(1)[0], device_scores=(0.25,), oracle_scores=(0.5,), reference_scores=None)
+    frame = pd.read_csv(csv_lines(samples_csv(RUN, {EXACT.key: [few], FAILED.key: samples(1)})))
+    assert frame.loc[0, ["device_score_0", "oracle_score_0"]].tolist() == [0.25, 0.5]
+    assert frame.loc[0].filter(like="_score_").count() == 2
+    assert frame.loc[1].filter(like="_score_").count() == 30
 
 
 def test_json_lines_are_one_object_each() -> None:
     assert tuple(from_json(line) for line in items_jsonl(RUN).splitlines()) == RUN.items
-    lines = [json.loads(line) for line in samples_jsonl(SAMPLES).splitlines()]
+    lines = [json.loads(line) for line in samples_jsonl(SAMPLES)]
     assert len(lines) == 160
     assert lines[0]["item"] == EXACT.key
 
@@ -166,6 +180,7 @@ def test_write_reports_writes_everything_whole(tmp_path: Path) -> None:
         "items.jsonl",
         "samples.jsonl",
         "summary.md",
+        "pictures.npz",
     }
     assert sorted(tmp_path.iterdir()) == sorted(paths.values())
     assert INJECTION in json.loads(paths["items.jsonl"].read_text().splitlines()[2])["log"]

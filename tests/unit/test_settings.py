@@ -9,6 +9,7 @@ import pytest
 from harness.boards import Attachment
 from harness.errors import UsageError
 from harness.settings import ALL_SAMPLES, OPTIONS, Option, Settings, settings_from, split_list
+from harness.toolchains.esp_idf.engines import KERNELS
 
 
 def parse(target: str = "esp32c3", **texts: str) -> Settings:
@@ -27,6 +28,11 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.data, settings.report_dir) == (None, None)
     assert settings.attachment == Attachment()
     assert settings.build_root == Path("/project/build")
+
+
+def test_the_kernels_offered_are_those_there_are() -> None:
+    (kernels,) = (option for option in OPTIONS if option.name == "kernels")
+    assert kernels.choices == KERNELS
 
 
 def test_the_build_root_can_be_moved(monkeypatch: pytest.MonkeyPatch) -> None:

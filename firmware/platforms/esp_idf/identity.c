@@ -1,5 +1,6 @@
 /* The lines of IDENTIFY that tell boards and configurations apart. */
 #include "board.h"
+#include "older_idf.h"
 #include "platform.h"
 
 #include "esp_chip_info.h"
@@ -55,7 +56,7 @@ void board_identify(void) {
     esp_flash_get_size(NULL, &flash_bytes);
     blank_mac = esp_efuse_mac_get_default(mac) != ESP_OK || memcmp(mac, blank, MAC_BYTES) == 0;
 
-    add("chip_revision=v%u.%u", chip.revision / 100u, chip.revision % 100u);
+    add("chip_revision=v%u.%u", CHIP_REVISION(chip) / 100u, CHIP_REVISION(chip) % 100u);
     add("cores=%u", chip.cores);
     add("mac=%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
     add("clock_hz=%" PRIu32, esp_rom_get_cpu_ticks_per_us() * 1000000u);

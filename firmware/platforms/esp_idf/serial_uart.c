@@ -1,8 +1,15 @@
 /* Bytes over a UART; by default the one with the console, at the pins the chip resets to. */
 #include "serial.h"
 
+#include "older_idf.h"
+
 #include "driver/uart.h"
+#if OLDER_IDF
+#include "esp_vfs_dev.h"
+#define uart_vfs_dev_use_driver(port) esp_vfs_dev_uart_use_driver(port)
+#else
 #include "driver/uart_vfs.h"
+#endif
 #include "sdkconfig.h"
 
 #define PORT         ((uart_port_t)CONFIG_HARNESS_UART)

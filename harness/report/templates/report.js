@@ -32,11 +32,37 @@
     }
   }
 
+  const wordsOf = (field) => field.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const clearOnEscape = (field, filter) =>
+    field.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.preventDefault();
+      field.value = "";
+      filter();
+    });
+
+  for (const label of document.querySelectorAll("label.filter")) {
+    const field = label.querySelector("input");
+    const rows = [...label.nextElementSibling.querySelectorAll("tbody tr")];
+    const filter = () => {
+      const words = wordsOf(field);
+      for (const row of rows) {
+        const content = row.textContent.toLowerCase();
+        row.hidden = !words.every((word) => content.includes(word));
+      }
+      const shown = rows.filter((row) => !row.hidden).length;
+      label.querySelector("output").textContent = words.length ? `${shown} of ${rows.length}` : "";
+    };
+    label.hidden = false;
+    field.addEventListener("input", filter);
+    clearOnEscape(field, filter);
+  }
+
   const text = document.getElementById("filter");
   const verdict = document.getElementById("verdict");
   const rows = [...document.querySelectorAll("#items tbody tr")];
   const filter = () => {
-    const words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = wordsOf(text);
     let shown = 0;
     for (const row of rows) {
       const content = [...row.cells].slice(0, 4).map((cell) => cell.textContent).join(" ").toLowerCase();
@@ -45,12 +71,17 @@
       document.getElementById(row.dataset.section).hidden = row.hidden;
       shown += row.hidden ? 0 : 1;
     }
+    for (const comparison of document.querySelectorAll("section.comparison")) {
+      const items = comparison.dataset.items.split(" ");
+      comparison.hidden = items.every((item) => document.getElementById(item).hidden);
+    }
     document.getElementById("shown").textContent = `${shown} of ${rows.length}`;
   };
   const form = document.getElementById("filters");
   form.hidden = false;
   form.addEventListener("submit", (event) => event.preventDefault());
   text.addEventListener("input", filter);
+  clearOnEscape(text, filter);
   verdict.addEventListener("change", filter);
   filter();
 

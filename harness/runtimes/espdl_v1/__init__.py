@@ -34,6 +34,7 @@ class EspdlV1Artifact(PlannedArtifact):
 
 class EspdlV1(PlannedRuntime):
     name = "espdl-v1"
+    kernels = ("portable", "vendor")
     artifact_kind = "espdlv1"
     schemes = tuple(SCHEMES)
     quantises = True

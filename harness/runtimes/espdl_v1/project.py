@@ -14,7 +14,7 @@ from harness.runtimes.espdl_v1.coefficients import layer_identifiers
 from harness.runtimes.espdl_v1.network import FILTER_OPS
 from harness.runtimes.espdl_v1.quantise import QuantisedLayer, QuantisedNetwork
 
-_HEADERS = {
+HEADERS = {
     "Conv2D": "conv2d",
     "DepthwiseConv2D": "depthwise_conv2d",
     "GlobalMaxPool2D": "global_max_pool2d",
@@ -31,13 +31,17 @@ def class_name(name: str) -> str:
     return name.upper()
 
 
-def model_define(network: QuantisedNetwork, name: str) -> str:
-    """The class derived from Model: layers as members, constructor, build, call."""
+def model_define(network: QuantisedNetwork, name: str, *, watched: bool = False) -> str:
+    """The class derived from Model: layers as members, constructor, build, call.
+
+    `watched`: call() tells of each layer's output and may end behind any.
+    """
     c_type, last = network.scheme.c_type, len(network.layers)
     types = [_class(network, layer) for layer in network.layers]
-    used = sorted({_HEADERS[layer.layer.op] for layer in network.layers})
+    used = sorted({HEADERS[layer.layer.op] for layer in network.layers})
     lines = ["#pragma once", "", "#include <stdint.h>", '#include "dl_layer_model.hpp"']
     lines += [f'#include "dl_layer_{header}.hpp"' for header in used]
+    lines += ['#include "watch.hpp"'] if watched else []
     lines += [f'#include "{name}_coefficient.hpp"', "", "using namespace dl;", "using namespace layer;"]
     lines += [f"using namespace {name}_coefficient;", ""]
     lines += [f"class {class_name(name)} : public Model<{c_type}>", "{", "private:"]
@@ -53,6 +57,9 @@ def model_define(network: QuantisedNetwork, name: str) -> str:
     lines += ["    }", "", f"    void call(Tensor<{c_type}> &input)", "    {"]
     for number, source in enumerate(inputs, 1):
         lines += [f"        this->l{number}.call({source});", f"        {source}.free_element();"]
+        if watched:
+            element = f"this->l{number}.get_output().get_element_ptr()"
+            lines += [f"        if (watch({number - 1}, {element}))", "            return;"]
     return "\n".join([*lines, "    }", "};", ""])
 
 

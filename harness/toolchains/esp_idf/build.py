@@ -1,7 +1,7 @@
 """Builds a generated project with idf.py and keeps what a board needs, cached by content.
 
-The cache is named by the project's sources and ESP-IDF's version. A model in its own partition is no
-part of that: one build serves every model of a runtime. Writes to no board.
+The cache is named by the project's sources, ESP-IDF's version and a library's checkout. A model in its own
+partition is no part of that: one build serves every model of a runtime. Writes to no board.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness.errors import BuildError
+from harness.errors import BuildError, MissingError
+from harness.exclusive import exclusive
+from harness.progress import Say, silent
 from harness.runtimes.base import Artifact
 from harness.toolchains import cache
 from harness.toolchains.bare_metal import section_sizes
@@ -29,9 +32,10 @@ PLATFORM = "esp_idf"
 FLASH = "flash"
 LOCK = "dependencies.lock"
 _ARGUMENTS = "flasher_args.json"
+_CHATTER = ("Executing action", "Running ", "[", "ninja:")
 
 
-def build(project: IdfProject, artifact: Artifact, *, build_root: Path) -> Image:
+def build(project: IdfProject, artifact: Artifact, *, build_root: Path, say: Say = silent) -> Image:
     """The firmware of `project`, built or found; its `flash` carries the model of `artifact`.
 
     The image lies in `<build_root>/<target>-esp_idf-<12 digits of its digest>/`, the log beside it.
@@ -41,27 +45,46 @@ def build(project: IdfProject, artifact: Artifact, *, build_root: Path) -> Image
         BuildError: idf.py failed; carries what it said.
         OutputError: `build_root` cannot be written.
     """
-    idf = find_installation()
-    digest = _digest(project, idf)
+    idf = find_installation(project.idf)
+    digest = _digest(project, idf, _checkout(project))
     directory = build_root.resolve() / f"{project.target}-{PLATFORM}-{digest[:12]}"
-    image = cache.load_image(directory)
-    if image is None:
-        with cache.building(directory) as scratch:
-            image = _run(project, idf, digest, scratch, directory)
-        image = replace(
-            image,
-            elf=directory / cache.ELF,
-            map_file=directory / cache.MAP,
-            build_log=directory / cache.LOG,
-        )
+    with exclusive(directory):
+        image = cache.load_image(directory)
+        if image is None:
+            say(f"building for {project.target} with ESP-IDF {idf.version}, which takes minutes")
+            with cache.building(directory) as scratch:
+                image = _run(project, idf, digest, scratch, directory)
+            image = replace(
+                image,
+                elf=directory / cache.ELF,
+                map_file=directory / cache.MAP,
+                build_log=directory / cache.LOG,
+            )
     return _with_flash(image, project, artifact, directory / FLASH)
 
 
-def _digest(project: IdfProject, idf: Installation) -> str:
+def _checkout(project: IdfProject) -> tuple[Path, ...]:
+    """The headers and archives, for the chip, of a library that no registry has; raises where it is not."""
+    if project.checkout is None:
+        return ()
+    variable, component = project.checkout
+    place = os.environ.get(variable, "")
+    if Path(place).name != component or not (Path(place) / "CMakeLists.txt").is_file():
+        raise MissingError(
+            f"expected {variable} to name a checkout of {component}, in a folder of that name, got '{place}'",
+            f"git clone -b idfv4.4 https://github.com/espressif/esp-dl && export {variable}=$PWD/esp-dl",
+        )
+    files = [*Path(place).glob("include/**/*.hpp"), *Path(place).glob(f"lib/{project.target}/*.a")]
+    return tuple(sorted(files))
+
+
+def _digest(project: IdfProject, idf: Installation, library: Sequence[Path]) -> str:
     total = hashlib.sha256(f"{project.target}\0ESP-IDF {idf.version}".encode())
     for name in project.tree:
         content = hashlib.sha256((project.directory / name).read_bytes()).hexdigest()
         total.update(f"\0{name}\0{content}".encode())
+    for file in library:
+        total.update(f"\0{file.name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}".encode())
     return total.hexdigest()
 
 
@@ -74,7 +97,7 @@ def _run(project: IdfProject, idf: Installation, digest: str, scratch: Path, dir
     options = [f"-DIDF_TARGET={project.target}", f"-DFIRMWARE_DIGEST={digest}"]
     base = [str(idf.program), "-C", str(tree), "-B", str(made), *options]
     title = f"{project.target}/{PLATFORM}"
-    log = ""
+    log = said = ""
     for action in ("build", "size"):
         done = subprocess.run(
             [*base, action],
@@ -84,7 +107,8 @@ def _run(project: IdfProject, idf: Installation, digest: str, scratch: Path, dir
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        log += f"$ {' '.join([*base, action])}\n{done.stdout}"
+        said = done.stdout
+        log += f"$ {' '.join([*base, action])}\n{said}"
         if done.returncode != 0:
             log_file = directory.with_name(directory.name + ".failed.log")
             log_file.write_text(log, encoding="utf-8")
@@ -110,10 +134,17 @@ def _run(project: IdfProject, idf: Installation, digest: str, scratch: Path, dir
         flags=(),
         cached=False,
         flash=None,
+        size_table=_table(said),
         **sizes,
     )
     cache.save_image(image, scratch)
     return image
+
+
+def _table(said: str) -> str:
+    """esp-idf-size's table without what idf.py and ninja say of themselves."""
+    lines = [line.rstrip() for line in said.splitlines()]
+    return "\n".join(line for line in lines if line and not line.startswith(_CHATTER))
 
 
 def _keep(made: Path, tree: Path, scratch: Path) -> None:
@@ -134,4 +165,5 @@ def _with_flash(image: Image, project: IdfProject, artifact: Artifact, files: Pa
     if project.model_image is not None:
         (place,) = (row for row in project.partitions if row.name == MODEL_PARTITION)
         flash = replace(flash, model=FlashPart(MODEL_PARTITION, place.offset, project.model_image))
+    flash = replace(flash, psram_bytes=project.psram_bytes)
     return replace(image, flash=flash)

@@ -9,6 +9,17 @@ REQUIRES = (
     *("esp_driver_uart", "esp_driver_usb_serial_jtag", "esp_hw_support", "esp_partition"),
     *("esp_rom", "esp_system", "esp_timer", "heap", "spi_flash"),
 )
+# Of ESP-IDF 4.4 and 5.0. Partitions are of spi_flash in the one and required by it in the other.
+OLDER_REQUIRES = (
+    "driver",
+    "esp_hw_support",
+    "esp_rom",
+    "esp_system",
+    "esp_timer",
+    "heap",
+    "spi_flash",
+    "vfs",
+)
 SERIAL_UART = "firmware/platforms/esp_idf/serial_uart.c"
 SERIAL_USB = "firmware/platforms/esp_idf/serial_usb.c"
 MODEL_IN_APP = "firmware/platforms/esp_idf/model_in_app.S"
@@ -27,12 +38,21 @@ class Main:
     definitions: Sequence[str]
     model_image: str | None
     digest: str
+    checkout: tuple[str, str] | None = None
 
 
-def project_lists() -> str:
-    """The top CMakeLists.txt."""
-    lines = [
-        "cmake_minimum_required(VERSION 3.16)",
+def project_lists(checkout: tuple[str, str] | None) -> str:
+    """The top CMakeLists.txt; `checkout`: the variable that names a component's folder, and its name."""
+    lines = ["cmake_minimum_required(VERSION 3.16)"]
+    if checkout:
+        variable, component = checkout
+        lines += [
+            f"if(NOT DEFINED ENV{{{variable}}})",
+            f'    message(FATAL_ERROR "Set {variable} to a checkout of {component}, in a folder so named")',
+            "endif()",
+            f"set(EXTRA_COMPONENT_DIRS $ENV{{{variable}}})",
+        ]
+    lines += [
         "include($ENV{IDF_PATH}/tools/cmake/project.cmake)",
         "idf_build_set_property(MINIMAL_BUILD ON)",
         "project(firmware)",
@@ -63,7 +83,9 @@ def main_lists(main: Main) -> str:
         "idf_component_register(",
         "    SRCS ${sources}",
         "    INCLUDE_DIRS . " + " ".join(f"../{folder}" for folder in main.include_dirs),
-        "    PRIV_REQUIRES " + " ".join(REQUIRES) + ")",
+        "    PRIV_REQUIRES "
+        + " ".join((*OLDER_REQUIRES, main.checkout[1]) if main.checkout else REQUIRES)
+        + ")",
         "",
         "# `harness build` gives the digest of these sources; built by hand the firmware has none.",
         "if(NOT DEFINED FIRMWARE_DIGEST)",

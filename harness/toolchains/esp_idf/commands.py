@@ -15,11 +15,9 @@ from harness.runtimes.base import Artifact
 from harness.settings import build_root_under
 from harness.targets import TARGETS, get_target
 from harness.toolchains.esp_idf.build import PLATFORM, build
-from harness.toolchains.esp_idf.engines import ENGINES
-from harness.toolchains.esp_idf.partitions import Layout, Partition, kib, parse_size
-from harness.toolchains.esp_idf.project import PORTABLE, IdfProject, write_project
-
-KERNELS = (PORTABLE, *dict.fromkeys(name for engine in ENGINES.values() for name in engine.kernels))
+from harness.toolchains.esp_idf.engines import KERNELS
+from harness.toolchains.esp_idf.partitions import Partition, kib, layout_from
+from harness.toolchains.esp_idf.project import IdfProject, write_project
 
 
 def add_layout(parser: argparse.ArgumentParser) -> None:
@@ -92,11 +90,7 @@ def run_build(parsed: argparse.Namespace) -> int:
 
 def _project(parsed: argparse.Namespace, directory: Path) -> tuple[Artifact, IdfProject]:
     target = get_target(parsed.target)
-    layout = Layout(
-        flash_bytes=parse_size("--flash-size", parsed.flash_size),
-        app_bytes=parse_size("--app-size", parsed.app_size) if parsed.app_size else 0,
-        model_in_app=parsed.model_in == "app",
-    )
+    layout = layout_from(parsed.flash_size, parsed.app_size or "", parsed.model_in)
     workshop = Workshop(build_root_under(Path.cwd()) / "artifacts", parsed.calibration)
     artifact = load_artifact(load_model(parsed.model), parsed.runtime, target, workshop)
     return artifact, write_project(artifact, target, parsed.kernels, directory, layout)

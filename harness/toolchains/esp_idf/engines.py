@@ -6,7 +6,7 @@ Espressif's component registry when the project is built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from harness.errors import UnsupportedError, UsageError
@@ -14,38 +14,71 @@ from harness.portable.ops import OPERATORS
 from harness.portable.ops.fully_connected import FullyConnected
 from harness.portable.ops.multiplied_sums import MultipliedSums
 from harness.runtimes.base import Artifact
+from harness.runtimes.espdl_v1 import vendor
 from harness.runtimes.planned import PlannedArtifact
+from harness.targets import Target
 
-IDF_FROM, IDF_BEFORE = (5, 4), (6, 1)
+
+@dataclass(frozen=True)
+class IdfVersions:
+    """From `first` on, before `before`: major and minor."""
+
+    first: tuple[int, int]
+    before: tuple[int, int]
+    example: str
+
+    def __str__(self) -> str:
+        return ">={}.{},<{}.{}".format(*self.first, *self.before)
+
+    def __contains__(self, version: tuple[int, ...]) -> bool:
+        return self.first <= version[:2] < self.before
+
+
+IDF_VERSIONS = IdfVersions((5, 4), (6, 1), "v5.5.1")
 """From the first with all the driver calls of firmware/platforms/esp_idf; 6.0 is the last that was read."""
 
-IDF_VERSIONS = ">={}.{},<{}.{}".format(*IDF_FROM, *IDF_BEFORE)
+OLDER_IDF = IdfVersions((4, 4), (5, 1), "v4.4.8")
+"""What esp-dl v1 (branch idfv4.4) and v2.0 are made for; firmware/platforms/esp_idf/older_idf.h."""
+
+PORTABLE = "portable"
 
 
 @dataclass(frozen=True)
 class Engine:
     """`folder` below firmware/runtimes; `components` with the versions they may have; `kernels` to
     the sdkconfig lines that choose them; `definitions`: macros of the engine, as CMake writes them;
-    `generated`: the sources made for a model (None: for every model of the runtime). `check` raises
-    UnsupportedError for a model that the library gets wrong.
+    `generated`: the sources made for a model (None: for every model of the runtime) on a chip. `check`
+    raises UnsupportedError for a model that the library gets wrong. `checkout`: the environment variable
+    that names a library no registry has, and its component. `code_is_model`: the model is C++, so that it
+    is always linked into the app and its image only describes it.
     """
 
     folder: str
     components: Mapping[str, str]
     kernels: Mapping[str, tuple[str, ...]]
     definitions: tuple[str, ...] = ()
-    generated: Callable[[Artifact | None], dict[str, str]] = field(default=lambda _: {})
+    generated: Callable[[Artifact | None, Target], dict[str, str]] = field(default=lambda *_: {})
     check: Callable[[Artifact], None] = field(default=lambda _: None)
+    idf: IdfVersions = IDF_VERSIONS
+    checkout: tuple[str, str] | None = None
+    code_is_model: bool = False
 
 
-def tflm_operators(artifact: Artifact | None) -> dict[str, str]:
+def tflm_operators(artifact: Artifact | None, target: Target) -> dict[str, str]:
     """operators.inc: the kernels to link in, by the names of MicroMutableOpResolver's methods.
 
     Those of one model, or without it all that the harness supports.
     """
+    del target
     names = {layer.op for layer in artifact.layers} if artifact else set(OPERATORS)
     methods = sorted("PadV2" if name == "PADV2" else name.title().replace("_", "") for name in names)
     return {"operators.inc": "".join(f"OPERATOR({method})\n" for method in methods)}
+
+
+def v1_sources(artifact: Artifact | None, target: Target) -> dict[str, str]:
+    """The model's own classes and coefficients: without a model there is nothing to build."""
+    assert artifact is not None, "code_is_model"
+    return vendor.sources(artifact, target)
 
 
 def check_esp_nn(artifact: Artifact) -> None:
@@ -129,7 +162,40 @@ ENGINES = {
             "ESPDL_DUAL_CORE=$<BOOL:${CONFIG_HARNESS_ESPDL_DUAL_CORE}>",
         ),
     ),
+    "espdl-v1": Engine(
+        folder="espdl_v1",
+        components={},
+        kernels={"vendor": ("ESP_TASK_WDT=n",)},
+        generated=v1_sources,
+        check=vendor.check,
+        idf=OLDER_IDF,
+        checkout=("ESP_DL_PATH", "esp-dl"),
+        code_is_model=True,
+    ),
 }
+
+
+KERNELS = (PORTABLE, *dict.fromkeys(name for engine in ENGINES.values() for name in engine.kernels))
+"""All there are, of any runtime."""
+
+
+SEEN_ON_SILICON: frozenset[tuple[str, str, str]] = frozenset()
+"""(target, runtime, kernels) that a board has run with 0 LSB, in this project's own records."""
+
+
+def idf_versions(runtimes: Iterable[str], kernels: str) -> IdfVersions:
+    """What firmware of these runtimes is built with; where they differ, that of most."""
+    families = {name.partition(":")[0] for name in runtimes}
+    wanted = {ENGINES[name].idf for name in families if kernels != PORTABLE and name in ENGINES}
+    return wanted.pop() if len(wanted) == 1 and families <= set(ENGINES) else IDF_VERSIONS
+
+
+def unconfirmed(target: str, runtime: str, kernels: str) -> str:
+    """The sentence for a report on firmware that no board of this project has confirmed; "" after that."""
+    family, _, _ = runtime.partition(":")
+    if (target, family, kernels) in SEEN_ON_SILICON:
+        return ""
+    return f"no board has confirmed the {kernels} kernels of {family} on {target} yet: docs/boards.md"
 
 
 def get_engine(runtime: str, kernels: str) -> Engine:
@@ -141,6 +207,6 @@ def get_engine(runtime: str, kernels: str) -> Engine:
     family, _, _ = runtime.partition(":")
     engine = ENGINES.get(family)
     if engine is None or kernels not in engine.kernels:
-        known = ", ".join(("portable", *(engine.kernels if engine else ())))
+        known = ", ".join((PORTABLE, *(engine.kernels if engine else ())))
         raise UsageError(f"runtime {runtime} has no kernels '{kernels}'", f"Use one of: {known}")
     return engine

@@ -13,6 +13,7 @@ _TOO_SMALL = re.compile(
     r"app partition.* too small for binary \S+ size (0x[0-9a-f]+):\s*"
     r"- .* size (0x[0-9a-f]+) \(overflow (0x[0-9a-f]+)\)"
 )
+_NO_RAM = re.compile(r"region [`']?(\w*(?:dram|iram|sram)\w*)'? overflowed by (\d+) bytes")
 _NO_REGISTRY = "Cannot establish a connection to the component registry"
 _NO_VERSION = re.compile(r"no versions of (\S+) match (\S+)", re.IGNORECASE)
 _ERRORS = ("error:", "undefined reference", "overflowed", "will not fit", "CMake Error")
@@ -31,6 +32,11 @@ def explain(log: str, log_file: Path, title: str) -> BuildError:
             "in the app, in ESP-IDF's default partition of 1 MB)",
             f"Give it --app-size {larger >> 10}K, with a larger --flash-size if need be, or keep the model "
             f"in its own partition: --model-in partition. {whole}",
+        )
+    if beyond := _NO_RAM.search(log):
+        return BuildError(
+            f"{title}: code and static data go {kib(int(beyond[2]))} beyond the chip's RAM ({beyond[1]})",
+            f"Use --kernels vendor on a chip with PSRAM, or a smaller model. {whole}",
         )
     if _NO_REGISTRY in log:
         return BuildError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import MissingError
-from harness.toolchains.esp_idf.engines import IDF_BEFORE, IDF_FROM, IDF_VERSIONS
+from harness.toolchains.esp_idf.engines import IDF_VERSIONS, IdfVersions
 
 PROGRAM = "idf.py"
 
@@ -23,8 +23,8 @@ class Installation:
     program: Path
 
 
-def find_installation() -> Installation:
-    """The active ESP-IDF, of a version that the generated projects are made for.
+def find_installation(versions: IdfVersions = IDF_VERSIONS) -> Installation:
+    """The active ESP-IDF, of a version that the generated project is made for.
 
     Raises:
         MissingError: none is active, or it is too old or too new.
@@ -34,16 +34,16 @@ def find_installation() -> Installation:
         what = "IDF_PATH is not set" if path is None else f"{PROGRAM} is not on PATH"
         raise MissingError(
             f"ESP-IDF is not active: {what}",
-            f"Install ESP-IDF {IDF_VERSIONS}, then: . $IDF_PATH/export.sh; harness doctor says what is there",
+            f"Install ESP-IDF {versions}, then: . $IDF_PATH/export.sh; harness doctor says what is there",
         )
     version = read_version(Path(path))
     if version is None:
         raise MissingError(f"IDF_PATH={path} holds no ESP-IDF", "Set it to the folder with export.sh")
-    if not IDF_FROM <= version[:2] < IDF_BEFORE:
+    if version not in versions:
         raise MissingError(
-            f"expected ESP-IDF {IDF_VERSIONS}, {path} is {'.'.join(map(str, version))}",
-            "Check out another release there: git checkout v5.5.1 && git submodule update --init --recursive "
-            "&& ./install.sh",
+            f"expected ESP-IDF {versions}, {path} is {'.'.join(map(str, version))}",
+            f"Check out another release there: git checkout {versions.example} && "
+            "git submodule update --init --recursive && ./install.sh",
         )
     return Installation(Path(path), ".".join(map(str, version)), Path(program))
 

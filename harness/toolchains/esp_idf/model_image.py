@@ -23,8 +23,12 @@ _CHECKED_FROM = 16
 _CODES = {name: code for code, name in DTYPES.items()}
 
 
-def encode(artifact: Artifact) -> bytes:
-    """The model image; the same artifact gives the same bytes. At most 6 dimensions per tensor."""
+def encode(artifact: Artifact, *, described_only: bool = False) -> bytes:
+    """The model image; the same artifact gives the same bytes. At most 6 dimensions per tensor.
+
+    `described_only`: without the file, for an engine whose model is code.
+    """
+    data = b"" if described_only else artifact.data
     tensors = (*artifact.inputs, *artifact.outputs)
     tables = _HEADER.size + len(tensors) * _TENSOR.size
     tables += len(artifact.layers) * (_LAYER.size + _TENSOR.size)
@@ -34,10 +38,10 @@ def encode(artifact: Artifact) -> bytes:
     body = b"".join(_tensor(tensor, strings) for tensor in tensors)
     body += b"".join(_layer(layer, strings) for layer in artifact.layers)
     start = -(-strings.end // ALIGNMENT) * ALIGNMENT
-    size = start + len(artifact.data)
+    size = start + len(data)
     counts = len(artifact.inputs), len(artifact.outputs), len(artifact.layers)
-    header = _HEADER.pack(MAGIC, size, 0, start, len(artifact.data), *names, *counts, 0)
-    image = bytearray(b"".join([header, body, strings.data]).ljust(start, b"\0") + artifact.data)
+    header = _HEADER.pack(MAGIC, size, 0, start, len(data), *names, *counts, 0)
+    image = bytearray(b"".join([header, body, strings.data]).ljust(start, b"\0") + data)
     struct.pack_into("<I", image, 12, zlib.crc32(image[_CHECKED_FROM:]))
     return bytes(image)
 

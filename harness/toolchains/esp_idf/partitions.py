@@ -22,12 +22,13 @@ FLASH_SIZES_MB = (2, 4, 8, 16, 32)
 @dataclass(frozen=True)
 class Layout:
     """The user's choices: flash size of the board, size of the app partition (0: what is needed),
-    and whether the model is linked into the app.
+    and whether the model is linked into the app. `usb_serial`: bytes go by the chip's own USB, not its UART.
     """
 
     flash_bytes: int = 4 << 20
     app_bytes: int = 0
     model_in_app: bool = False
+    usb_serial: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,15 @@ def to_csv(partitions: tuple[Partition, ...]) -> str:
     """The table as ESP-IDF reads it."""
     rows = [f"{p.name}, {p.kind}, {p.subtype}, {p.offset:#x}, {p.size:#x}" for p in partitions]
     return "\n".join(["# Name, Type, SubType, Offset, Size", *rows, ""])
+
+
+def layout_from(flash_size: str, app_size: str, model_in: str) -> Layout:
+    """From the texts of --flash-size, --app-size (may be empty) and --model-in."""
+    return Layout(
+        flash_bytes=parse_size("--flash-size", flash_size),
+        app_bytes=parse_size("--app-size", app_size) if app_size else 0,
+        model_in_app=model_in == "app",
+    )
 
 
 def parse_size(flag: str, text: str) -> int:

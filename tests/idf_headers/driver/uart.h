@@ -1,4 +1,5 @@
 #pragma once
+#include "esp_idf_version.h"
 #include "freertos/FreeRTOS.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,7 +14,12 @@ typedef struct {
     int source_clk;
 } uart_config_t;
 enum { UART_DATA_8_BITS = 3, UART_PARITY_DISABLE = 0, UART_STOP_BITS_1 = 1 };
-enum { UART_HW_FLOWCTRL_DISABLE = 0, UART_SCLK_DEFAULT = 4 };
+enum { UART_HW_FLOWCTRL_DISABLE = 0 };
+#if ESP_IDF_VERSION < ESP_IDF_VERSION_VAL(5, 0, 0)
+enum { UART_SCLK_APB = 4 };
+#else
+enum { UART_SCLK_DEFAULT = 4 };
+#endif
 esp_err_t uart_driver_install(uart_port_t port, int rx_bytes, int tx_bytes, int events, QueueHandle_t *queue,
                               int flags);
 esp_err_t uart_param_config(uart_port_t port, const uart_config_t *config);

@@ -1,0 +1,2 @@
+#pragma once
+int esp_clk_cpu_freq(void);
