@@ -31,6 +31,10 @@ COMMANDS = {
         "harness.commands.generate",
         "build firmware for the chip with ESP-IDF (which must be active)",
     ),
+    "inspect": (
+        "harness.commands.inspect",
+        "a model's operators, MACs, parameters, memory, and which runtimes take it or why not",
+    ),
     "debug": ("harness.debug", "every layer of one inference, oracle and device side by side"),
     "diff-layers": (
         "harness.diff_layers",

@@ -95,10 +95,10 @@ def _taking(model: ModelSpec, target: Target, workshop: Workshop) -> list[str]:
     for name, kind in RUNTIMES.items():
         runtime = kind()
         try:
-            brought = _brought(model, runtime, runtime.variant(target))
+            file = brought(model, runtime, runtime.variant(target))
         except UnsupportedError:
             continue
-        if brought or _makes(model, runtime, workshop):
+        if file or _makes(model, runtime, workshop):
             names.append(name)
     return names
 
@@ -129,7 +129,7 @@ def load_artifact(
             f"runtime {runtime} has a file for each kind of chip", "Name one, e.g. --target esp32s3"
         )
     variant = owner.variant(target) if target else ""
-    path = _brought(model, owner, variant)
+    path = brought(model, owner, variant)
     if path is None:
         if workshop is None or not owner.quantises or not model.has_float:
             chip = f" for {target.id}" if target and variant else ""
@@ -150,7 +150,7 @@ def load_artifact(
     return dataclasses.replace(artifact, name=model.name)
 
 
-def _brought(model: ModelSpec, owner: Runtime, variant: str) -> Path | None:
+def brought(model: ModelSpec, owner: Runtime, variant: str) -> Path | None:
     """The file that the model has for a runtime and kind of chip."""
     kind = owner.artifact_kind
     # A single file says itself how it is quantised.
