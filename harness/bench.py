@@ -40,7 +40,7 @@ from harness.printed_deployment import PrintedDeployment
 from harness.progress import Progress, Say, silent
 from harness.records.directory import RunDirectory
 from harness.records.journal import TestLine
-from harness.records.schema import ItemRecord, RunRecord, Sample
+from harness.records.schema import ItemRecord, Part, RunRecord, Sample
 from harness.result import Result
 from harness.resume import JOURNAL, Resumed, changed_since, check_same
 from harness.runtimes import get_runtime
@@ -357,21 +357,21 @@ class Bench:
         """The tests that had ended when this run was killed, by name; empty for a new run."""
         return self._ledger.tests_before
 
-    def hand_over(self, item: Item) -> tuple[ItemRecord, tuple[Sample, ...], np.ndarray | None]:
-        """A closed item's record, samples and pictures, for another process to report."""
+    def hand_over(self, item: Item) -> tuple[ItemRecord, tuple[Sample, ...], Part | None, np.ndarray | None]:
+        """A closed item's record, samples, part and pictures, for another process to report."""
         return (*self._ledger.hand_over(item), self._materials.pixels(item.model.name, item.runtime))
 
     def run_record(self) -> RunRecord:
         """The run so far."""
         return self._ledger.run_record()
 
-    def adopt(self, record: ItemRecord, samples: tuple[Sample, ...]) -> None:
+    def adopt(self, record: ItemRecord, samples: tuple[Sample, ...], part: Part | None) -> None:
         """Takes an item into this run that another process ran; its pictures are read here."""
         item = self.item(record.target, self.model(record.model), record.runtime, record.kernels, record.unit)
         if samples:
             with contextlib.suppress(HarnessError):  # a report without pictures is still a report
                 self._materials.data(item, self._materials.artifact(item))
-        self._ledger.adopt(record, samples)
+        self._ledger.adopt(record, samples, part)
 
     def end(self) -> None:
         """Ends a part of a run: the process that adopts its items writes the reports."""

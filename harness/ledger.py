@@ -39,7 +39,7 @@ from harness.toolchains.base import Image
 @dataclass
 class Entry:
     """What is known of an item so far; becomes its record. `journalled` is the result whose samples the
-    journal has.
+    journal has, `part` what it takes to run them again, where one wire log has them all.
     """
 
     item: Item
@@ -57,6 +57,7 @@ class Entry:
     log: Path | None = None
     faults: dict[str, int] = field(default_factory=dict)
     journalled: Result | None = None
+    part: Part | None = None
     error: str | None = None
     error_kind: str | None = None
     harness_s: float | None = None
@@ -143,6 +144,7 @@ class Ledger:
         self._clock = time.monotonic()
         self._open: dict[str, Entry] = {}
         self._closed: dict[str, tuple[ItemRecord, tuple[Sample, ...]]] = {}
+        self._parts: dict[str, Part | None] = {}
         self._unfinished: dict[str, ItemProgress] = {}
         self._finished_before: set[str] = set()
         self._expectations: list[tuple[Expectation, str]] = []
@@ -219,6 +221,7 @@ class Ledger:
         entry = self.entry(deployment.item)
         key, before = deployment.item.key, self._unfinished.pop(deployment.item.key, None)
         kept: Batch | None = None
+        part: Part | None = None
         held = entry.holding(deployment.board)
         # What brought a board back stands in no wire log: such a run cannot be replayed.
         if isinstance(deployment, LinkedDeployment) and not (held and held.recoveries):
@@ -230,9 +233,8 @@ class Ledger:
                     f"resumed: {part.first} of {part.samples} samples are from before the run was killed; "
                     "cold start, layers and wire are of the board's last start"
                 )
-            self._journal.write_start(key, part)
-        else:
-            self._journal.write_start(key, None)
+        self._journal.write_start(key, part)
+        entry.part = part if kept is None else None
 
         def keep(batch: Batch) -> None:
             self._journal.write_samples(key, batch.samples, batch.outputs)
@@ -292,12 +294,15 @@ class Ledger:
         if samples and result is not entry.journalled:
             self._journal.write_start(item.key, None)
             self._journal.write_samples(item.key, samples)
+        self._parts[item.key] = entry.part if result is entry.journalled else None
         self._close(record, samples)
         return record
 
-    def adopt(self, record: ItemRecord, samples: tuple[Sample, ...]) -> None:
-        """Takes an item that another process has finished into the books."""
-        self._journal.write_start(record.key, None)
+    def adopt(self, record: ItemRecord, samples: tuple[Sample, ...], part: Part | None = None) -> None:
+        """Takes an item that another process has finished into the books; `part` is what it takes to run it
+        again, its paths relative to this run's directory.
+        """
+        self._journal.write_start(record.key, part)
         if samples:
             self._journal.write_samples(record.key, samples)
         self._close(record, samples)
@@ -307,9 +312,9 @@ class Ledger:
         self._closed[record.key] = (record, samples)
         self._journal.write_item(record)
 
-    def hand_over(self, item: Item) -> tuple[ItemRecord, tuple[Sample, ...]]:
-        """A closed item, which these books then forget."""
-        return self._closed.pop(item.key)
+    def hand_over(self, item: Item) -> tuple[ItemRecord, tuple[Sample, ...], Part | None]:
+        """A closed item as `adopt` takes it, which these books then forget."""
+        return *self._closed.pop(item.key), self._parts.pop(item.key)
 
     def close_test(self, test: TestLine) -> None:
         """Notes that a pytest test has ended, after its items."""

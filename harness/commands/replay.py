@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.replay import replay
+from harness.report.figures import many
 from harness.resume import JOURNAL, LATEST, find_run
 
 REPORTS = Path("reports")
@@ -47,5 +48,6 @@ def _replay(parsed: argparse.Namespace) -> int:
     for key in done.from_journal:
         print(f"{key}: has no figures from a wire log; its record is the journal's")
     number = sum(same is True for same in done.files.values())
-    print(f"{len(done.items)} items judged again, {number} of {len(done.files)} files identical: {out}")
+    judged = many(len(done.items), "item")
+    print(f"{judged} judged again, {number} of {len(done.files)} files identical: {out}")
     return int(False in done.files.values())
