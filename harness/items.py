@@ -14,6 +14,7 @@ from harness import __version__
 from harness.errors import DataError, ModelError, OutputError, UnsupportedError, UsageError
 from harness.exclusive import exclusive
 from harness.extras import available
+from harness.model.digests import data_digest
 from harness.model.keras_onnx import float_onnx
 from harness.model.spec import ModelSpec
 from harness.progress import Say, silent
@@ -165,7 +166,7 @@ def _make(model: ModelSpec, owner: Runtime, variant: str, workshop: Workshop) ->
     recipe = hashlib.sha256(f"{__version__} {owner.name} {variant} {source.preprocess}".encode())
     for file in (source.onnx, source.calibration):
         try:
-            recipe.update(hashlib.sha256(file.read_bytes()).digest())
+            recipe.update(bytes.fromhex(data_digest(file)))
         except OSError as error:
             raise DataError(f"cannot read {file}: {error.strerror}", "Check the path") from None
     parts = [model.name, owner.name.replace(":", "-"), variant, recipe.hexdigest()[:12]]

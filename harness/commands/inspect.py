@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import textwrap
@@ -29,6 +30,9 @@ def add_command(commands: Parsers) -> None:
     )
     inspect.add_argument("model", help="zoo name, directory with a model.toml, or model file")
     inspect.add_argument("--data", type=Path, metavar="FILE", help="data as for harness run: do they fit?")
+    inspect.add_argument(
+        "--preprocess", metavar="HOW", help="what pixels of --data become, as for harness run"
+    )
     inspect.add_argument("--json", action="store_true", help="everything as JSON, for programs")
     inspect.set_defaults(run=_inspect)
 
@@ -36,9 +40,13 @@ def add_command(commands: Parsers) -> None:
 def _inspect(parsed: argparse.Namespace) -> int:
     from harness.inspection.model import as_json, inspect_model
     from harness.inspection.support import NO
+    from harness.model.preprocess import parse_preprocess
     from harness.model.spec import load_model
 
-    found = inspect_model(load_model(parsed.model), parsed.data)
+    model = load_model(parsed.model)
+    if parsed.preprocess:
+        model = dataclasses.replace(model, preprocess=parse_preprocess(parsed.preprocess))
+    found = inspect_model(model, parsed.data)
     if parsed.json:
         print(json.dumps(as_json(found), indent=2, ensure_ascii=False))
     else:

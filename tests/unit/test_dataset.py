@@ -147,12 +147,12 @@ def test_a_pickle_is_refused_and_not_run(save, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_missing_file_an_npy_and_an_empty_file_are_refused(tmp_path):
+def test_a_missing_file_a_text_and_an_empty_file_are_refused(tmp_path):
     with pytest.raises(DataError, match="no such data file"):
         load_dataset(tmp_path / "absent.npz", VECTOR)
-    np.save(tmp_path / "x.npy", np.zeros((2, 6)))
+    (tmp_path / "x.txt").write_text("1,2,3,4,5,6")
     with pytest.raises(DataError, match=r"expected an \.npz file"):
-        load_dataset(tmp_path / "x.npy", VECTOR)
+        load_dataset(tmp_path / "x.txt", VECTOR)
     (tmp_path / "empty.npz").touch()
     with pytest.raises(DataError, match=r"expected an \.npz file"):
         load_dataset(tmp_path / "empty.npz", VECTOR)
