@@ -22,6 +22,10 @@ USAGE_ERROR = 2
 
 COMMANDS = {
     "run": ("harness.commands.run", "run models on boards and write a report"),
+    "init": (
+        "harness.commands.init",
+        "write model.toml, a test and pytest.ini for a model, ready for pytest --target",
+    ),
     "nightly": ("harness.commands.nightly", "run a matrix of items unattended and say what changed"),
     "generate": (
         "harness.commands.generate",

@@ -57,7 +57,7 @@ def _inspect(parsed: argparse.Namespace) -> int:
 def _show(found: Any) -> None:
     facts = found.facts
     kind = f"runtime {found.runtime}" if found.runtime else "float"
-    print(f"{found.name}  {os.path.relpath(found.file)}  ({kind})")
+    print(f"{found.name}  {_path(found.file)}  ({kind})")
     for end, tensors in (("input", facts.inputs), ("output", facts.outputs)):
         for tensor in tensors:
             shape = "x".join(map(str, tensor.info.shape)) or "scalar"
@@ -73,7 +73,7 @@ def _show(found: Any) -> None:
     print()
     _support(found.support)
     if found.others:
-        print(f"other files, inspected by name: {', '.join(os.path.relpath(path) for path in found.others)}")
+        print(f"other files, inspected by name: {', '.join(map(_path, found.others))}")
 
 
 def _operators(facts: Any) -> None:
@@ -116,6 +116,8 @@ def _totals(facts: Any) -> None:
             f"{byte_size(facts.memory.least_bytes)} alive at once at least{assumed}"
         )
     print(f"  quantisation  {facts.quantisation}")
+    for refusal in facts.refusals:
+        print(f"  refused       {refusal}")
 
 
 def _data(data: Any) -> None:
@@ -140,6 +142,11 @@ def _support(verdicts: Any) -> None:
         text = f"{schemes} on {where}: {one.why}"
         lines = textwrap.wrap(text, TEXT_WIDTH - len(start), break_on_hyphens=False)
         print(start + f"\n{' ' * len(start)}".join(lines))
+
+
+def _path(path: Path) -> str:
+    """As a reader in this directory would type it."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _scale(of: Any) -> str:

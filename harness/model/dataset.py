@@ -248,11 +248,11 @@ def _checked(
         kinds = {f"{tensor.dtype}": tensor.dtype}
     if preprocess is not None:
         kinds = {"uint8 (pixels)": "uint8", **kinds}
-    remedy = f"np.{next(iter(kinds.values()))}"
-    raise DataError(
-        f"{source}: {key} is {values.dtype}, expected {' or '.join(kinds)}",
-        f'Convert it: np.savez("data.npz", {key}={key}.astype({remedy}))',
-    )
+    kind = f"np.{next(iter(kinds.values()))}"
+    remedy = f'Convert it: np.savez("data.npz", {key}={key}.astype({kind}))'
+    if values.dtype == np.uint8 and preprocess is None:
+        remedy += "; or, if it is pixels, say what they become: --preprocess scale=0.00392157 (/ 255)"
+    raise DataError(f"{source}: {key} is {values.dtype}, expected {' or '.join(kinds)}", remedy)
 
 
 def _pixels(values: Array, samples: int) -> NDArray[np.uint8] | None:

@@ -120,6 +120,13 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     if path.name == "model.toml" and path.is_file():
         return read_spec(path.parent)
     if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            raise UsageError(
+                f"{path}: a SavedModel is not read; expected {', '.join(SUFFIXES)} or a directory with "
+                "model.toml",
+                "Convert it: tf.lite.TFLiteConverter.from_saved_model(DIR) with full-integer quantisation gives "
+                "a .tflite, python -m tf2onnx.convert --saved-model DIR --output FILE.onnx a float .onnx",
+            )
         if not (path / "model.toml").is_file() and any(path.rglob("*_coefficient.cpp")):
             return ModelSpec(name=path.resolve().name, artifacts={"espdlv1": path.resolve()})
         return read_spec(path)
@@ -173,6 +180,11 @@ def read_spec(directory: Path, check_files: bool = True) -> ModelSpec:
 
 def write_spec(model: ModelSpec, directory: Path) -> None:
     """Writes `directory`/model.toml; every file of the model is named relative to it."""
+    (directory / "model.toml").write_text(spec_text(model, directory), encoding="utf-8")
+
+
+def spec_text(model: ModelSpec, directory: Path) -> str:
+    """What model.toml says of `model` in `directory`."""
 
     def relative(path: Path) -> str:
         return Path(os.path.relpath(path, directory)).as_posix()
@@ -200,7 +212,7 @@ def write_spec(model: ModelSpec, directory: Path) -> None:
             # JSON's texts, numbers and lists are TOML's too.
             lines += ["", f"[{table}]"] if table else []
             lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
-    (directory / "model.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"
 
 
 class _Reader:
