@@ -42,7 +42,7 @@ COMMANDS = {
     "debug": ("harness.debug", "every layer of one inference, oracle and device side by side"),
     "diff-layers": (
         "harness.diff_layers",
-        "the first layer at which device and oracle, or oracle and float, part",
+        "the first layer at which two of device, oracle and float part",
     ),
     "quantise": (
         "harness.commands.quantise",

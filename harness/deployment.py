@@ -25,10 +25,7 @@ from harness.measure import gaps
 from harness.model.dataset import dataset_from
 from harness.model.reference import Reference
 from harness.progress import Progress
-from harness.records.schema import (
-    LayerRecord,
-    Memory,
-)
+from harness.records.schema import LayerRecord, Memory, TaskStack
 from harness.result import Answer, Result
 from harness.runtimes.base import Array, Artifact, Oracle
 from harness.runtimes.planned import PlannedArtifact
@@ -226,7 +223,14 @@ class LinkedDeployment(Deployment):
             heap_low_bytes=device.heap_low_bytes if device else None,
             ram_budget_bytes=self.item.target.sram_bytes,
             flash_budget_bytes=flash.flash_bytes if flash else self.item.target.flash_bytes or None,
+            tasks=tuple(TaskStack(**vars(task)) for task in device.tasks) if device else (),
         )
+
+    def notes(self) -> tuple[str, ...]:
+        offers = self.link.hello.capabilities & Capability.LAYER_DIGESTS
+        if not offers or self.link.room_for_layers(counts=False, digests=True):
+            return ()
+        return (f"layers not compared: digests of {len(self.artifact.layers)} do not fit into one reply",)
 
     def wire_counts(self) -> dict[str, int]:
         """The link's statistics so far, as one flat mapping."""
@@ -266,19 +270,17 @@ class LinkedDeployment(Deployment):
 
     def _check_layers(self, expected: Expectation) -> tuple[LayerRecord, ...]:
         """Every layer of the first samples, by digest; a layer that differs is then read whole."""
-        known = self.link.hello.capabilities
-        if not expected.layers or not known & Capability.LAYER_DIGESTS:
+        if not expected.layers or not self.link.room_for_layers(counts=False, digests=True):
             return ()
         payloads = [expected.payload(sample) for sample in range(len(expected.layers))]
-        counts: list[tuple[int, ...]] = []
         worst = [gaps.Difference(0, 0)] * len(self.artifact.layers)
-        replies = list(
-            self.link.infer_stream(
-                payloads, layer_counts=bool(known & Capability.LAYER_COUNTS), layer_digests=True
-            )
-        )
+        # From some 250 layers on, one reply has not room for both.
+        together = self.link.room_for_layers(counts=True, digests=True)
+        replies = list(self.link.infer_stream(payloads, layer_counts=together, layer_digests=True))
+        counts = [reply.layer_counts for reply in replies]
+        if not together and self.link.room_for_layers(counts=True, digests=False):
+            counts = [reply.layer_counts for reply in self.link.infer_stream(payloads, layer_counts=True)]
         for payload, reply, tensors in zip(payloads, replies, expected.layers, strict=True):
-            counts.append(reply.layer_counts)
             for index, tensor in enumerate(tensors):
                 if reply.layer_digests[index] == tensor_digest(tensor):
                     continue

@@ -43,14 +43,14 @@ class Found:
 def first_difference(link: Link, payload: bytes, expected: Sequence[Array], plan: Plan) -> Found | None:
     """The first layer whose output is not the expected one, or None.
 
-    One inference where the device gives digests of all its layers. From one that only gives outputs, by
-    bisection: log2(layers) inferences, and one for each layer that the found one reads.
+    One inference where one reply has room for the digests of all layers. Else, where the outputs are wrong,
+    by bisection over digests of the network's beginnings: log2(layers) inferences, and one for each layer
+    that the found one reads; where they are right, one for each layer until one differs.
 
     Raises:
         UnsupportedError: the device gives no layers.
     """
-    offers = link.hello.capabilities
-    if offers & Capability.LAYER_DIGESTS:
+    if link.room_for_layers(counts=False, digests=True):
         digests = link.infer(payload, layer_digests=True).layer_digests
         wrong = [
             index
@@ -58,16 +58,18 @@ def first_difference(link: Link, payload: bytes, expected: Sequence[Array], plan
             if digest != tensor_digest(tensor)
         ]
         return Found(wrong[0], len(wrong) - 1) if wrong else None
-    if not offers & Capability.LAYER_TAPS:
+    if not link.hello.capabilities & Capability.LAYER_TAPS:
         raise UnsupportedError("this device's firmware gives neither digests nor outputs of layers")
     known: dict[int, bool] = {}
 
     def differs(index: int) -> bool:
         if index not in known:
-            known[index] = link.read_layer(payload, index) != expected[index].tobytes()
+            known[index] = link.layer_digest(payload, index) != tensor_digest(expected[index])
         return known[index]
 
     index = bisect(plan, differs)
+    if index is None:
+        index = next((each for each in range(len(expected)) if differs(each)), None)
     return None if index is None else Found(index, None)
 
 

@@ -68,7 +68,7 @@ def replay(run: Path, out: Path) -> Replayed:
         raise OutputError(f"expected to write {out}; {error.strerror}", "Choose another --out") from None
     try:
         records, samples, images = [], {}, {}
-        again, texts = [], []
+        again, texts, killed = [], [], []
         for record in contents.run.items:
             progress = contents.progress.get(record.key, ItemProgress())
             samples[record.key] = progress.samples
@@ -78,11 +78,13 @@ def replay(run: Path, out: Path) -> Replayed:
                 if judged.pixels is not None:
                     images[record.key] = judged.pixels
                 again.append(record.key)
-                texts += [part.text for part in progress.parts]
+                texts.append(progress.parts[-1].text)
+                killed += [part.text for part in progress.parts[:-1]]
             records.append(record)
         kept = {key: batch for key, batch in samples.items() if batch}
         written = write_reports(dataclasses.replace(contents.run, items=tuple(records)), kept, work, images)
         files = {name: _same(work / name, run / name) for name in [*written, *texts]}
+        files |= {name: _begins_as(work / name, run / name) for name in killed}
         _put_in_place(work, out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -247,6 +249,11 @@ def _image(record: ItemRecord) -> Image | None:
 
 def _same(mine: Path, theirs: Path) -> bool | None:
     return mine.read_bytes() == theirs.read_bytes() if theirs.is_file() else None
+
+
+def _begins_as(mine: Path, theirs: Path) -> bool | None:
+    """Of a part that was killed: bytes may have been recorded whose text was not written any more."""
+    return mine.read_bytes().startswith(theirs.read_bytes()) if theirs.is_file() else None
 
 
 def _put_in_place(work: Path, out: Path) -> None:

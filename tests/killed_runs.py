@@ -139,7 +139,9 @@ def lost_and_doubled(report: Path, shown: dict[str, int]) -> tuple[int, int, int
 
 
 def figures(report: Path) -> list[object]:
-    """The report less what time, chance and the kill put into it: times in us, notes, wire, identity."""
+    """The report less what time, chance, the kill and earlier runs put into it: times in us, notes, wire,
+    identity, trend.
+    """
     passing = (
         "latency",
         "duration_s",
@@ -150,6 +152,7 @@ def figures(report: Path) -> list[object]:
         "log",
         "retries",
         "harness_s",
+        "trend",
     )
     found: list[object] = []
     for name in ("items.jsonl", "samples.jsonl"):
