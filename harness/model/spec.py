@@ -124,8 +124,8 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
             raise UsageError(
                 f"{path}: a SavedModel is not read; expected {', '.join(SUFFIXES)} or a directory with "
                 "model.toml",
-                "Convert it: tf.lite.TFLiteConverter.from_saved_model(DIR) with full-integer quantisation gives "
-                "a .tflite, python -m tf2onnx.convert --saved-model DIR --output FILE.onnx a float .onnx",
+                "Convert it: tf.lite.TFLiteConverter.from_saved_model(DIR) with full-integer quantisation "
+                "gives a .tflite, python -m tf2onnx.convert --saved-model DIR --output FILE.onnx a float .onnx",
             )
         if not (path / "model.toml").is_file() and any(path.rglob("*_coefficient.cpp")):
             return ModelSpec(name=path.resolve().name, artifacts={"espdlv1": path.resolve()})
