@@ -46,7 +46,7 @@ COMMANDS = {
     ),
     "quantise": (
         "harness.commands.quantise",
-        "make an .espdl file (extra [espdl]) or a QDQ .onnx file of a float model",
+        "make an .espdl, QDQ .onnx or .tflite file of a float model (extras [espdl], [keras])",
     ),
     "export-v1": (
         "harness.commands.espdl_v1",

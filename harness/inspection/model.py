@@ -89,7 +89,9 @@ def _graph(model: ModelSpec) -> tuple[Path, str, GraphFacts]:
             return shown, "", float_facts(read_onnx(onnx))
     except HarnessError as error:
         first = first or error
-    raise first or ModelError(f"{model.name}: none of its files holds a graph")
+    raise first or ModelError(
+        f"{model.name}: a SavedModel, which is not read as it is", RUNTIMES["tflm"].conversion_hint
+    )
 
 
 def _about(error: HarnessError, path: Path) -> HarnessError:

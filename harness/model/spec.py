@@ -106,8 +106,8 @@ def zoo() -> list[str]:
 
 
 def load_model(name_or_path: str | Path) -> ModelSpec:
-    """Finds a model by zoo name, by a directory with model.toml or an ESP-DL v1 project, or by one
-    artifact file.
+    """Finds a model by zoo name, by a directory with model.toml, an ESP-DL v1 project or a
+    SavedModel, or by one artifact file.
 
     Raises:
         UsageError: no such model.
@@ -121,12 +121,7 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
         return read_spec(path.parent)
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
-            raise UsageError(
-                f"{path}: a SavedModel is not read; expected {', '.join(SUFFIXES)} or a directory with "
-                "model.toml",
-                "Convert it: tf.lite.TFLiteConverter.from_saved_model(DIR) with full-integer quantisation "
-                "gives a .tflite, python -m tf2onnx.convert --saved-model DIR --output FILE.onnx a float .onnx",
-            )
+            return ModelSpec(name=path.resolve().name, artifacts={"savedmodel": path.resolve()})
         if not (path / "model.toml").is_file() and any(path.rglob("*_coefficient.cpp")):
             return ModelSpec(name=path.resolve().name, artifacts={"espdlv1": path.resolve()})
         return read_spec(path)

@@ -26,7 +26,8 @@ class Tflm(PlannedRuntime):
     operators = OPERATORS
     conversion_hint = (
         "Convert it with full-integer quantisation (TFLiteConverter with a representative dataset and "
-        "TFLITE_BUILTINS_INT8), batch 1"
+        "TFLITE_BUILTINS_INT8), batch 1; of a .keras or .h5 file or a SavedModel: harness quantise MODEL "
+        "--runtime tflm --data FILE --out FILE.tflite"
     )
 
     def load(self, path: Path, variant: str = "") -> PlannedArtifact:  # noqa: ARG002 - all chips take one file
