@@ -85,8 +85,8 @@ def runtimes_for(model: ModelSpec, target: Target, asked: Sequence[str], worksho
     if not names:
         raise ModelError(
             f"{model.name}: no runtime of {target.id} takes {_had(model)}",
-            "Float models need a calibration set to be quantised: --calibration FILE.npz; of a SavedModel make a "
-            "file first: harness quantise MODEL --runtime tflm --data FILE.npz --out FILE.tflite",
+            "Float models need a calibration set to be quantised: --calibration FILE.npz; of a SavedModel "
+            "make a file first: harness quantise MODEL --runtime tflm --data FILE.npz --out FILE.tflite",
         )
     return list(dict.fromkeys(names))
 
