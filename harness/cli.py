@@ -22,6 +22,10 @@ USAGE_ERROR = 2
 
 COMMANDS = {
     "run": ("harness.commands.run", "run models on boards and write a report"),
+    "init": (
+        "harness.commands.init",
+        "write model.toml, a test and pytest.ini for a model, ready for pytest --target",
+    ),
     "nightly": ("harness.commands.nightly", "run a matrix of items unattended and say what changed"),
     "generate": (
         "harness.commands.generate",
@@ -31,6 +35,10 @@ COMMANDS = {
         "harness.commands.generate",
         "build firmware for the chip with ESP-IDF (which must be active)",
     ),
+    "inspect": (
+        "harness.commands.inspect",
+        "a model's operators, MACs, parameters, memory, and which runtimes take it or why not",
+    ),
     "debug": ("harness.debug", "every layer of one inference, oracle and device side by side"),
     "diff-layers": (
         "harness.diff_layers",
@@ -38,7 +46,7 @@ COMMANDS = {
     ),
     "quantise": (
         "harness.commands.quantise",
-        "make an .espdl file (extra [espdl]) or a QDQ .onnx file of a float model",
+        "make an .espdl, QDQ .onnx or .tflite file of a float model (extras [espdl], [keras])",
     ),
     "export-v1": (
         "harness.commands.espdl_v1",

@@ -14,6 +14,7 @@ from harness import __version__
 from harness.errors import DataError, ModelError, OutputError, UnsupportedError, UsageError
 from harness.exclusive import exclusive
 from harness.extras import available
+from harness.model.digests import data_digest
 from harness.model.keras_onnx import float_onnx
 from harness.model.spec import ModelSpec
 from harness.progress import Say, silent
@@ -84,7 +85,8 @@ def runtimes_for(model: ModelSpec, target: Target, asked: Sequence[str], worksho
     if not names:
         raise ModelError(
             f"{model.name}: no runtime of {target.id} takes {_had(model)}",
-            "Float models need a calibration set to be quantised: --calibration FILE.npz",
+            "Float models need a calibration set to be quantised: --calibration FILE.npz; of a SavedModel "
+            "make a file first: harness quantise MODEL --runtime tflm --data FILE.npz --out FILE.tflite",
         )
     return list(dict.fromkeys(names))
 
@@ -95,10 +97,10 @@ def _taking(model: ModelSpec, target: Target, workshop: Workshop) -> list[str]:
     for name, kind in RUNTIMES.items():
         runtime = kind()
         try:
-            brought = _brought(model, runtime, runtime.variant(target))
+            file = brought(model, runtime, runtime.variant(target))
         except UnsupportedError:
             continue
-        if brought or _makes(model, runtime, workshop):
+        if file or _makes(model, runtime, workshop):
             names.append(name)
     return names
 
@@ -129,7 +131,7 @@ def load_artifact(
             f"runtime {runtime} has a file for each kind of chip", "Name one, e.g. --target esp32s3"
         )
     variant = owner.variant(target) if target else ""
-    path = _brought(model, owner, variant)
+    path = brought(model, owner, variant)
     if path is None:
         if workshop is None or not owner.quantises or not model.has_float:
             chip = f" for {target.id}" if target and variant else ""
@@ -150,7 +152,7 @@ def load_artifact(
     return dataclasses.replace(artifact, name=model.name)
 
 
-def _brought(model: ModelSpec, owner: Runtime, variant: str) -> Path | None:
+def brought(model: ModelSpec, owner: Runtime, variant: str) -> Path | None:
     """The file that the model has for a runtime and kind of chip."""
     kind = owner.artifact_kind
     # A single file says itself how it is quantised.
@@ -165,7 +167,7 @@ def _make(model: ModelSpec, owner: Runtime, variant: str, workshop: Workshop) ->
     recipe = hashlib.sha256(f"{__version__} {owner.name} {variant} {source.preprocess}".encode())
     for file in (source.onnx, source.calibration):
         try:
-            recipe.update(hashlib.sha256(file.read_bytes()).digest())
+            recipe.update(bytes.fromhex(data_digest(file)))
         except OSError as error:
             raise DataError(f"cannot read {file}: {error.strerror}", "Check the path") from None
     parts = [model.name, owner.name.replace(":", "-"), variant, recipe.hexdigest()[:12]]

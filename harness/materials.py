@@ -34,7 +34,7 @@ class Materials:
         self._settings = settings
         self._say = say
         names = [name for given in settings.models for name in (zoo() if given == "zoo" else [given])]
-        self._models = {name: load_model(name) for name in dict.fromkeys(names)}
+        self._models = {name: self._load(name) for name in dict.fromkeys(names)}
         _check_names(self._models)
         self.models = tuple(self._models.values())
         # By model, runtime and the runtime's variant of the chip.
@@ -48,8 +48,12 @@ class Materials:
         for given, spec in self._models.items():
             if name in (given, spec.name):
                 return spec
-        spec = self._models[name] = load_model(name)
+        spec = self._models[name] = self._load(name)
         return spec
+
+    def _load(self, name: str) -> ModelSpec:
+        spec, given = load_model(name), self._settings.preprocess
+        return spec if given is None else dataclasses.replace(spec, preprocess=given)
 
     def artifact(self, item: Item) -> Artifact:
         """What the item's runtime executes, read and verified; quantised where the model brings none."""
@@ -136,7 +140,7 @@ class Materials:
             return random_dataset(artifact.inputs, some, self._settings.seed)
         elements = artifact.outputs[0].elements
         dataset = load_dataset(
-            source, artifact.inputs, model.preprocess, classes=elements if elements > 1 else None
+            source, artifact.inputs, model.preprocess, elements if elements > 1 else None, model.classes
         )
         return dataset.take(samples)
 

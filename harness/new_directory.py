@@ -5,6 +5,7 @@ For output the user names and that did not exist; a directory with something in 
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +16,12 @@ from harness.errors import OutputError
 def check_new(directory: Path) -> None:
     """Raises OutputError unless `directory` is absent or empty: to be asked before the work."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise OutputError(f"{directory}: expected a new or empty directory", "Give another --out DIR")
+        raise OutputError(f"{directory}: expected a new or empty directory", "Give another DIR")
 
 
-def write_new(directory: Path, files: Mapping[str, str]) -> None:
-    """All files, by path relative to `directory`, in a new one beside, which then takes its place.
+def write_new(directory: Path, files: Mapping[str, str], copies: Mapping[str, Path] | None = None) -> None:
+    """All files, by path relative to `directory`, in a new one beside, which then takes its place; `copies`
+    are of files and folders that there are.
 
     Raises:
         OutputError: there is something in it, or it cannot be written.
@@ -32,8 +34,11 @@ def write_new(directory: Path, files: Mapping[str, str]) -> None:
             for name, text in files.items():
                 (staged / name).parent.mkdir(parents=True, exist_ok=True)
                 (staged / name).write_text(text, encoding="utf-8", newline="\n")
+            for name, source in (copies or {}).items():
+                if source.is_dir():
+                    shutil.copytree(source, staged / name)
+                else:
+                    shutil.copyfile(source, staged / name)
             staged.replace(directory)
     except OSError as error:
-        raise OutputError(
-            f"expected to write {directory}; {error.strerror}", "Give another --out DIR"
-        ) from error
+        raise OutputError(f"expected to write {directory}; {error.strerror}", "Give another DIR") from error

@@ -18,6 +18,7 @@ from harness.errors import UsageError
 from harness.farm.file import Farm, find_farm
 from harness.farm.shelf import Wish
 from harness.link.chaos import FAULTS, Chaos, parse_chaos
+from harness.model.preprocess import Preprocess, parse_preprocess
 from harness.toolchains.esp_idf.partitions import Layout, layout_from
 
 
@@ -51,13 +52,26 @@ OPTIONS = (
         "LIST",
         "models, comma-separated: names from the zoo, directories with a model.toml, or model files",
     ),
-    Option("data", "", "FILE", ".npz with x (and y, the labels) instead of each model's own test set"),
+    Option(
+        "data",
+        "",
+        "FILE",
+        "instead of each model's own test set: .npz with x (and y, the labels), .npy, .csv, raw .bin, or a "
+        "folder of images",
+    ),
     Option(
         "calibration",
         "",
         "FILE",
-        ".npz with x: typical inputs, from which a float .onnx model is quantised; default: the model's own, "
+        "as --data: typical inputs, from which a float .onnx model is quantised; default: the model's own, "
         "else --data",
+    ),
+    Option(
+        "preprocess",
+        "",
+        "HOW",
+        "what pixels 0..255 of --data become, for models that do not declare it: scale=S,offset=O gives "
+        "pixel x S + O; resize=bilinear scales images to the input's size, colour=bgr turns their channels",
     ),
     Option(
         "runtime",
@@ -191,6 +205,7 @@ class Settings:
     report_dir: Path | None
     build_root: Path
     heavy: Heavy | None = None
+    preprocess: Preprocess | None = None
     given: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -266,6 +281,7 @@ def settings_from(
         seed=_integer("--seed", texts["seed"], 0),
         report_dir=Path(texts["report_dir"]) if texts["report_dir"] else None,
         build_root=build_root_under(root),
+        preprocess=parse_preprocess(texts["preprocess"]) if texts["preprocess"] else None,
         given={**texts, **{name: text for name, text in boards.items() if text}},
     )
 

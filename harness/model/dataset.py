@@ -1,4 +1,4 @@
-"""Input data for a run: an .npz file the user brings, the zoo's test set, or random integers.
+"""Input data for a run: a file the user brings (data_files.py), the zoo's test set, or random integers.
 
 Knows the artifact's input tensors and the declared preprocessing, and nothing of boards. A value
 that cannot be meant (wrong type, shape, NaN, a pickle) is refused here, before anything is built.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,32 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.model.digests import file_digest
+from harness.model.data_files import read_arrays
+from harness.model.digests import data_digest
 from harness.model.preprocess import Preprocess
 from harness.model.spec import ModelSpec
 from harness.tensors import TensorInfo
 
 Array = NDArray[np.generic]
 
-# What numpy and zipfile raise on damaged archives, found by fuzzing and in their sources.
-_DAMAGE = (
-    ValueError,
-    OSError,
-    EOFError,
-    KeyError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    SyntaxError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
 
 @dataclass(frozen=True)
 class Dataset:
     """`inputs[k]` is (N, *tensors[k].shape): float32 real values, or integers of the tensor's own
-    dtype, which are already quantised. `labels` int64 (N,). `digest` is the SHA-256 of the file,
+    dtype, which are already quantised. `labels` int64 (N,). `digest` is the SHA-256 of the file or folder,
     or of the values where there is no file. `pixels` are the images as they came, uint8 (N, H, W)
     or (N, H, W, 3), for people to look at; None where the data are no such images.
     """
@@ -88,9 +73,11 @@ def load_dataset(
     tensors: TensorInfo | Sequence[TensorInfo],
     preprocess: Preprocess | None = None,
     classes: int | None = None,
+    class_names: Sequence[str] = (),
 ) -> Dataset:
-    """Reads an .npz with `x` (`x0`, `x1`, ... for several inputs), the inputs' names, or, for one
-    input, whatever its only array is called; optionally `y`, one class number per sample.
+    """Reads a file or folder as data_files.py has them. An .npz has `x` (`x0`, `x1`, ... for several
+    inputs), the inputs' names, or, for one input, whatever its only array is called; optionally `y`, one
+    class number per sample.
 
     Floating values are real ones; integers of the input's own dtype are already quantised; uint8
     with a `preprocess` are pixels. The first axis counts samples; axes of length 1 may be missing,
@@ -99,18 +86,19 @@ def load_dataset(
 
     Args:
         classes: number of output elements; labels must be below it.
+        class_names: what the model calls them, where it does.
 
     Raises:
         DataError: names the file, the key, what was expected and the numpy line that mends it.
     """
     tensors = (tensors,) if isinstance(tensors, TensorInfo) else tuple(tensors)
-    arrays = _read(path)
+    arrays = read_arrays(path, tensors, preprocess, class_names)
     named = {key: arrays[key] for key in _input_keys(path, arrays, tensors)}
     checked = _checked_inputs(named, tensors, preprocess, str(path))
     samples = len(checked[0])
     labels = _labels(arrays["y"], samples, classes, str(path)) if "y" in arrays else None
     pixels = _pixels(next(iter(named.values())), samples)
-    return Dataset(tensors, checked, labels, str(path), file_digest(path), pixels)
+    return Dataset(tensors, checked, labels, str(path), data_digest(path), pixels)
 
 
 def dataset_from(
@@ -180,35 +168,6 @@ def random_dataset(tensors: Sequence[TensorInfo], samples: int, seed: int) -> Da
 
 def _digest(inputs: Sequence[Array]) -> str:
     return hashlib.sha256(b"".join(values.tobytes() for values in inputs)).hexdigest()
-
-
-def _read(path: Path) -> dict[str, Array]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such data file")
-    with path.open("rb") as file:
-        # An .npz is a zip archive; np.load would take anything else for a pickle.
-        is_npz = file.read(4) in (b"PK\x03\x04", b"PK\x05\x06") and zipfile.is_zipfile(file)
-    if not is_npz:
-        raise DataError(
-            f"{path}: expected an .npz file, came something else or a truncated one",
-            'Write it with np.savez("data.npz", x=x, y=y)',
-        )
-    arrays = {}
-    key = "x"
-    try:
-        # Opened here: numpy leaves the file open when the archive is damaged.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            for key in archive.files:
-                arrays[key] = archive[key]
-    except _DAMAGE as error:
-        if "allow_pickle" in str(error):
-            raise DataError(
-                f"{path}: {key} holds Python objects (a pickle), which could run code: refused",
-                f'Store numbers: np.savez("data.npz", {key}=np.asarray({key}, dtype=np.float32))',
-            ) from None
-        raise DataError(f"{path}: damaged: {error}") from None
-    # A member that is no .npy comes back as bytes.
-    return {key: values for key, values in arrays.items() if isinstance(values, np.ndarray)}
 
 
 def _input_keys(path: Path, arrays: dict[str, Array], tensors: tuple[TensorInfo, ...]) -> list[str]:
@@ -289,11 +248,11 @@ def _checked(
         kinds = {f"{tensor.dtype}": tensor.dtype}
     if preprocess is not None:
         kinds = {"uint8 (pixels)": "uint8", **kinds}
-    remedy = f"np.{next(iter(kinds.values()))}"
-    raise DataError(
-        f"{source}: {key} is {values.dtype}, expected {' or '.join(kinds)}",
-        f'Convert it: np.savez("data.npz", {key}={key}.astype({remedy}))',
-    )
+    kind = f"np.{next(iter(kinds.values()))}"
+    remedy = f'Convert it: np.savez("data.npz", {key}={key}.astype({kind}))'
+    if values.dtype == np.uint8 and preprocess is None:
+        remedy += "; or, if it is pixels, say what they become: --preprocess scale=0.00392157 (/ 255)"
+    raise DataError(f"{source}: {key} is {values.dtype}, expected {' or '.join(kinds)}", remedy)
 
 
 def _pixels(values: Array, samples: int) -> NDArray[np.uint8] | None:

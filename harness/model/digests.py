@@ -18,6 +18,16 @@ def file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def data_digest(path: Path) -> str:
+    """Of a file as `file_digest`; of a folder over the names and contents of all files in it."""
+    if path.is_file():
+        return file_digest(path)
+    total = hashlib.sha256()
+    for file in sorted(each for each in path.rglob("*") if each.is_file()):
+        total.update(f"{file.relative_to(path).as_posix()}\0{file_digest(file)}\0".encode())
+    return total.hexdigest()
+
+
 def read_sums(directory: Path) -> dict[str, str]:
     """File name -> digest as SHA256SUMS in `directory` lists them; empty where there is none."""
     path = directory / SUMS_NAME

@@ -55,6 +55,14 @@ class Split:
 
 
 @dataclass(frozen=True)
+class FolderImages:
+    """`x` as in `Images`; `y` None where the folder says no classes."""
+
+    x: NDArray[np.uint8]
+    y: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
 class _Source:
     """One image not yet decoded: a file, or the row of a table."""
 
@@ -83,6 +91,37 @@ def read_split(
     train = train[:train_images]
     images = _decoded([*train, *held_out], form, progress)
     return Split(classes, images.take(slice(len(train))), images.take(slice(len(train), None)))
+
+
+def read_images(directory: Path, form: Form, classes: Sequence[str] = ()) -> FolderImages:
+    """All images of a folder to test with: those directly in it, by name and without labels; or of one folder
+    per class, in a fixed random order; or, of a set with a part to test with, that part.
+
+    Args:
+        classes: the classes in the model's order; without it by number where all are numbers, else by name.
+
+    Raises:
+        DataError: as `read_split`, or folders that are not called as the classes.
+    """
+    inside = _visible(directory)
+    if inside and not any(path.is_dir() for path in inside):
+        flat = _decoded([_Source(str(path), 0) for path in map(_image, inside)], form, None)
+        return FolderImages(flat.x, None)
+    directory = _down(directory)
+    parts = [path for path in _subfolders(directory) if _is_part(path.name, (*TRAINING, *HELD_OUT))]
+    held_out = [path for path in parts if _is_part(path.name, HELD_OUT)]
+    part = _down(held_out[0]) if parts and held_out else directory
+    found = _classes(part, {part.name: [path.name for path in _subfolders(part)]})
+    if classes and not set(found) <= set(classes):
+        raise DataError(
+            f"{part}: the folders are {', '.join(found)}, the model's classes {', '.join(classes)}",
+            "Call the folders as the classes",
+        )
+    sources = _mixed(_files(part, tuple(classes) if classes else found), np.random.RandomState(SEED))
+    if not sources:
+        raise DataError(f"{part}: expected images, came none")
+    images = _decoded(sources, form, None)
+    return FolderImages(images.x, images.y)
 
 
 def _sources(directory: Path, share: float) -> tuple[tuple[str, ...], list[_Source], list[_Source]]:
@@ -167,11 +206,16 @@ def _classes(directory: Path, names: dict[str, list[str]]) -> tuple[str, ...]:
 def _files(part: Path, classes: tuple[str, ...]) -> list[_Source]:
     sources = []
     for label, name in enumerate(classes):
-        for path in _visible(part / name):
-            if path.is_dir() or path.suffix.lower() not in SUFFIXES:
-                raise _junk(path, f"expected an image ({', '.join(SUFFIXES)})")
-            sources.append(_Source(str(path), label))
+        inside = _visible(part / name) if (part / name).exists() else []
+        sources += [_Source(str(_image(path)), label) for path in inside]
     return sources
+
+
+def _image(path: Path) -> Path:
+    """Raises DataError for what is none by its name."""
+    if path.is_dir() or path.suffix.lower() not in SUFFIXES:
+        raise _junk(path, f"expected an image ({', '.join(SUFFIXES)})")
+    return path
 
 
 def _rows(path: Path) -> list[_Source]:

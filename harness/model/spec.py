@@ -13,8 +13,10 @@
     kind = "affine"                 value = pixel * scale + offset
     scale = 0.00392156862745098
     offset = 0.0
+    resize = "bilinear"             optional, for folders of images: scaled to the input's size
+    colour = "bgr"                  optional, for folders of images: the order of the channels, else rgb
 
-    [dataset]                       optional; .npz, see dataset.py
+    [dataset]                       optional; see data_files.py
     test = "../mnist/test.npz"
     calibration = "../mnist/calibration.npz"
 
@@ -52,7 +54,7 @@ from harness.bundled import zoo_directory
 from harness.errors import ModelError, UsageError
 from harness.model import digests
 from harness.model.measurements import Scoped, read_measurements
-from harness.model.preprocess import KINDS, Preprocess
+from harness.model.preprocess import COLOURS, KINDS, RESIZES, Preprocess
 
 ESPDL_KINDS = tuple(
     f"espdl{scheme}{chips}"
@@ -104,8 +106,8 @@ def zoo() -> list[str]:
 
 
 def load_model(name_or_path: str | Path) -> ModelSpec:
-    """Finds a model by zoo name, by a directory with model.toml or an ESP-DL v1 project, or by one
-    artifact file.
+    """Finds a model by zoo name, by a directory with model.toml, an ESP-DL v1 project or a
+    SavedModel, or by one artifact file.
 
     Raises:
         UsageError: no such model.
@@ -118,6 +120,8 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     if path.name == "model.toml" and path.is_file():
         return read_spec(path.parent)
     if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            return ModelSpec(name=path.resolve().name, artifacts={"savedmodel": path.resolve()})
         if not (path / "model.toml").is_file() and any(path.rglob("*_coefficient.cpp")):
             return ModelSpec(name=path.resolve().name, artifacts={"espdlv1": path.resolve()})
         return read_spec(path)
@@ -161,6 +165,8 @@ def read_spec(directory: Path, check_files: bool = True) -> ModelSpec:
         for key, file in files:
             if file is None:
                 continue
+            if file.is_dir() and key.startswith("dataset."):
+                continue
             if not file.is_file():
                 raise ModelError(f"{path}: {key}: no such file: {file}")
             digests.verify(file)
@@ -169,6 +175,11 @@ def read_spec(directory: Path, check_files: bool = True) -> ModelSpec:
 
 def write_spec(model: ModelSpec, directory: Path) -> None:
     """Writes `directory`/model.toml; every file of the model is named relative to it."""
+    (directory / "model.toml").write_text(spec_text(model, directory), encoding="utf-8")
+
+
+def spec_text(model: ModelSpec, directory: Path) -> str:
+    """What model.toml says of `model` in `directory`."""
 
     def relative(path: Path) -> str:
         return Path(os.path.relpath(path, directory)).as_posix()
@@ -177,7 +188,9 @@ def write_spec(model: ModelSpec, directory: Path) -> None:
     tables: dict[str, dict[str, object]] = {
         "": {**texts, "tutorial": model.tutorial, "classes": list(model.classes)},
         "input": {"shape": list(model.input_shape or ())},
-        "preprocess": vars(model.preprocess) if model.preprocess else {},
+        "preprocess": {key: value for key, value in vars(model.preprocess).items() if value != ""}
+        if model.preprocess
+        else {},
         "dataset": {
             key: relative(path)
             for key, path in (("test", model.test), ("calibration", model.calibration))
@@ -194,7 +207,7 @@ def write_spec(model: ModelSpec, directory: Path) -> None:
             # JSON's texts, numbers and lists are TOML's too.
             lines += ["", f"[{table}]"] if table else []
             lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
-    (directory / "model.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"
 
 
 class _Reader:
@@ -305,11 +318,15 @@ class _Reader:
     def _preprocess(self, values: dict[str, Any]) -> Preprocess | None:
         if "preprocess" not in values:
             return None
-        table = self._table(values, "preprocess", required={"kind", "scale", "offset"}, optional=set())
+        words = {"resize": RESIZES, "colour": COLOURS}
+        table = self._table(values, "preprocess", required={"kind", "scale", "offset"}, optional=set(words))
         if table["kind"] not in KINDS:
             raise self._error("preprocess.kind", " or ".join(KINDS), table["kind"])
         scale, offset = (self._number(table, key, "preprocess.") for key in ("scale", "offset"))
-        return Preprocess(table["kind"], scale, offset)
+        for key, known in words.items():
+            if key in table and table[key] not in known:
+                raise self._error(f"preprocess.{key}", " or ".join(known), table[key])
+        return Preprocess(table["kind"], scale, offset, table.get("resize", ""), table.get("colour", ""))
 
 
 _OPTIONAL_TABLES = (

@@ -138,6 +138,15 @@ class Runtime(ABC):
         """
         raise ModelError(f"{model.name}: runtime {self.name} makes no artifacts", self.conversion_hint)
 
+    def check_float(self, onnx: Path) -> None:
+        """Whether `quantise` would take the operators of a float .onnx file, as far as that can be said
+        without `extra` and without a calibration set.
+
+        Raises:
+            ModelError, UnsupportedError: it would not; the first operator, by name and index.
+        """
+        raise ModelError(f"{onnx}: runtime {self.name} makes no artifacts", self.conversion_hint)
+
     def accepts(self, path: Path) -> bool:  # noqa: ARG002 - most go by the suffix alone
         """Whether a file is to be taken as this runtime's artifact though its suffix is of another kind."""
         return False

@@ -6,13 +6,14 @@ A runtime adds how its file is read and what its oracle is.
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelError, UsageError
 from harness.portable.graph import Graph
-from harness.portable.plan import Plan, layer_alone
+from harness.portable.plan import Operators, Plan, layer_alone
 from harness.portable.project import write_project
 from harness.portable.source import Identity
 from harness.runtimes.base import Artifact, Project, Runtime
@@ -28,9 +29,18 @@ class PlannedArtifact(Artifact):
 
 
 class PlannedRuntime(Runtime):
-    """A runtime whose portable kernels are made from a plan."""
+    """A runtime whose portable kernels are made from a plan, `operators` by `operators`."""
 
     kernels: tuple[str, ...] = ("portable",)
+    operators: Operators
+
+    @abstractmethod
+    def graph(self, path: Path, variant: str = "") -> Graph:
+        """What a file for the chips of `variant` holds, before any of its operators is looked at.
+
+        Raises:
+            ModelError, UnsupportedError: no graph can be read from it.
+        """
 
     def generate(self, artifact: Artifact, kernels: str, directory: Path) -> Project:
         self.check_kernels(kernels)

@@ -206,7 +206,7 @@ def test_a_directory_with_something_in_it_is_left_alone(
 ) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     assert main(["generate", "himax_cnn", *TARGET, "--out", str(tmp_path)]) == 2
-    assert "expected a new or empty directory. Give another --out DIR" in capsys.readouterr().err
+    assert "expected a new or empty directory. Give another DIR" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 

@@ -122,7 +122,9 @@ def test_another_dtype_gets_the_numpy_line_that_mends_it(save, tensor, dtype, pr
     with pytest.raises(DataError) as caught:
         load_dataset(save(x=np.zeros((2, 6), dtype)), tensor, preprocess)
     assert caught.value.message.endswith(f"x is {np.dtype(dtype)}, expected {expected}")
-    assert caught.value.remedy == f'Convert it: np.savez("data.npz", x=x.astype({line}))'
+    convert, _, pixels = caught.value.remedy.partition("; or, if it is pixels, ")
+    assert convert == f'Convert it: np.savez("data.npz", x=x.astype({line}))'
+    assert bool(pixels) == (dtype == "uint8")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
@@ -147,12 +149,12 @@ def test_a_pickle_is_refused_and_not_run(save, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_missing_file_an_npy_and_an_empty_file_are_refused(tmp_path):
+def test_a_missing_file_a_text_and_an_empty_file_are_refused(tmp_path):
     with pytest.raises(DataError, match="no such data file"):
         load_dataset(tmp_path / "absent.npz", VECTOR)
-    np.save(tmp_path / "x.npy", np.zeros((2, 6)))
+    (tmp_path / "x.txt").write_text("1,2,3,4,5,6")
     with pytest.raises(DataError, match=r"expected an \.npz file"):
-        load_dataset(tmp_path / "x.npy", VECTOR)
+        load_dataset(tmp_path / "x.txt", VECTOR)
     (tmp_path / "empty.npz").touch()
     with pytest.raises(DataError, match=r"expected an \.npz file"):
         load_dataset(tmp_path / "empty.npz", VECTOR)

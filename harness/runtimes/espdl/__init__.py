@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import DataError, ModelError, UnsupportedError
+from harness.portable.graph import Graph
 from harness.portable.ops.power_of_two_operators import ESPDL_OPERATORS
 from harness.portable.plan import make_plan
 from harness.runtimes.base import Array, Artifact, FloatModel, Oracle
@@ -40,6 +41,7 @@ class Espdl(PlannedRuntime):
     artifact_kind = "espdl"
     by_chip = True
     schemes = ("int8", "int16", "w8a16")
+    operators = ESPDL_OPERATORS
     quantises = True
     extra = "espdl"
     conversion_hint = "Make one of the .onnx file: harness quantise MODEL --target CHIP --out FILE"
@@ -57,6 +59,11 @@ class Espdl(PlannedRuntime):
 
         quantise(self, model, variant, path, BEST)
 
+    def check_float(self, onnx: Path) -> None:
+        from harness.runtimes.espdl.quantise import check_float
+
+        check_float(onnx)
+
     def load(self, path: Path, variant: str = "") -> EspdlArtifact:
         data = read_file(path)
         try:
@@ -71,6 +78,9 @@ class Espdl(PlannedRuntime):
             test_inputs=contents.test_inputs,
             test_outputs=contents.test_outputs,
         )
+
+    def graph(self, path: Path, variant: str = "") -> Graph:
+        return read(read_file(path), VARIANTS[variant or "c"]).graph
 
     def oracle(self, artifact: Artifact) -> Oracle:
         return EspdlOracle(self.own(artifact).graph)

@@ -21,6 +21,7 @@ from harness.errors import DataError, HarnessError, ModelError, OutputError, Uns
 from harness.extras import EXTRAS, require_installed
 from harness.measure.gaps import quantisation_gap
 from harness.model.reference import OnnxReference, fit_layout, load_inputs
+from harness.portable.ops.power_of_two_operators import ESPDL_OPERATORS
 from harness.records.schema import QuantisationGap
 from harness.runtimes.base import FloatModel
 from harness.runtimes.espdl import Espdl, EspdlArtifact
@@ -28,6 +29,8 @@ from harness.tensors import TensorInfo
 
 METHODS = ("minmax", "kl", "percentile")
 BEST = "best"
+FOLDED = ("BatchNormalization", "Constant", "Dropout", "Identity")
+"""What esp-ppq leaves out of the file, or makes part of the layer before it."""
 LOG_TAIL_LINES = 3
 # Beyond, no exponent near those of ESP-DL's tensors holds an input, or its sums in the float model overflow.
 MAX_MAGNITUDE = float(1 << 24)
@@ -96,6 +99,19 @@ def quantise(runtime: Espdl, model: FloatModel, variant: str, out: Path, method:
     finally:
         shutil.rmtree(work)
     return Quantised(out, best, losses)
+
+
+def check_float(source: Path) -> None:
+    """Raises ModelError or UnsupportedError for a float model that `quantise` refuses for its operators."""
+    import onnx
+
+    _ends(source)
+    for index, node in enumerate(onnx.load(source).graph.node):
+        if node.op_type not in (*ESPDL_OPERATORS, *FOLDED):
+            raise UnsupportedError(
+                f"{source}: operator {index} ({node.op_type}) is not supported",
+                f"Supported: {', '.join(sorted(ESPDL_OPERATORS))}",
+            )
 
 
 def _load(runtime: Espdl, file: Path, variant: str, source: Path) -> EspdlArtifact:

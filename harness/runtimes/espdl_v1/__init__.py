@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, OutputError, UnsupportedError
+from harness.portable.graph import Graph
 from harness.portable.ops.espdl_v1 import ESPDL_V1_OPERATORS
 from harness.portable.plan import make_plan
 from harness.runtimes.base import Artifact, FloatModel, Oracle
 from harness.runtimes.espdl_v1.artifact import read_artifact, write_artifact
 from harness.runtimes.espdl_v1.calibrate import SCHEMES
 from harness.runtimes.espdl_v1.deploy import EspdlV1Oracle, portable_graph
-from harness.runtimes.espdl_v1.from_onnx import quantise_onnx
+from harness.runtimes.espdl_v1.from_onnx import quantise_onnx, read_float
 from harness.runtimes.espdl_v1.layout import BLOCKED, CHIPS
 from harness.runtimes.espdl_v1.project_reader import read_project
 from harness.runtimes.espdl_v1.quantise import QuantisedNetwork
@@ -38,6 +39,7 @@ class EspdlV1(PlannedRuntime):
     artifact_kind = "espdlv1"
     schemes = tuple(SCHEMES)
     quantises = True
+    operators = ESPDL_V1_OPERATORS
     conversion_hint = "Give the float .onnx file and typical inputs: --calibration FILE.npz"
 
     def variant(self, target: Target) -> str:
@@ -56,6 +58,9 @@ class EspdlV1(PlannedRuntime):
         except OSError as error:
             raise OutputError(f"{path}: not writable: {error.strerror}") from None
 
+    def check_float(self, onnx: Path) -> None:
+        read_float(onnx)
+
     def load(self, path: Path, variant: str = "") -> EspdlV1Artifact:
         """Reads a .espdlv1 file, or the directory of a v1 project for the chips of `variant`."""
         try:
@@ -73,6 +78,10 @@ class EspdlV1(PlannedRuntime):
                 raise
             raise type(error)(f"{path}: {error.message}", error.remedy) from error
         return EspdlV1Artifact(**self.facts(path, data, graph, plan, built.scheme.name), right=right)
+
+    def graph(self, path: Path, variant: str = "") -> Graph:
+        built = read_project(path, variant).built if path.is_dir() else read_artifact(read_file(path))
+        return portable_graph(built)
 
     def oracle(self, artifact: Artifact) -> Oracle:
         own = self.own(artifact)

@@ -47,15 +47,20 @@ def quantise_onnx(
     Raises:
         ModelError, UnsupportedError, DataError: what was given does not fit.
     """
-    graph = optimise(read_graph(model))
-    try:
-        network = read_network(graph)
-    except (ModelError, UnsupportedError) as error:
-        raise type(error)(f"{model}: {error.message}", error.remedy) from None
+    graph, network = read_float(model)
     samples = read_samples(calibration, graph, preprocess)
     exponents = read_table(table, network) if table else calibrate(graph, network, samples, scheme)
     sample = network.to_device(samples[:1])[0].astype(np.float32)
     return Quantised(quantise(network, exponents, scheme), exponents, sample)
+
+
+def read_float(model: Path) -> tuple[Graph, Network]:
+    """A float .onnx file as the layers a v1 device has. Raises ModelError or UnsupportedError."""
+    graph = optimise(read_graph(model))
+    try:
+        return graph, read_network(graph)
+    except (ModelError, UnsupportedError) as error:
+        raise type(error)(f"{model}: {error.message}", error.remedy) from None
 
 
 def read_samples(path: Path, graph: Graph, preprocess: Preprocess | None) -> NDArray[np.float32]:

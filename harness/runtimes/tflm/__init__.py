@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.errors import ModelError, UnsupportedError
 from harness.portable.graph import Graph
+from harness.portable.ops import OPERATORS
 from harness.portable.plan import make_plan
 from harness.runtimes.base import Artifact, Oracle
 from harness.runtimes.planned import PlannedArtifact, PlannedRuntime, read_file
@@ -22,9 +23,11 @@ class Tflm(PlannedRuntime):
     kernels = ("portable", "vendor", "vendor-ansi")
     artifact_kind = "tflite"
     schemes = ("int8", "int16x8")
+    operators = OPERATORS
     conversion_hint = (
         "Convert it with full-integer quantisation (TFLiteConverter with a representative dataset and "
-        "TFLITE_BUILTINS_INT8), batch 1"
+        "TFLITE_BUILTINS_INT8), batch 1; of a .keras or .h5 file or a SavedModel: harness quantise MODEL "
+        "--runtime tflm --data FILE --out FILE.tflite"
     )
 
     def load(self, path: Path, variant: str = "") -> PlannedArtifact:  # noqa: ARG002 - all chips take one file
@@ -35,6 +38,9 @@ class Tflm(PlannedRuntime):
         except (ModelError, UnsupportedError) as error:
             raise type(error)(f"{path}: {error.message}", error.remedy) from error
         return PlannedArtifact(**self.facts(path, data, graph, plan, _scheme(graph)))
+
+    def graph(self, path: Path, variant: str = "") -> Graph:  # noqa: ARG002
+        return read(read_file(path))
 
     def oracle(self, artifact: Artifact) -> Oracle:
         own = self.own(artifact)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import ModelError, UnsupportedError
+from harness.portable.graph import Graph
 from harness.portable.plan import make_plan
 from harness.portable.project import write_project
 from harness.portable.source import Identity
@@ -28,6 +29,7 @@ class Tvm(PlannedRuntime):
     artifact_kind = "qdq.onnx"
     quantises = True
     extra = "tvm"
+    operators = TVM_OPERATORS
     model_folder = str(COMPONENT)
     application = True
     conversion_hint = "Make one of the float .onnx file: harness quantise MODEL --runtime tvm --out FILE.onnx"
@@ -44,6 +46,11 @@ class Tvm(PlannedRuntime):
 
         quantise(self, model, path, BEST)
 
+    def check_float(self, onnx: Path) -> None:
+        from harness.runtimes.tvm.quantise import check_float
+
+        check_float(onnx)
+
     def load(self, path: Path, variant: str = "") -> PlannedArtifact:  # noqa: ARG002
         from harness.runtimes.tvm.reader import read  # onnx: half a second
 
@@ -54,6 +61,11 @@ class Tvm(PlannedRuntime):
         except (ModelError, UnsupportedError) as error:
             raise type(error)(f"{path}: {error.message}", error.remedy) from error
         return PlannedArtifact(**self.facts(path, data, graph, plan, "int8"))
+
+    def graph(self, path: Path, variant: str = "") -> Graph:  # noqa: ARG002
+        from harness.runtimes.tvm.reader import read
+
+        return read(read_file(path))
 
     def oracle(self, artifact: Artifact) -> Oracle:
         return TvmOracle(self.own(artifact).graph)

@@ -91,6 +91,11 @@ def quantise(runtime: Tvm, model: FloatModel, out: Path, method: str = BEST) -> 
     return Quantised(out, best, losses)
 
 
+def check_float(onnx: Path) -> None:
+    """Raises ModelError or UnsupportedError for a float model that `quantise` refuses for its operators."""
+    _Plan(onnx, optimise(read_graph(onnx)))
+
+
 def _calibration(model: FloatModel, graph: Graph) -> NDArray[np.float32]:
     """Real inputs, (N, *shape of the ONNX input)."""
     tensor = TensorInfo(graph.input, graph.input_shape, "float32")

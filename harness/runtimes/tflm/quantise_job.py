@@ -1,0 +1,94 @@
+"""A Keras file or SavedModel to a quantised .tflite file; a process of its own, started by `quantise.py`.
+
+Everything here may import TensorFlow. A fault of the user's is the last line of stderr, with status 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, ModelError, UnsupportedError
+from harness.model.dataset import load_dataset
+from harness.model.preprocess import Preprocess
+from harness.tensors import TensorInfo
+
+USER_ERROR = 2
+
+
+def run(source: Path, data: Path, scheme: str, preprocess: Preprocess | None, out: Path) -> None:
+    """Writes `out`. Raises HarnessError for a model or data that do not fit."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    # Batch 1 and frozen variables: a free batch size would leave SHAPE and PACK operators in the .tflite.
+    called, shape = _function(tf, source)
+    calibration = load_dataset(data, TensorInfo("input", shape, "float32"), preprocess).real()[0]
+    signature = tf.TensorSpec(shape, tf.float32, name="input")
+    function = tf.function(lambda input: {"output": called(input)})  # noqa: A006
+    frozen = convert_variables_to_constants_v2(function.get_concrete_function(signature))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([x] for x in calibration)
+    sets, kinds = tf.lite.OpsSet, {"int8": tf.int8, "int16x8": tf.int16}
+    converter.target_spec.supported_ops = [
+        sets.TFLITE_BUILTINS_INT8
+        if scheme == "int8"
+        else sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    ]
+    converter.inference_input_type = converter.inference_output_type = kinds[scheme]
+    out.write_bytes(converter.convert())
+
+
+def _function(tf: Any, source: Path) -> tuple[Any, tuple[int, ...]]:
+    """What to call with one tensor, and that tensor's shape with batch 1."""
+    try:
+        if source.is_dir():
+            signature = tf.saved_model.load(str(source)).signatures["serving_default"]
+            specs = signature.structured_input_signature[1]
+            called = _of_signature(signature, list(specs))
+            shapes = [tuple(spec.shape) for spec in specs.values()]
+            outputs = len(signature.structured_outputs)
+        else:
+            model = tf.keras.models.load_model(source, compile=False)
+            called = lambda input: model(input, training=False)  # noqa: A006, E731
+            shapes, outputs = [tuple(tensor.shape) for tensor in model.inputs], len(model.outputs)
+    except Exception as error:  # zip, HDF5, protobuf and TensorFlow's own: all mean the file is not readable
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{source}: TensorFlow cannot load it: {first}") from error
+    if len(shapes) != 1 or outputs != 1:
+        raise UnsupportedError(f"{source}: {len(shapes)} inputs and {outputs} outputs, expected one of each")
+    (shape,) = shapes
+    if any(size is None for size in shape[1:]) or shape[:1] not in ((None,), (1,)):
+        raise ModelError(
+            f"{source}: its input is {shape}, expected a fixed shape and a batch of 1 or any",
+            "Save it with fixed sizes, e.g. keras.Input((28, 28, 1))",
+        )
+    return called, (1, *shape[1:])
+
+
+def _of_signature(signature: Any, names: list[str]) -> Any:
+    return lambda input: next(iter(signature(**{names[0]: input}).values()))  # noqa: A006
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m harness.runtimes.tflm.quantise_job")
+    parser.add_argument("source", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--scheme", required=True)
+    parser.add_argument("--preprocess", type=json.loads, help="the fields of Preprocess, as JSON")
+    given = parser.parse_args()
+    preprocess = Preprocess(**given.preprocess) if given.preprocess else None
+    try:
+        run(given.source, given.data, given.scheme, preprocess, given.out)
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        sys.exit(USER_ERROR)
+
+
+if __name__ == "__main__":
+    main()
