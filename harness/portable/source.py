@@ -43,7 +43,6 @@ def model_source(plan: Plan, identity: Identity, kernel_headers: Sequence[str] =
     lines = [
         "/*",
         f" * {comment_text(identity.model)}: {layers}, {macs:,} multiply-accumulates.",
-        f" * Generated from the artifact with SHA-256 {identity.digest}.",
         " *",
         f" * Activations share an arena of {plan.memory.peak_bytes} bytes; at the busiest layer",
         f" * {plan.memory.lower_bound_bytes} are alive at once, so no plan could need less.",
@@ -98,6 +97,8 @@ def weights_header(plan: Plan) -> str:
         "#define MODEL_WEIGHTS_H",
     ]
     lines += ["", "#include <stdint.h>", ""]
+    lines += ["/* SHA-256 of the artifact all this was generated from. */"]
+    lines += ["extern const char model_artifact[65];", ""]
     for step in plan.steps:
         for constant in step.constants():
             name = f"{step.prefix}_{constant.name}"
@@ -107,10 +108,13 @@ def weights_header(plan: Plan) -> str:
     return "\n".join([*lines, "", "#endif", ""])
 
 
-def weights_source(plan: Plan) -> str:
-    """model_weights.c: the arrays, aligned for vector loads."""
+def weights_source(plan: Plan, identity: Identity) -> str:
+    """model_weights.c: the arrays, aligned for vector loads, and whose they are."""
     lines = ['#include "model_weights.h"', ""]
+    lines += [f"const char model_artifact[65] = {string(identity.digest)};", ""]
     for step in plan.steps:
+        if step.constants() and step.notes():
+            lines += ["/*", f" * Layer {step.index}: {step.op}", *_notes(step), " */"]
         for constant in step.constants():
             name = f"{step.prefix}_{constant.name}"
             c_type = C_TYPES[constant.values.dtype.name]
@@ -128,7 +132,8 @@ def _function(step: Step) -> list[str]:
         comment.append(f" *   {name:<8} {describe(tensor.info)}")
     comment += [
         f" * {step.macs:,} multiply-accumulates." if step.macs else "",
-        *(f" * {note}." for note in step.notes()),
+        # What depends on the values of constants stands beside them: other weights, the same model.c.
+        *([] if step.constants() else _notes(step)),
     ]
     comment = [line for line in comment if line]
     if isinstance(step, Alias):
@@ -143,6 +148,10 @@ def _function(step: Step) -> list[str]:
         parameters.append(f"{C_TYPES[step.writes[0].info.dtype]} *scratch")
     head = f"static NOINLINE {step.attributes}void {step.function}({', '.join(parameters)}) {{"
     return [*comment, " */", *_wrapped(head), *layout(step.body(), depth=1), "}", ""]
+
+
+def _notes(step: Step) -> list[str]:
+    return [f" * {note}." for note in step.notes()]
 
 
 def _wrapped(head: str) -> list[str]:
@@ -220,7 +229,7 @@ def _offsets(name: str, plan: Plan, tensors: list[Tensor]) -> list[str]:
 def _engine(plan: Plan, identity: Identity) -> list[str]:
     counts = f"{len(plan.graph.inputs)}, {len(plan.graph.outputs)}, {len(plan.steps)}"
     names = f'{string(identity.runtime)}, "portable", {string(identity.model)}'
-    text = _ENGINE.replace("@INFO@", f"{names},\n    {string(identity.digest)},\n    {counts}")
+    text = _ENGINE.replace("@INFO@", f"{names},\n    model_artifact,\n    {counts}")
     return [*text.replace("@MODEL_BYTES@", str(plan.constant_bytes)).splitlines(), ""]
 
 
