@@ -168,8 +168,12 @@ def describe(info: TensorInfo) -> str:
     """One line: shape, type, quantisation, name."""
     shape = "x".join(map(str, info.shape)) or "scalar"
     quantisation = f", scale {info.scale:.9g}, zero point {info.zero_point}" if info.quantised else ""
-    # Converters join the names of all they fused with semicolons.
-    return f"{shape} {info.dtype}{quantisation}, {comment_text(info.name.split(';')[0])[:60]}"
+    return f"{shape} {info.dtype}{quantisation}, {comment_text(_first_name(info))[:60]}"
+
+
+def _first_name(info: TensorInfo) -> str:
+    """Converters join the names of all they fused with semicolons."""
+    return info.name.split(";")[0]
 
 
 def _at(offset: int, dtype: str) -> str:
@@ -202,7 +206,7 @@ def _tensor(info: TensorInfo) -> str:
     bits = struct.unpack("<I", struct.pack("<f", info.scale))[0]
     dims = ", ".join(map(str, info.shape)) or "0"
     return (
-        f"{{{string(info.name)}, {DTYPES[info.dtype]}, {len(info.shape)}, {{{dims}}}, "
+        f"{{{string(_first_name(info))}, {DTYPES[info.dtype]}, {len(info.shape)}, {{{dims}}}, "
         f"{info.size_bytes}, 0x{bits:08x}u, {info.zero_point}}}"
     )
 

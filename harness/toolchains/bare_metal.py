@@ -34,8 +34,6 @@ _FREESTANDING = ("-O2", "-ffreestanding", "-fno-builtin")
 _BARE_LINK = ("-nostdlib", "-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments")
 # What the network calls, or what its counts contain: as fast as the network itself.
 _CALLED_BY_NETWORKS = ("arithmetic.c", "machine.c", "memory.c")
-IDENTITY = "identity.c"
-"""The source that is told its target, as FIRMWARE_TARGET."""
 _SANITIZE = ("-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
@@ -111,13 +109,15 @@ def build(
     build_root: Path,
     sanitize: bool = False,
     defines: Mapping[str, str] | None = None,
+    mlperf_dialect: bool = False,
 ) -> Image:
     """Compiles and links `project` with the core and `platform`, or finds the same build done before.
 
     Only what no earlier build below `build_root` compiled is compiled: other weights cost one object and
     the link. The image lies in `<build_root>/<target>-<platform>-<12 digits of its digest>/`. `sanitize`
     (host only) adds address and undefined-behaviour sanitizers. `defines` are preprocessor
-    definitions, name to value.
+    definitions, name to value. `mlperf_dialect` makes the firmware answer MLPerf Tiny's commands too, for
+    5 KB of flash.
 
     Raises:
         UsageError: unknown platform, or sanitizers asked for where there are none.
@@ -133,8 +133,12 @@ def build(
     flags += tuple(f"-D{name}={value}" for name, value in sorted((defines or {}).items()))
     tree = _source_tree(project, recipe)
     version = _version(compiler)
-    settings = (target.id, platform, version, *flags, *recipe.small, *recipe.link_flags, *recipe.libraries)
-    digest = tree.digest(settings)
+    told = {
+        "identity.c": f'-DFIRMWARE_TARGET="{target.id}"',
+        "session.c": f"-DMLPERF_DIALECT={int(mlperf_dialect)}",
+    }
+    all_flags = (*flags, *recipe.small, *told.values(), *recipe.link_flags, *recipe.libraries)
+    digest = tree.digest((target.id, platform, version, *all_flags))
 
     root = build_root.resolve()
     directory = root / f"{target.id}-{platform}-{digest[:12]}"
@@ -143,7 +147,7 @@ def build(
         if cached is not None:
             return cached
         objects = ObjectCache(root / FOLDER, compiler, version)
-        job = _Job(objects, recipe, tree, flags, target, f"{target.id}/{platform}")
+        job = _Job(objects, recipe, tree, flags, told, f"{target.id}/{platform}")
         with cache.building(directory) as scratch:
             try:
                 job.run(scratch)
@@ -214,13 +218,13 @@ class _CommandError(Exception):
 
 @dataclass(frozen=True)
 class _Job:
-    """The commands of one build."""
+    """The commands of one build. `told` are flags for one source each: what would spoil sharing others."""
 
     objects: ObjectCache
     recipe: Recipe
     tree: SourceTree
     flags: tuple[str, ...]
-    target: Target
+    told: Mapping[str, str]
     title: str
 
     def run(self, scratch: Path) -> None:
@@ -249,10 +253,8 @@ class _Job:
             (scratch / name).unlink()
 
     def _compile(self, source: Path) -> Compiled:
-        identity = [f'-DFIRMWARE_TARGET="{self.target.id}"'] if source.name == IDENTITY else []
-        return self.objects.compile(
-            self.tree, source, (*self.flags, *self.recipe.size_flags(source), *identity)
-        )
+        told = [self.told[source.name]] if source.name in self.told else []
+        return self.objects.compile(self.tree, source, (*self.flags, *self.recipe.size_flags(source), *told))
 
 
 def _failure(error: _CommandError, job: _Job, directory: Path) -> BuildError:
