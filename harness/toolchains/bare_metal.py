@@ -270,7 +270,8 @@ def _write_digest(elf: Path, digest: str) -> None:
     """Puts `digest` where the linked firmware has `firmware_digest`: no object can know it."""
     with elf.open("r+b") as stream:
         file = ELFFile(stream)
-        (symbol,) = file.get_section_by_name(".symtab").get_symbol_by_name("firmware_digest")
+        symbols = file.get_section_by_name(".symtab")
+        (symbol,) = symbols.get_symbol_by_name("firmware_digest")  # type: ignore[union-attr]
         section = file.get_section(symbol["st_shndx"])
         stream.seek(section["sh_offset"] + symbol["st_value"] - section["sh_addr"])
         stream.write(digest.encode("ascii"))
