@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define TASK_BYTES 9u /* without the name */
+
 enum { KIND_INPUT = 0, KIND_OUTPUT = 1, KIND_LAYER = 2 };
 
 static void line(reply *answer, const char *key, const char *value) {
@@ -93,4 +95,15 @@ void on_memory(const frame *request, reply *answer) {
     reply_u32(answer, platform.heap_bytes);
     reply_u32(answer, platform.heap_low_bytes);
     reply_u32(answer, platform.static_ram_bytes);
+
+    platform_task task;
+    for (uint16_t i = 0; platform_get_task(i, &task); i++) {
+        size_t length = strlen(task.name);
+        if (sizeof answer->payload - answer->size < TASK_BYTES + length)
+            return;
+        reply_u32(answer, task.stack_bytes);
+        reply_u32(answer, task.stack_low_bytes);
+        reply_u8(answer, (uint8_t)length);
+        reply_bytes(answer, task.name, length);
+    }
 }

@@ -60,7 +60,7 @@ class SourceTree:
     def _headers(self) -> set[Path]:
         headers = {path for folder in self.include_dirs for path in folder.glob("*.h")}
         for folder in self._header_trees:
-            headers |= {path for path in folder.rglob("*") if path.suffix in (".h", ".inc")}
+            headers |= {path for path in folder.rglob("*") if _is_header(path, folder)}
         return headers
 
     def _included_by(self, file: Path) -> frozenset[Path]:
@@ -83,3 +83,9 @@ class SourceTree:
                 self._digests[path] = hashlib.sha256(path.read_bytes()).hexdigest()
             total.update(f"\0{self.label(path)}\0{self._digests[path]}".encode())
         return total.hexdigest()
+
+
+def _is_header(path: Path, folder: Path) -> bool:
+    """Not of what is being written there, or was when a run was killed: a hidden folder."""
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return path.suffix in (".h", ".inc") and not hidden
