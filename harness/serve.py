@@ -70,7 +70,10 @@ def emulated_board(name: str, target_name: str, runtime_name: str, build_root: P
     with tempfile.TemporaryDirectory() as sources:
         project = runtime.generate(artifact, "portable", Path(sources))
         defines = _room_for(artifact)
-        image = build(project, target, target.isa_platform, build_root=build_root / "images", defines=defines)
+        root = build_root / "images"
+        image = build(
+            project, target, target.isa_platform, build_root=root, defines=defines, mlperf_dialect=True
+        )
     return QemuBoard(target.id, target.isa_platform, image.elf)
 
 

@@ -24,7 +24,15 @@ TARGETS = {"host": "esp32c3", "qemu_riscv32": "esp32c3", "qemu_xtensa": "esp32s3
 def build_demo(platform: str, build_root: Path, defines: Mapping[str, str] | None = None) -> Image:
     """The demo firmware; with sanitizers on the host."""
     target = get_target(TARGETS[platform])
-    return build(DEMO, target, platform, build_root=build_root, sanitize=platform == "host", defines=defines)
+    return build(
+        DEMO,
+        target,
+        platform,
+        build_root=build_root,
+        sanitize=platform == "host",
+        defines=defines,
+        mlperf_dialect=True,
+    )
 
 
 @contextmanager

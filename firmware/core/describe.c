@@ -2,18 +2,12 @@
 
 #include "bytes.h"
 #include "engine.h"
+#include "identity.h"
 #include "platform.h"
 
 #include <string.h>
 
 #define TASK_BYTES 9u /* without the name */
-
-#ifndef FIRMWARE_TARGET
-#error "FIRMWARE_TARGET must name the chip this is built for, as a string"
-#endif
-#ifndef FIRMWARE_DIGEST
-#error "FIRMWARE_DIGEST must be the SHA-256 of what this is built from, as a string"
-#endif
 
 enum { KIND_INPUT = 0, KIND_OUTPUT = 1, KIND_LAYER = 2 };
 
@@ -30,14 +24,14 @@ void on_identify(const frame *request, reply *answer) {
     const char *extra;
 
     (void)request;
-    line(answer, "target", FIRMWARE_TARGET);
+    line(answer, "target", firmware_target);
     line(answer, "platform", platform->name);
     line(answer, "fidelity", platform->fidelity);
     line(answer, "runtime", engine->runtime);
     line(answer, "kernels", engine->kernels);
     line(answer, "model", engine->model);
     line(answer, "artifact", engine->artifact_sha256);
-    line(answer, "firmware", FIRMWARE_DIGEST);
+    line(answer, "firmware", firmware_digest);
     line(answer, "counter", platform->counter);
     line(answer, "counter_scale", platform->counter_scale);
     line(answer, "compiler", __VERSION__);

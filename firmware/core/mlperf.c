@@ -3,15 +3,12 @@
 #include "decimal.h"
 #include "engine.h"
 #include "frame.h"
+#include "identity.h"
 #include "mlperf_text.h"
 #include "platform.h"
 
 #include <stdbool.h>
 #include <string.h>
-
-#ifndef FIRMWARE_TARGET
-#error "FIRMWARE_TARGET must name the chip this is built for, as a string"
-#endif
 
 #define COMMAND_BYTES  80u
 #define TERMINATOR     '%'
@@ -89,7 +86,9 @@ static char *next_word(char **rest) {
 
 static void on_name(char *arguments) {
     (void)arguments;
-    mlperf_text("m-name-dut-[" FIRMWARE_TARGET "-");
+    mlperf_text("m-name-dut-[");
+    mlperf_text(firmware_target);
+    mlperf_text("-");
     mlperf_field(platform_get_info()->fidelity);
     mlperf_text("]\r\n");
 }

@@ -42,7 +42,7 @@ def write_project(
     files = {
         **kernels,
         "model.c": model_source(plan, identity, own_headers),
-        "model_weights.c": weights_source(plan),
+        "model_weights.c": weights_source(plan, identity),
         "model_weights.h": weights_header(plan),
     }
     for name in _with_includes(shared, headers(plan)):

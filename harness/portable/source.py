@@ -43,7 +43,6 @@ def model_source(plan: Plan, identity: Identity, kernel_headers: Sequence[str] =
     lines = [
         "/*",
         f" * {comment_text(identity.model)}: {layers}, {macs:,} multiply-accumulates.",
-        f" * Generated from the artifact with SHA-256 {identity.digest}.",
         " *",
         f" * Activations share an arena of {plan.memory.peak_bytes} bytes; at the busiest layer",
         f" * {plan.memory.lower_bound_bytes} are alive at once, so no plan could need less.",
@@ -98,6 +97,8 @@ def weights_header(plan: Plan) -> str:
         "#define MODEL_WEIGHTS_H",
     ]
     lines += ["", "#include <stdint.h>", ""]
+    lines += ["/* SHA-256 of the artifact all this was generated from. */"]
+    lines += ["extern const char model_artifact[65];", ""]
     for step in plan.steps:
         for constant in step.constants():
             name = f"{step.prefix}_{constant.name}"
@@ -107,10 +108,13 @@ def weights_header(plan: Plan) -> str:
     return "\n".join([*lines, "", "#endif", ""])
 
 
-def weights_source(plan: Plan) -> str:
-    """model_weights.c: the arrays, aligned for vector loads."""
+def weights_source(plan: Plan, identity: Identity) -> str:
+    """model_weights.c: the arrays, aligned for vector loads, and whose they are."""
     lines = ['#include "model_weights.h"', ""]
+    lines += [f"const char model_artifact[65] = {string(identity.digest)};", ""]
     for step in plan.steps:
+        if step.constants() and step.notes():
+            lines += ["/*", f" * Layer {step.index}: {step.op}", *_notes(step), " */"]
         for constant in step.constants():
             name = f"{step.prefix}_{constant.name}"
             c_type = C_TYPES[constant.values.dtype.name]
@@ -128,7 +132,8 @@ def _function(step: Step) -> list[str]:
         comment.append(f" *   {name:<8} {describe(tensor.info)}")
     comment += [
         f" * {step.macs:,} multiply-accumulates." if step.macs else "",
-        *(f" * {note}." for note in step.notes()),
+        # What depends on the values of constants stands beside them: other weights, the same model.c.
+        *([] if step.constants() else _notes(step)),
     ]
     comment = [line for line in comment if line]
     if isinstance(step, Alias):
@@ -145,6 +150,10 @@ def _function(step: Step) -> list[str]:
     return [*comment, " */", *_wrapped(head), *layout(step.body(), depth=1), "}", ""]
 
 
+def _notes(step: Step) -> list[str]:
+    return [f" * {note}." for note in step.notes()]
+
+
 def _wrapped(head: str) -> list[str]:
     """A function's head, its parameters aligned when they need more than one line."""
     if len(head) <= WIDTH:
@@ -159,8 +168,12 @@ def describe(info: TensorInfo) -> str:
     """One line: shape, type, quantisation, name."""
     shape = "x".join(map(str, info.shape)) or "scalar"
     quantisation = f", scale {info.scale:.9g}, zero point {info.zero_point}" if info.quantised else ""
-    # Converters join the names of all they fused with semicolons.
-    return f"{shape} {info.dtype}{quantisation}, {comment_text(info.name.split(';')[0])[:60]}"
+    return f"{shape} {info.dtype}{quantisation}, {comment_text(_first_name(info))[:60]}"
+
+
+def _first_name(info: TensorInfo) -> str:
+    """Converters join the names of all they fused with semicolons."""
+    return info.name.split(";")[0]
 
 
 def _at(offset: int, dtype: str) -> str:
@@ -193,7 +206,7 @@ def _tensor(info: TensorInfo) -> str:
     bits = struct.unpack("<I", struct.pack("<f", info.scale))[0]
     dims = ", ".join(map(str, info.shape)) or "0"
     return (
-        f"{{{string(info.name)}, {DTYPES[info.dtype]}, {len(info.shape)}, {{{dims}}}, "
+        f"{{{string(_first_name(info))}, {DTYPES[info.dtype]}, {len(info.shape)}, {{{dims}}}, "
         f"{info.size_bytes}, 0x{bits:08x}u, {info.zero_point}}}"
     )
 
@@ -220,7 +233,7 @@ def _offsets(name: str, plan: Plan, tensors: list[Tensor]) -> list[str]:
 def _engine(plan: Plan, identity: Identity) -> list[str]:
     counts = f"{len(plan.graph.inputs)}, {len(plan.graph.outputs)}, {len(plan.steps)}"
     names = f'{string(identity.runtime)}, "portable", {string(identity.model)}'
-    text = _ENGINE.replace("@INFO@", f"{names},\n    {string(identity.digest)},\n    {counts}")
+    text = _ENGINE.replace("@INFO@", f"{names},\n    model_artifact,\n    {counts}")
     return [*text.replace("@MODEL_BYTES@", str(plan.constant_bytes)).splitlines(), ""]
 
 

@@ -7,10 +7,10 @@ project computes nor runs anything it built.
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
+import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,31 +24,45 @@ from harness.runtimes.base import Project
 from harness.targets import Target
 from harness.toolchains import cache
 from harness.toolchains.base import Image
+from harness.toolchains.objects import FOLDER, Compiled, ObjectCache, call
 from harness.toolchains.programs import require_program
+from harness.toolchains.source_tree import SourceTree
 
 _WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 LANGUAGE_FLAGS = ("-std=c99", "-g", "-ffunction-sections", "-fdata-sections", *_WARNINGS)
 _FREESTANDING = ("-O2", "-ffreestanding", "-fno-builtin")
 _BARE_LINK = ("-nostdlib", "-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments")
+# What the network calls, or what its counts contain: as fast as the network itself.
+_CALLED_BY_NETWORKS = ("arithmetic.c", "machine.c", "memory.c")
 _SANITIZE = ("-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one platform is built. `folders` lie below firmware/platforms; the last one holds link.ld."""
+    """How one platform is built. `folders` lie below firmware/platforms; the last one holds link.ld.
+
+    `small` is added for the protocol and the platform, which are to take little flash.
+    """
 
     compiler: str
     flags: tuple[str, ...]
+    small: tuple[str, ...]
     link_flags: tuple[str, ...]
     libraries: tuple[str, ...]
     folders: tuple[str, ...]
     linker_script: bool
+
+    def size_flags(self, source: Path) -> tuple[str, ...]:
+        """`small`, where `source` is of firmware/ and no network calls it."""
+        ours = source.is_relative_to(firmware_dir())
+        return self.small if ours and source.name not in _CALLED_BY_NETWORKS else ()
 
 
 _RECIPES = {
     "host": Recipe(
         compiler="gcc",
         flags=("-O2", "-D_POSIX_C_SOURCE=200809L"),
+        small=(),
         link_flags=("-Wl,--gc-sections",),
         libraries=(),
         folders=("host",),
@@ -62,6 +76,7 @@ _RECIPES = {
             *("-march=rv32imc", "-mabi=ilp32", "-misa-spec=2.2", *_FREESTANDING),
             *("-DUART_BASE=0x10000000u", "-DUART_STRIDE_BYTES=1u"),
         ),
+        small=("-Os", "-msave-restore"),
         link_flags=_BARE_LINK,
         libraries=("-lgcc",),
         folders=("qemu_common", "qemu_riscv32"),
@@ -70,6 +85,7 @@ _RECIPES = {
     "qemu_xtensa": Recipe(
         compiler="xtensa-lx106-elf-gcc",
         flags=("-mlongcalls", *_FREESTANDING, "-DUART_BASE=0x9D050020u", "-DUART_STRIDE_BYTES=4u"),
+        small=("-Os", "-mno-longcalls"),
         link_flags=_BARE_LINK,
         libraries=("-lgcc",),
         folders=("qemu_common", "qemu_xtensa"),
@@ -93,12 +109,15 @@ def build(
     build_root: Path,
     sanitize: bool = False,
     defines: Mapping[str, str] | None = None,
+    mlperf_dialect: bool = False,
 ) -> Image:
     """Compiles and links `project` with the core and `platform`, or finds the same build done before.
 
-    The image lies in `<build_root>/<target>-<platform>-<12 digits of its digest>/`. `sanitize`
+    Only what no earlier build below `build_root` compiled is compiled: other weights cost one object and
+    the link. The image lies in `<build_root>/<target>-<platform>-<12 digits of its digest>/`. `sanitize`
     (host only) adds address and undefined-behaviour sanitizers. `defines` are preprocessor
-    definitions, name to value.
+    definitions, name to value. `mlperf_dialect` makes the firmware answer MLPerf Tiny's commands too, for
+    5 KB of flash.
 
     Raises:
         UsageError: unknown platform, or sanitizers asked for where there are none.
@@ -112,22 +131,29 @@ def build(
     compiler = require_program(recipe.compiler)
     flags = (*LANGUAGE_FLAGS, *recipe.flags, *(_SANITIZE if sanitize else ()))
     flags += tuple(f"-D{name}={value}" for name, value in sorted((defines or {}).items()))
-    tree = _Tree(project, recipe)
+    tree = _source_tree(project, recipe)
     version = _version(compiler)
-    digest = tree.digest((target.id, platform, version, *flags, *recipe.link_flags, *recipe.libraries))
+    told = {
+        "identity.c": f'-DFIRMWARE_TARGET="{target.id}"',
+        "session.c": f"-DMLPERF_DIALECT={int(mlperf_dialect)}",
+    }
+    all_flags = (*flags, *recipe.small, *told.values(), *recipe.link_flags, *recipe.libraries)
+    digest = tree.digest((target.id, platform, version, *all_flags))
 
-    directory = build_root.resolve() / f"{target.id}-{platform}-{digest[:12]}"
+    root = build_root.resolve()
+    directory = root / f"{target.id}-{platform}-{digest[:12]}"
     with exclusive(directory):
         cached = cache.load_image(directory)
         if cached is not None:
             return cached
-        job = _Job(compiler, recipe, tree, flags, f"{target.id}/{platform}")
-        identity = (f'-DFIRMWARE_TARGET="{target.id}"', f'-DFIRMWARE_DIGEST="{digest}"')
+        objects = ObjectCache(root / FOLDER, compiler, version)
+        job = _Job(objects, recipe, tree, flags, told, f"{target.id}/{platform}")
         with cache.building(directory) as scratch:
             try:
-                job.run(scratch, identity)
+                job.run(scratch)
             except _CommandError as error:
                 raise _failure(error, job, directory) from None
+            _write_digest(scratch / cache.ELF, digest)
             image = Image(
                 elf=scratch / cache.ELF,
                 map_file=scratch / cache.MAP,
@@ -164,49 +190,21 @@ def _version(compiler: Path) -> str:
     return shown.stdout.splitlines()[0]
 
 
-class _Tree:
-    """The files of one build and the names by which they go: none depends on where they lie."""
-
-    def __init__(self, project: Project, recipe: Recipe) -> None:
-        firmware = firmware_dir()
-        platforms = [firmware / "platforms" / folder for folder in recipe.folders]
-        self.roots = ((firmware, "firmware"), (project.directory.resolve(), "project"))
-        self.linker_script = platforms[-1] / "link.ld" if recipe.linker_script else None
-        own = [path for folder in (firmware / "core", *platforms) for path in _sources(folder)]
-        self.sources = sorted((*own, *(path.resolve() for path in project.sources)), key=self.label)
-        include_dirs = [firmware, firmware / "core"]
-        include_dirs += [path for folder in platforms for path in (folder, folder / "include")]
-        self.project_include_dirs = [path.resolve() for path in project.include_dirs]
-        include_dirs += self.project_include_dirs
-        self.include_dirs = [path for path in dict.fromkeys(include_dirs) if path.is_dir()]
-
-    def label(self, path: Path) -> str:
-        for root, name in self.roots:
-            if path.is_relative_to(root):
-                return f"{name}/{path.relative_to(root)}"
-        return f"elsewhere/{path.name}"
-
-    def digest(self, settings: Iterable[str]) -> str:
-        """SHA-256, hex, over the settings and over every source and header by name and content."""
-        headers = {path for folder in self.include_dirs for path in folder.glob("*.h")}
-        for folder in self.project_include_dirs:
-            headers |= {path for path in folder.rglob("*") if _is_header(path, folder)}
-        files = {*self.sources, *headers, *([self.linker_script] if self.linker_script else [])}
-        total = hashlib.sha256("\0".join(settings).encode())
-        for path in sorted(files, key=self.label):
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            total.update(f"\0{self.label(path)}\0{content}".encode())
-        return total.hexdigest()
-
-
-def _is_header(path: Path, folder: Path) -> bool:
-    """Not of what is being written there, or was when a run was killed: a hidden folder."""
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.suffix in (".h", ".inc") and not hidden
-
-
-def _sources(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.suffix in (".c", ".S")]
+def _source_tree(project: Project, recipe: Recipe) -> SourceTree:
+    firmware = firmware_dir()
+    folders = [firmware / "core", *(firmware / "platforms" / folder for folder in recipe.folders)]
+    project_include_dirs = [path.resolve() for path in project.include_dirs]
+    include_dirs = [firmware, *(path for folder in folders for path in (folder, folder / "include"))]
+    return SourceTree(
+        roots=((firmware, "firmware"), (project.directory.resolve(), "project")),
+        sources=[
+            *(path for folder in folders for path in folder.iterdir() if path.suffix in (".c", ".S")),
+            *(path.resolve() for path in project.sources),
+        ],
+        include_dirs=[*include_dirs, *project_include_dirs],
+        header_trees=project_include_dirs,
+        further=[folders[-1] / "link.ld"] if recipe.linker_script else [],
+    )
 
 
 class _CommandError(Exception):
@@ -220,51 +218,43 @@ class _CommandError(Exception):
 
 @dataclass(frozen=True)
 class _Job:
-    """The commands of one build."""
+    """The commands of one build. `told` are flags for one source each: what would spoil sharing others."""
 
-    compiler: Path
+    objects: ObjectCache
     recipe: Recipe
-    tree: _Tree
+    tree: SourceTree
     flags: tuple[str, ...]
+    told: Mapping[str, str]
     title: str
 
-    def run(self, scratch: Path, identity: tuple[str, ...]) -> None:
+    def run(self, scratch: Path) -> None:
         """Leaves firmware.elf, firmware.map and build.log in `scratch`. Raises _CommandError."""
-        log: list[str] = []
-        compile_flags = [*self.flags, *identity, *(f"-I{path}" for path in self.tree.include_dirs)]
-        # Not -ffile-prefix-map, which is both: GCC hands only the first of these on to the assembler.
-        for root, name in (*self.tree.roots, (scratch, ".")):
-            compile_flags += [f"-fdebug-prefix-map={root}={name}", f"-fmacro-prefix-map={root}={name}"]
-        objects = [f"{number:03d}-{path.stem}.o" for number, path in enumerate(self.tree.sources)]
-        commands = [
-            [str(self.compiler), *compile_flags, "-c", str(source), "-o", name]
-            for source, name in zip(self.tree.sources, objects, strict=True)
-        ]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            results = list(pool.map(lambda command: _call(command, scratch), commands))
-        for source, command, (code, output) in zip(self.tree.sources, commands, results, strict=True):
-            log.append(f"$ {' '.join(command)}\n{output}")
-            if code != 0:
-                raise _CommandError(f"{self.tree.label(source)} does not compile", "".join(log))
-        link = [str(self.compiler), *self.flags, *self.recipe.link_flags, *objects, "-o", cache.ELF]
+            results = list(pool.map(self._compile, self.tree.sources))
+        log: list[str] = []
+        for result in results:
+            log.append(result.log)
+            if not result.succeeded:
+                raise _CommandError(f"{self.tree.label(result.source)} does not compile", "".join(log))
+        # Under names that say what they are, for the map.
+        names = [f"{number:03d}-{result.source.stem}.o" for number, result in enumerate(results)]
+        for name, result in zip(names, results, strict=True):
+            shutil.copyfile(result.object_file, scratch / name)
+        link = [str(self.objects.compiler), *self.flags, *self.recipe.link_flags, *names, "-o", cache.ELF]
         link += [f"-Wl,-Map={cache.MAP}", *self.recipe.libraries]
-        if self.tree.linker_script is not None:
-            link += ["-T", str(self.tree.linker_script)]
-        code, output = _call(link, scratch)
+        if self.recipe.linker_script:
+            link += ["-T", str(firmware_dir() / "platforms" / self.recipe.folders[-1] / "link.ld")]
+        code, output = call(link, scratch)
         log.append(f"$ {' '.join(link)}\n{output}")
         if code != 0:
             raise _CommandError("the firmware does not link", "".join(log))
         (scratch / cache.LOG).write_text("".join(log), encoding="utf-8")
-        for name in objects:
+        for name in names:
             (scratch / name).unlink()
 
-
-def _call(command: list[str], directory: Path) -> tuple[int, str]:
-    environment = {**os.environ, "LC_ALL": "C"}
-    done = subprocess.run(
-        command, cwd=directory, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    return done.returncode, done.stdout
+    def _compile(self, source: Path) -> Compiled:
+        told = [self.told[source.name]] if source.name in self.told else []
+        return self.objects.compile(self.tree, source, (*self.flags, *self.recipe.size_flags(source), *told))
 
 
 def _failure(error: _CommandError, job: _Job, directory: Path) -> BuildError:
@@ -274,6 +264,17 @@ def _failure(error: _CommandError, job: _Job, directory: Path) -> BuildError:
     lines = [line.strip() for line in error.log.splitlines() if any(mark in line for mark in marks)]
     said = "; ".join(lines[:3]) or "no error line in the log"
     return BuildError(f"{error.what} for {job.title}: {said}", f"The whole log: {log_file}")
+
+
+def _write_digest(elf: Path, digest: str) -> None:
+    """Puts `digest` where the linked firmware has `firmware_digest`: no object can know it."""
+    with elf.open("r+b") as stream:
+        file = ELFFile(stream)
+        symbols = file.get_section_by_name(".symtab")
+        (symbol,) = symbols.get_symbol_by_name("firmware_digest")  # type: ignore[union-attr]
+        section = file.get_section(symbol["st_shndx"])
+        stream.seek(section["sh_offset"] + symbol["st_value"] - section["sh_addr"])
+        stream.write(digest.encode("ascii"))
 
 
 def section_sizes(elf: Path) -> dict[str, int]:

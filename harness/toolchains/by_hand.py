@@ -1,6 +1,7 @@
 """A firmware tree that builds with `make` alone: the model, the core, one platform and a Makefile.
 
-For people who want to open, change and build it. The bench builds by `bare_metal` and not by this.
+For people who want to open, change and build it. The bench builds by
+`bare_metal` and not by this, with the same flags for every file.
 """
 
 from __future__ import annotations
@@ -51,13 +52,13 @@ def _makefile(project: Project, target: Target, platform: str, directory: Path) 
         for path in sorted((directory / folder).iterdir())
         if path.suffix in (".c", ".S")
     ]
+    small = [source for source in own if recipe.size_flags(firmware_dir().parent / source)]
     model = [str(path.relative_to(directory)) for path in project.sources]
     includes = ["firmware", *folders, *(f"{folder}/include" for folder in folders)]
     includes = [folder for folder in includes if (directory / folder).is_dir()]
     includes += [
         str(path.relative_to(directory)) for path in project.include_dirs if directory in path.parents
     ]
-    defines = (f'FIRMWARE_TARGET="{target.id}"', f'FIRMWARE_DIGEST="{NO_DIGEST}"')
     script = [f"-T {folders[-1]}/link.ld"] if recipe.linker_script else []
     lines = [
         f"# Firmware for {target.id}, platform {platform}: `make` gives firmware.elf.",
@@ -65,19 +66,41 @@ def _makefile(project: Project, target: Target, platform: str, directory: Path) 
         f"CC = {recipe.compiler}",
         f"CFLAGS = {' '.join((*LANGUAGE_FLAGS, *recipe.flags))}",
         f"CPPFLAGS = {' '.join(f'-I{folder}' for folder in includes)} \\",
-        "    " + " ".join(f"'-D{define}'" for define in defines),
+        f"    '-DFIRMWARE_TARGET=\"{target.id}\"'",
         f"LDFLAGS = {' '.join((*recipe.link_flags, *script))} -Wl,-Map=firmware.map",
         f"LDLIBS = {' '.join(recipe.libraries)}",
-        "SOURCES = \\",
-        *(f"    {source} \\" for source in [*model, *own][:-1]),
-        f"    {own[-1]}",
+        *_variable("SOURCES", [*model, *own]),
+        "OBJECTS = $(addsuffix .o,$(basename $(SOURCES)))",
         "",
-        "firmware.elf: $(SOURCES) $(shell find . -name '*.h' -o -name '*.ld') Makefile",
-        "\t$(CC) $(CFLAGS) $(CPPFLAGS) $(SOURCES) -o $@ $(LDFLAGS) $(LDLIBS)",
+        "firmware.elf: $(OBJECTS) $(shell find . -name '*.ld')",
+        "\t$(CC) $(CFLAGS) $(OBJECTS) -o $@ $(LDFLAGS) $(LDLIBS)",
         "",
+        "$(OBJECTS): $(shell find . -name '*.h') Makefile",
+        "",
+        "%.o: %.c",
+        "\t$(CC) $(CFLAGS) $(CPPFLAGS) -c $< -o $@",
+        "",
+        "%.o: %.S",
+        "\t$(CC) $(CFLAGS) $(CPPFLAGS) -c $< -o $@",
+        "",
+        *(_small(recipe.small, small) if small else []),
         "clean:",
-        "\trm -f firmware.elf firmware.map",
+        "\trm -f firmware.elf firmware.map $(OBJECTS)",
         "",
         ".PHONY: clean",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _variable(name: str, words: list[str]) -> list[str]:
+    return [f"{name} = \\", *(f"    {word} \\" for word in words[:-1]), f"    {words[-1]}"]
+
+
+def _small(flags: tuple[str, ...], sources: list[str]) -> list[str]:
+    """What no network calls: for size."""
+    return [
+        "# Protocol and platform: small rather than fast.",
+        *_variable("SMALL", sources),
+        f"$(addsuffix .o,$(basename $(SMALL))): CFLAGS += {' '.join(flags)}",
+        "",
+    ]

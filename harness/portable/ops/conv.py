@@ -158,7 +158,12 @@ class Conv2D(Convolution):
 
     @property
     def tile_header(self) -> str:
-        return "tile.h"
+        return "convolution.h" if self.by_rows else "tile.h"
+
+    @property
+    def by_rows(self) -> bool:
+        """A row is one call of a function that all such layers share."""
+        return self.sums.by_rows and self.groups == 1
 
     @property
     def filter_channels(self) -> int:
@@ -202,8 +207,16 @@ class Conv2D(Convolution):
     def body(self) -> list[str]:
         if not self.pointwise:
             return super().body()
+        names = enum(*self.shapes(), *self.sums.named())
+        if self.by_rows:
+            return [
+                *names,
+                *tile.layer_constant(self.prefix, ["0"], "IN_C", "IN_C", "IN_C"),
+                "",
+                "(void)convolve_row(output, input, &layer, PIXELS);",
+            ]
         return [
-            *enum(*self.shapes(), *self.sums.named()),
+            *names,
             *tile.window_constant(["0"], "IN_C", "IN_C"),
             "",
             *tile.pixel_loop(self.sums, "PIXELS", "input", "IN_C"),
@@ -218,12 +231,19 @@ class Conv2D(Convolution):
             return []
         rows = [f"{row} * ROW" if row else "0" for row in range(self.height.taps)]
         if self.width.dilation == 1 and self.groups == 1:
-            return tile.window_constant(rows, "FILTER_W * FILTER_C", "STRIDE_W * IN_C")
+            return self._window(rows, "FILTER_W * FILTER_C")
         taps = [tap * self.width.dilation for tap in range(self.width.taps)]
         offsets = [f"{row} + {tap} * IN_C" if tap else row for row in rows for tap in taps]
-        return tile.window_constant(offsets, "FILTER_C", "STRIDE_W * IN_C")
+        return self._window(offsets, "FILTER_C")
+
+    def _window(self, offsets: list[str], length: str) -> list[str]:
+        if self.by_rows:
+            return tile.layer_constant(self.prefix, offsets, length, "STRIDE_W * IN_C", "DEPTH")
+        return tile.window_constant(offsets, length, "STRIDE_W * IN_C")
 
     def row(self) -> list[str]:
+        if self.by_rows:
+            return ["output = convolve_row(output, rows, &layer, OUT_W);"]
         return self._tiles() if self.sums.tiled else self._dots()
 
     def _tiles(self) -> list[str]:

@@ -8,7 +8,7 @@ from harness.portable.c_text import END, enum, loop
 from harness.portable.node import Node
 from harness.portable.ops.multiplied_sums import plan_sums
 from harness.portable.ops.sums import Sums, per_channel_axis
-from harness.portable.ops.tile import pixel_loop, tile_loop, tile_order, window_constant
+from harness.portable.ops.tile import layer_constant, pixel_loop, tile_loop, tile_order, window_constant
 from harness.portable.step import Constant, Step
 
 
@@ -21,6 +21,8 @@ class FullyConnected(Step):
 
     @property
     def headers(self) -> tuple[str, ...]:
+        if self.sums.by_rows:
+            return (*self.sums.headers, "convolution.h")
         return (*self.sums.headers, "tile.h" if self.sums.tiled else "dot16.h")
 
     def constants(self) -> list[Constant]:
@@ -42,6 +44,13 @@ class FullyConnected(Step):
     def _tiles(self) -> list[str]:
         """The batches are what the pixels of a 1 x 1 convolution are."""
         alone = self.batches == 1
+        if self.sums.by_rows:
+            pixels = "1" if alone else "BATCHES"
+            return [
+                *layer_constant(self.prefix, ["0"], "INPUTS", "INPUTS", "INPUTS"),
+                "",
+                f"(void)convolve_row(output, input, &layer, {pixels});",
+            ]
         tiles = tile_loop(
             self.sums,
             self.prefix,

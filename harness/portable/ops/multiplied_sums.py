@@ -54,6 +54,10 @@ class MultipliedSums(Sums):
         """What requantise_sum() in fixed_point.h takes."""
         return self.bound <= SMALL_SUM and max(self.shifts) < 0 and min(self.shifts) >= -SMALL_SHIFT
 
+    @property
+    def by_rows(self) -> bool:
+        return self.data == "int8" and self.tiled and self.small and not self.uniform
+
     def store(self, prefix: str, place: str = "*output++") -> list[str]:
         factors = f"{prefix}_multiplier[c], {prefix}_shift[c]"
         if self.uniform:

@@ -107,6 +107,11 @@ class Sums(ABC):
         return "int64_t" if self.wide else "int32_t"
 
     @property
+    def by_rows(self) -> bool:
+        """convolution.h has the whole walk along a row, scaling included."""
+        return False
+
+    @property
     def dot(self) -> str:
         return dot_product(self.data, self.weights.dtype.name, wide=self.wide)
 

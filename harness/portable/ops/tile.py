@@ -27,12 +27,31 @@ def tile_order(weights: NDArray[np.generic]) -> NDArray[np.generic]:
 
 def window_constant(offsets: Sequence[str], length: str, pixel_stride: str) -> list[str]:
     """The filter_window that `tile_loop` refers to: runs of `length` inputs at `offsets`."""
-    values = fill(offsets)
-    runs = [f"static const int32_t runs[] = {{{values[0].strip()}}};"]
-    if len(values) > 1:
-        runs = ["static const int32_t runs[] = {", *values, "};"]
     shape = f"{len(offsets)}, runs, {length}, {pixel_stride}"
-    return [*runs, f"static const filter_window window = {{{shape}}};"]
+    return [*_runs_constant(offsets), f"static const filter_window window = {{{shape}}};"]
+
+
+def layer_constant(
+    prefix: str, offsets: Sequence[str], length: str, pixel_stride: str, depth: str
+) -> list[str]:
+    """The table `layer` from which convolve_row() has all of a layer; see `window_constant`."""
+    arrays = (f"{prefix}_{name}" for name in ("weights", "bias", "multiplier", "shift"))
+    return [
+        *_runs_constant(offsets),
+        "static const convolution layer = {",
+        f"{', '.join(arrays)},",
+        f"{{{len(offsets)}, runs, {length}, {pixel_stride}}},",
+        f"{depth}, OUT_C, OUTPUT_ZERO_POINT, LOW, HIGH",
+        "};",
+    ]
+
+
+def _runs_constant(offsets: Sequence[str]) -> list[str]:
+    """The array `runs` of a filter_window."""
+    values = fill(offsets)
+    if len(values) == 1:
+        return [f"static const int32_t runs[] = {{{values[0].strip()}}};"]
+    return ["static const int32_t runs[] = {", *values, "};"]
 
 
 def pixel_loop(sums: Sums, count: str, rows: str, stride: str) -> list[str]:
