@@ -31,6 +31,10 @@ COMMANDS = {
         "harness.commands.generate",
         "build firmware for the chip with ESP-IDF (which must be active)",
     ),
+    "fit": (
+        "harness.commands.fit",
+        "does a model fit: flash, RAM by regions, expected time, on every chip and runtime",
+    ),
     "debug": ("harness.debug", "every layer of one inference, oracle and device side by side"),
     "diff-layers": (
         "harness.diff_layers",
