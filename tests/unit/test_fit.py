@@ -101,7 +101,9 @@ def test_every_emulated_chip_has_its_regions() -> None:
 
 
 def test_json_names_the_resource_that_ends_it(capsys: pytest.CaptureFixture[str]) -> None:
-    code = main("fit himax_cnn --target esp32c3 --runtime tflm --estimate --json --partition 470K".split())
+    code = main(
+        ["fit", "himax_cnn", "--target=esp32c3", "--runtime=tflm", "--estimate", "--json", "--partition=470K"]
+    )
     (answer,) = json.loads(capsys.readouterr().out)
     assert code == 1
     assert answer["ends"] == "app partition"
