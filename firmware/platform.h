@@ -43,6 +43,12 @@ typedef struct {
     uint32_t static_ram_bytes;
 } platform_memory;
 
+typedef struct {
+    const char *name;
+    uint32_t stack_bytes;     /* PLATFORM_UNKNOWN where the machine cannot tell */
+    uint32_t stack_low_bytes; /* the least that was ever free */
+} platform_task;
+
 void platform_init(void);
 const platform_info *platform_get_info(void);
 platform_boot_reason platform_get_boot_reason(void);
@@ -68,6 +74,9 @@ uint64_t platform_count(void);
 uint64_t platform_microseconds(void);
 
 void platform_get_memory(platform_memory *memory);
+/* Tasks with a stack each, from 0, the one that runs the network first; false when there are no more.
+ * Asking for 0 looks at them all, the others come from that look. */
+bool platform_get_task(uint16_t index, platform_task *task);
 
 /* One more "key=value" line for IDENTIFY (chip revision, MAC, clocks, ...);
  * NULL when there are no more. */

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,9 @@ from harness.boards.backtrace import decoder
 from harness.boards.base import Board, Port
 from harness.boards.console_watch import ConsoleWatch
 from harness.boards.serial_port import SerialBoard
-from harness.deployment import Deployment, LinkedDeployment
+from harness.deployment import HANDSHAKE_S, Deployment, LinkedDeployment
 from harness.dialects import get_dialect
-from harness.divergence import locate, suspects
+from harness.divergence import search
 from harness.errors import HarnessError, IdentityError, UsageError
 from harness.expectation import Expectation
 from harness.farm.recovery import BOARD_FAULTS, LeasedPort
@@ -30,18 +30,19 @@ from harness.firmware import Firmware
 from harness.flashing import install
 from harness.item_boards import ItemBoards
 from harness.items import EVERY, Item, check_names, runtimes_for
-from harness.ledger import JOURNAL, Entry, Ledger
+from harness.ledger import Entry, Ledger
 from harness.link.chaos import ChaosPort
 from harness.link.client import Link
-from harness.link.wirelog import WireLog
 from harness.materials import Materials, shown
 from harness.mlperf_tiny import deployment as mlperf
 from harness.model.spec import ModelSpec
 from harness.printed_deployment import PrintedDeployment
 from harness.progress import Progress, Say, silent
 from harness.records.directory import RunDirectory
-from harness.records.schema import ItemRecord, RunRecord, Sample
+from harness.records.journal import TestLine
+from harness.records.schema import ItemRecord, Part, RunRecord, Sample
 from harness.result import Result
+from harness.resume import JOURNAL, Resumed, changed_since, check_same
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact, Project
 from harness.settings import Settings
@@ -51,14 +52,13 @@ from harness.toolchains.esp_idf.engines import unconfirmed
 from harness.toolchains.esp_idf.project import IdfProject
 from harness.verdicts import judged
 
-HANDSHAKE_S = 10.0
-
 
 class Bench:
     """One run: resolves the user's choices, makes items, takes each along the flow, keeps records.
 
     Raises, when made: UsageError or ModelError for names that do not resolve, OutputError for a
-    report directory that cannot be written. Nothing has been built or started by then.
+    report directory that cannot be written. Nothing has been started by then, nor, but for a `resumed`
+    run, built; UsageError where what is there now is not what that run was of.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Bench:
         reports_root: Path,
         command: str,
         say: Say = silent,
+        resumed: Resumed | None = None,
         journal: str = JOURNAL,
     ) -> None:
         self.settings = settings
@@ -85,7 +86,10 @@ class Bench:
         check_names(settings.runtimes)
         self.items()
         self._reports_root = reports_root
-        self._ledger = Ledger(reports_root, settings.report_dir, command, journal)
+        if resumed is not None:
+            check_same(resumed, settings.given)
+            self._check_unchanged(resumed)
+        self._ledger = Ledger(reports_root, settings.report_dir, command, journal, settings.given, resumed)
         self._boards = ItemBoards(self._shelf, self._firmware, self._ledger, say)
 
     # What names mean.
@@ -192,14 +196,13 @@ class Bench:
     ) -> Deployment:
         entry = self._ledger.entry(item)
         held = entry.holding(board)
-        logs = self._ledger.item_directory(item)
-        logs.mkdir(parents=True, exist_ok=True)
-        entry.log = logs / "uart.log"
         with contextlib.ExitStack() as undo:
             undo.callback(board.close)
             if isinstance(board, SerialBoard) and image is not None and image.flash is not None:
+                logs = self._ledger.item_directory(item)
+                logs.mkdir(parents=True, exist_ok=True)
                 entry.notes.append(install(board, image.flash, logs, report))
-            log = undo.enter_context(WireLog(wire=logs / "wire.bin", text=entry.log))
+            log = undo.enter_context(self._ledger.wire_log(item))
             oracle, reference = (
                 get_runtime(item.runtime).oracle(artifact),
                 self._materials.reference(item.model)[0],
@@ -215,7 +218,7 @@ class Bench:
                     port,
                     log=log,
                     timeout_s=timeout_s,
-                    baud=int(board.info.details.get("baud", "0")),
+                    baud=board.baud,
                     board_state=board.state,
                     watch=ConsoleWatch(decoder(image.elf, item.target) if image else None),
                 )
@@ -250,10 +253,13 @@ class Bench:
         entry.notes.extend(deployment.notes())
         entry.memory = deployment.memory()
         entry.measurements = judged(item, entry.record(), result.samples, self._reports_root)
-        result = deployment.result = dataclasses.replace(result, measurements=entry.measurements)
+        result = dataclasses.replace(result, measurements=entry.measurements)
+        deployment.result = entry.journalled = result
         entry.failures.extend(result.failures)
         if isinstance(deployment, LinkedDeployment):
-            self._locate(entry, deployment, expected, result)
+            directory = self._ledger.item_directory(item)
+            entry.divergence, note = search(deployment, expected, result, directory)
+            entry.notes += [note] if note else []
         return result
 
     def _run_on(
@@ -261,10 +267,12 @@ class Bench:
     ) -> tuple[Deployment, Result]:
         """Runs; after a fault once more on a board that could be brought back, else on another one."""
         again: set[str] = set()
+        pixels = self._materials.pixels(entry.item.model.name, entry.item.runtime)
         while True:
             board = deployment.board
+            kept, keep = self._ledger.start(deployment, expected, pixels, self.settings)
             try:
-                return deployment, deployment.run(expected, report)
+                return deployment, deployment.run(expected, report, keep, kept)
             except BOARD_FAULTS as error:
                 if board.info.name in again:
                     raise  # it answers and fails at this every time
@@ -276,23 +284,6 @@ class Bench:
                 board = self._boards.another(entry, board, error)
                 assert entry.artifact is not None
                 deployment = self.deploy(entry.item, entry.artifact, entry.image, board)
-
-    def _locate(
-        self, entry: Entry, deployment: LinkedDeployment, expected: Expectation, result: Result
-    ) -> None:
-        """The first layer that is wrong, where something is; not to find it is no second failure."""
-        samples = suspects(result.runtime_gap, result.samples)
-        directory = self._ledger.item_directory(entry.item)
-        try:
-            located = (locate(deployment, expected, sample, directory) for sample in samples)
-            entry.divergence = next((found for found in located if found is not None), None)
-        except HarnessError as error:
-            entry.notes.append(f"the first layer that differs was not found: {error}")
-            return
-        if samples and entry.divergence is None:
-            entry.notes.append(
-                f"sample {samples[0]}, run again, is right in every layer: the device does not repeat itself"
-            )
 
     @contextlib.contextmanager
     def deployments(self, flashing: Progress | None = None) -> Iterator[Callable[[Item], Deployment]]:
@@ -310,7 +301,12 @@ class Bench:
     def run_item(
         self, item: Item, report: Progress | None = None, flashing: Progress | None = None
     ) -> ItemRecord:
-        """The whole flow for one item. A HarnessError ends the item, not the run."""
+        """The whole flow for one item. A HarnessError ends the item, not the run.
+
+        An item that a resumed run had finished is not run again.
+        """
+        if record := self._ledger.finished_before(item):
+            return record
         try:
             expected = self.expectation(item, self.artifact(item))
             with self.deployments(flashing) as start:
@@ -352,21 +348,30 @@ class Bench:
             self._boards.give_back(entry)
         return self._ledger.close_item(item)
 
-    def hand_over(self, item: Item) -> tuple[ItemRecord, tuple[Sample, ...], np.ndarray | None]:
-        """A closed item's record, samples and pictures, for another process to report."""
+    def close_test(self, name: str, items: Sequence[Item], reports: Sequence[str]) -> None:
+        """Notes that a test of these items has ended, with its reports as the test runner writes them."""
+        self._ledger.close_test(TestLine(name, tuple(item.key for item in items), tuple(reports)))
+
+    @property
+    def tests_before(self) -> Mapping[str, TestLine]:
+        """The tests that had ended when this run was killed, by name; empty for a new run."""
+        return self._ledger.tests_before
+
+    def hand_over(self, item: Item) -> tuple[ItemRecord, tuple[Sample, ...], Part | None, np.ndarray | None]:
+        """A closed item's record, samples, part and pictures, for another process to report."""
         return (*self._ledger.hand_over(item), self._materials.pixels(item.model.name, item.runtime))
 
     def run_record(self) -> RunRecord:
         """The run so far."""
         return self._ledger.run_record()
 
-    def adopt(self, record: ItemRecord, samples: tuple[Sample, ...]) -> None:
+    def adopt(self, record: ItemRecord, samples: tuple[Sample, ...], part: Part | None) -> None:
         """Takes an item into this run that another process ran; its pictures are read here."""
         item = self.item(record.target, self.model(record.model), record.runtime, record.kernels, record.unit)
         if samples:
             with contextlib.suppress(HarnessError):  # a report without pictures is still a report
-                self._materials.read_data(item, self._materials.artifact(item))
-        self._ledger.adopt(record, samples)
+                self._materials.data(item, self._materials.artifact(item))
+        self._ledger.adopt(record, samples, part)
 
     def end(self) -> None:
         """Ends a part of a run: the process that adopts its items writes the reports."""
@@ -381,6 +386,24 @@ class Bench:
             if (pixels := self._materials.pixels(record.model, record.runtime)) is not None
         }
         return self._ledger.finish(images)
+
+    def _check_unchanged(self, resumed: Resumed) -> None:
+        """Raises UsageError when an artifact, data or firmware is not that of the run that was killed."""
+        finished = {record.key: record.provenance for record in resumed.contents.run.items}
+        begun = {key: item.parts[-1].facts for key, item in resumed.contents.progress.items() if item.parts}
+        for item in self.items():
+            then = finished.get(item.key) or begun.get(item.key) or {}
+            if not then:
+                continue
+            artifact = self._materials.artifact(item)
+            now = {"artifact": artifact.digest, "data": self._materials.data(item, artifact).digest}
+            if item.key not in finished:
+                image = self._firmware.image(item, artifact, self.project(item, artifact))
+                now |= {"firmware": image.digest} if image else {}
+            for name in (name for name in now if then.get(name, now[name]) != now[name]):
+                raise changed_since(
+                    resumed, f"{name} of {item.key} was {then[name][:16]}, is {now[name][:16]}"
+                )
 
     def _wire_to(self, board: Board, entry: Entry) -> Port:
         """The board's port, behind the faults that were asked for."""

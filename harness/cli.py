@@ -38,7 +38,7 @@ COMMANDS = {
     "debug": ("harness.debug", "every layer of one inference, oracle and device side by side"),
     "diff-layers": (
         "harness.diff_layers",
-        "the first layer at which device and oracle, or oracle and float, part",
+        "the first layer at which two of device, oracle and float part",
     ),
     "quantise": (
         "harness.commands.quantise",
@@ -78,6 +78,10 @@ COMMANDS = {
     "report": (
         "harness.commands.report",
         "make a run's report again from its journal; --open shows it in a browser",
+    ),
+    "replay": (
+        "harness.commands.replay",
+        "a run's report again from its wire logs, offline, compared byte for byte",
     ),
     "list": ("harness.commands.about", "the zoo, the targets and the runtimes"),
     "doctor": ("harness.commands.about", "what is installed, what is missing and how to get it"),

@@ -14,6 +14,7 @@ from types import TracebackType
 import numpy as np
 
 from harness.boards.base import Board
+from harness.collected import Batch, Collected, Keep
 from harness.errors import IdentityError, LinkError
 from harness.expectation import Expectation, expect, tensor_digest
 from harness.items import Item
@@ -24,14 +25,14 @@ from harness.measure import gaps
 from harness.model.dataset import dataset_from
 from harness.model.reference import Reference
 from harness.progress import Progress
-from harness.records.schema import (
-    LayerRecord,
-    Memory,
-)
-from harness.result import Answer, Result, compare
+from harness.records.schema import LayerRecord, Memory, TaskStack
+from harness.result import Answer, Result
 from harness.runtimes.base import Array, Artifact, Oracle
 from harness.runtimes.planned import PlannedArtifact
 from harness.toolchains.base import Image
+
+HANDSHAKE_S = 10.0
+"""How long a device may take from its start to its first answer."""
 
 COUNT_UNITS = {
     ("instructions", "isa"): "instructions (emulated)",
@@ -110,8 +111,19 @@ class Deployment(ABC):
         return self._oracle.run_layers(inputs)
 
     @abstractmethod
-    def run(self, expected: Expectation, progress: Progress | None = None) -> Result:
-        """As `infer`, for data whose right answers are already known."""
+    def run(
+        self,
+        expected: Expectation,
+        progress: Progress | None = None,
+        keep: Keep | None = None,
+        kept: Batch | None = None,
+    ) -> Result:
+        """As `infer`, for data whose right answers are already known.
+
+        Args:
+            keep: told of every batch of samples before `progress` is.
+            kept: the first samples' answers, from a run that was killed; they are not asked for again.
+        """
 
     def memory(self) -> Memory | None:
         """Sizes, as far as they are known."""
@@ -152,23 +164,25 @@ class LinkedDeployment(Deployment):
         self.link.close()
         super().close()
 
-    def run(self, expected: Expectation, progress: Progress | None = None) -> Result:
+    def run(
+        self,
+        expected: Expectation,
+        progress: Progress | None = None,
+        keep: Keep | None = None,
+        kept: Batch | None = None,
+    ) -> Result:
         before = self._warm_up(expected.payload(0))
         layers = self._check_layers(expected)
-        total = expected.samples
-        outputs = tuple(np.empty_like(tensor) for tensor in expected.outputs)
-        replies: list[InferenceReply] = []
-        payloads = (expected.payload(sample) for sample in range(total))
-        for sample, reply in enumerate(self.link.infer_stream(payloads)):
-            for output, tensor in zip(outputs, self._split(reply.output), strict=True):
-                output[sample] = tensor
-            replies.append(reply)
-            if progress is not None:
-                progress(sample + 1, total)
-        if len(replies) != total:
-            raise LinkError(f"expected {total} answers, got {len(replies)}")
-        answers, unit = [self._answer(reply) for reply in replies], self._count_unit()
-        self.result = compare(self.artifact, expected, outputs, answers, layers, unit, before)
+        collected = Collected(self.artifact, expected, kept, keep, progress)
+        payloads = (expected.payload(sample) for sample in range(collected.number, expected.samples))
+        try:
+            for reply in self.link.infer_stream(payloads):
+                collected.take(reply.output, self._answer(reply))
+        finally:
+            collected.flush()
+        if not collected.complete:
+            raise LinkError(f"expected {expected.samples} answers, got {collected.number}")
+        self.result = collected.result(layers, self._count_unit(), before)
         return self.result
 
     def _warm_up(self, payload: bytes) -> list[Answer]:
@@ -209,7 +223,14 @@ class LinkedDeployment(Deployment):
             heap_low_bytes=device.heap_low_bytes if device else None,
             ram_budget_bytes=self.item.target.sram_bytes,
             flash_budget_bytes=flash.flash_bytes if flash else self.item.target.flash_bytes or None,
+            tasks=tuple(TaskStack(**vars(task)) for task in device.tasks) if device else (),
         )
+
+    def notes(self) -> tuple[str, ...]:
+        offers = self.link.hello.capabilities & Capability.LAYER_DIGESTS
+        if not offers or self.link.room_for_layers(counts=False, digests=True):
+            return ()
+        return (f"layers not compared: digests of {len(self.artifact.layers)} do not fit into one reply",)
 
     def wire_counts(self) -> dict[str, int]:
         """The link's statistics so far, as one flat mapping."""
@@ -247,30 +268,19 @@ class LinkedDeployment(Deployment):
                 raise IdentityError(f"expected {what} {ours}, the device describes {found}", remedy)
         return identity
 
-    def _split(self, output: bytes) -> list[Array]:
-        parts: list[Array] = []
-        offset = 0
-        for tensor in self.artifact.outputs:
-            piece = output[offset : offset + tensor.size_bytes]
-            parts.append(np.frombuffer(piece, dtype=tensor.dtype).reshape(tensor.shape))
-            offset += tensor.size_bytes
-        return parts
-
     def _check_layers(self, expected: Expectation) -> tuple[LayerRecord, ...]:
         """Every layer of the first samples, by digest; a layer that differs is then read whole."""
-        known = self.link.hello.capabilities
-        if not expected.layers or not known & Capability.LAYER_DIGESTS:
+        if not expected.layers or not self.link.room_for_layers(counts=False, digests=True):
             return ()
         payloads = [expected.payload(sample) for sample in range(len(expected.layers))]
-        counts: list[tuple[int, ...]] = []
         worst = [gaps.Difference(0, 0)] * len(self.artifact.layers)
-        replies = list(
-            self.link.infer_stream(
-                payloads, layer_counts=bool(known & Capability.LAYER_COUNTS), layer_digests=True
-            )
-        )
+        # From some 250 layers on, one reply has not room for both.
+        together = self.link.room_for_layers(counts=True, digests=True)
+        replies = list(self.link.infer_stream(payloads, layer_counts=together, layer_digests=True))
+        counts = [reply.layer_counts for reply in replies]
+        if not together and self.link.room_for_layers(counts=True, digests=False):
+            counts = [reply.layer_counts for reply in self.link.infer_stream(payloads, layer_counts=True)]
         for payload, reply, tensors in zip(payloads, replies, expected.layers, strict=True):
-            counts.append(reply.layer_counts)
             for index, tensor in enumerate(tensors):
                 if reply.layer_digests[index] == tensor_digest(tensor):
                     continue

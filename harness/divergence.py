@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.deployment import LinkedDeployment
-from harness.errors import UnsupportedError
+from harness.errors import HarnessError, UnsupportedError
 from harness.expectation import Expectation, tensor_digest
 from harness.link.client import Link
 from harness.link.codec import Capability
@@ -24,6 +24,7 @@ from harness.portable.plan import Plan
 from harness.portable.receptive_field import receptive_field, region_text
 from harness.records.schema import Divergence, InputRegion, RuntimeGap, Sample
 from harness.reproducer import Reproducer
+from harness.result import Result
 from harness.runtimes.base import Array
 from harness.runtimes.planned import PlannedArtifact
 
@@ -42,14 +43,14 @@ class Found:
 def first_difference(link: Link, payload: bytes, expected: Sequence[Array], plan: Plan) -> Found | None:
     """The first layer whose output is not the expected one, or None.
 
-    One inference where the device gives digests of all its layers. From one that only gives outputs, by
-    bisection: log2(layers) inferences, and one for each layer that the found one reads.
+    One inference where one reply has room for the digests of all layers. Else, where the outputs are wrong,
+    by bisection over digests of the network's beginnings: log2(layers) inferences, and one for each layer
+    that the found one reads; where they are right, one for each layer until one differs.
 
     Raises:
         UnsupportedError: the device gives no layers.
     """
-    offers = link.hello.capabilities
-    if offers & Capability.LAYER_DIGESTS:
+    if link.room_for_layers(counts=False, digests=True):
         digests = link.infer(payload, layer_digests=True).layer_digests
         wrong = [
             index
@@ -57,16 +58,18 @@ def first_difference(link: Link, payload: bytes, expected: Sequence[Array], plan
             if digest != tensor_digest(tensor)
         ]
         return Found(wrong[0], len(wrong) - 1) if wrong else None
-    if not offers & Capability.LAYER_TAPS:
+    if not link.hello.capabilities & Capability.LAYER_TAPS:
         raise UnsupportedError("this device's firmware gives neither digests nor outputs of layers")
     known: dict[int, bool] = {}
 
     def differs(index: int) -> bool:
         if index not in known:
-            known[index] = link.read_layer(payload, index) != expected[index].tobytes()
+            known[index] = link.layer_digest(payload, index) != tensor_digest(expected[index])
         return known[index]
 
     index = bisect(plan, differs)
+    if index is None:
+        index = next((each for each in range(len(expected)) if differs(each)), None)
     return None if index is None else Found(index, None)
 
 
@@ -103,6 +106,25 @@ def suspects(gap: RuntimeGap, samples: Sequence[Sample]) -> list[int]:
     wrong = [sample.index for sample in samples if sample.mismatching_elements][:1]
     checked = range(gap.layer_samples) if gap.mismatching_layers else ()
     return list(dict.fromkeys([*wrong, *checked]))
+
+
+def search(
+    deployment: LinkedDeployment, expected: Expectation, result: Result, directory: Path
+) -> tuple[Divergence | None, str | None]:
+    """The first wrong layer where something is wrong, or a note on why none is named.
+
+    Not to find it is no second failure: no error of the device or of the link leaves here.
+    """
+    samples = suspects(result.runtime_gap, result.samples)
+    try:
+        located = (locate(deployment, expected, sample, directory) for sample in samples)
+        found = next((one for one in located if one is not None), None)
+    except HarnessError as error:
+        return None, f"the first layer that differs was not found: {error}"
+    if samples and found is None:
+        again = f"sample {samples[0]}, run again, is right in every layer"
+        return None, f"{again}: the device does not repeat itself"
+    return found, None
 
 
 def locate(

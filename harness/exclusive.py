@@ -28,7 +28,7 @@ def exclusive(entry: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(
             f"cannot write the build directory {entry.parent}: {error.strerror}",
-            "Choose another with --build-dir",
+            "Name another: HARNESS_BUILD_ROOT=DIR",
         ) from error
     with held:
         fcntl.flock(held, fcntl.LOCK_EX)

@@ -1,6 +1,7 @@
 """The books of a run: what is known of each item while it goes along the flow, and what is left when it ends.
 
-Keeps the run directory, the journal, the records; writes the reports and the history at the end.
+Keeps the run directory, the journal, the records, and what of a killed run is gone on with; writes the
+reports and the history at the end.
 """
 
 from __future__ import annotations
@@ -15,24 +16,31 @@ from pathlib import Path
 import numpy as np
 
 from harness.boards.base import Board
-from harness.deployment import Deployment
+from harness.collected import Batch, Keep
+from harness.deployment import Deployment, LinkedDeployment
 from harness.errors import HarnessError
+from harness.evidence import keep_artifact, keep_expectation
+from harness.expectation import Expectation
 from harness.farm.shelf import Held
 from harness.items import Item
+from harness.link.wirelog import WireLog, log_tail
 from harness.provenance import host_facts, item_facts
 from harness.records.directory import RunDirectory
-from harness.records.journal import Journal
-from harness.records.schema import Divergence, ItemRecord, Measurement, Memory, RunRecord, Sample
+from harness.records.journal import ItemProgress, Journal, TestLine
+from harness.records.schema import Divergence, ItemRecord, Measurement, Memory, Part, RunRecord, Sample
 from harness.report import write_reports
+from harness.result import Result
+from harness.resume import JOURNAL, Resumed
 from harness.runtimes.base import Artifact
+from harness.settings import Settings
 from harness.toolchains.base import Image
-
-JOURNAL = "journal.jsonl"
 
 
 @dataclass
 class Entry:
-    """What is known of an item so far; becomes its record."""
+    """What is known of an item so far; becomes its record. `journalled` is the result whose samples the
+    journal has, `part` what it takes to run them again, where one wire log has them all.
+    """
 
     item: Item
     started: float
@@ -45,8 +53,11 @@ class Entry:
     divergence: Divergence | None = None
     measurements: tuple[Measurement, ...] = ()
     notes: list[str] = field(default_factory=list)
+    wire: Path | None = None
     log: Path | None = None
     faults: dict[str, int] = field(default_factory=dict)
+    journalled: Result | None = None
+    part: Part | None = None
     error: str | None = None
     error_kind: str | None = None
     harness_s: float | None = None
@@ -103,7 +114,7 @@ class Entry:
             ),
             duration_s=time.monotonic() - self.started,
             harness_s=self.harness_s,
-            log=_tail(self.log),
+            log=log_tail(self.log) if self.log else None,
             size_table=self.image.size_table or None if self.image else None,
         )
 
@@ -118,36 +129,155 @@ class Ledger:
     """
 
     def __init__(
-        self, reports_root: Path, report_dir: Path | None, command: str, journal: str = JOURNAL
+        self,
+        reports_root: Path,
+        report_dir: Path | None,
+        command: str,
+        journal: str = JOURNAL,
+        given: Mapping[str, str] | None = None,
+        resumed: Resumed | None = None,
     ) -> None:
-        self.directory = RunDirectory.create(reports_root, report_dir)
+        """`given` are the user's settings as text, which a run that goes on must have too."""
         self.warnings: list[str] = []
         self.reports: dict[str, Path] = {}
         self._reports_root = reports_root
-        self._command = command
         self._clock = time.monotonic()
-        self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._open: dict[str, Entry] = {}
         self._closed: dict[str, tuple[ItemRecord, tuple[Sample, ...]]] = {}
-        path = self.directory.path / journal
-        path.unlink(missing_ok=True)
-        self._journal = Journal(path)
-        self._journal.write_run(self.run_record())
+        self._parts: dict[str, Part | None] = {}
+        self._unfinished: dict[str, ItemProgress] = {}
+        self._finished_before: set[str] = set()
+        self._expectations: list[tuple[Expectation, str]] = []
+        self.tests_before: dict[str, TestLine] = {}
+        self._tested: set[str] = set()
+        self._begun_again: dict[str, ItemRecord] = {}
+        if resumed is None:
+            self.directory = RunDirectory.create(reports_root, report_dir)
+            self._command = command
+            self._started = datetime.now(UTC).isoformat(timespec="seconds")
+            path = self.directory.path / journal
+            path.unlink(missing_ok=True)
+            self._journal = Journal(path)
+            self._journal.write_run(self.run_record(), given)
+        else:
+            self.directory = resumed.directory
+            self._command, self._started = resumed.contents.run.command, resumed.contents.run.started
+            self._journal = Journal(self.directory.path / journal)
+            self._take_over(resumed)
+
+    def _take_over(self, resumed: Resumed) -> None:
+        contents = resumed.contents
+        done = {record.key: record for record in contents.run.items}
+        samples = contents.samples
+        self._closed = {key: (record, samples.get(key, ())) for key, record in done.items()}
+        self._unfinished = {key: item for key, item in contents.progress.items() if key not in done}
+        self._finished_before = set(done)
+        self._begun_again = dict(contents.begun_again)
+        self.tests_before = dict(contents.tests)
+        self._tested = {key for test in contents.tests.values() for key in test.items}
+
+    def finished_before(self, item: Item) -> ItemRecord | None:
+        """The record of an item that had come to its end when the run was killed."""
+        return self._closed[item.key][0] if item.key in self._finished_before else None
 
     def entry(self, item: Item) -> Entry:
         """The item's open entry, a new one when it has none."""
         if item.key not in self._open:
             entry = self._open[item.key] = Entry(item, time.monotonic())
-            # Several tests may deploy the same item: the last figures stand, and every failure.
-            if item.key in self._closed:
+            # Several tests may deploy the same item: the last figures stand, and every failure. But a test
+            # that was killed after its item had ended begins again.
+            before = self._begun_again.pop(item.key, None)
+            if item.key in self._closed and item.key not in self._finished_before - self._tested:
                 before = self._closed[item.key][0]
+            if before is not None:
                 entry.error, entry.error_kind = before.error, before.error_kind
                 entry.failures = list(before.failures)
+            self._finished_before.discard(item.key)
         return self._open[item.key]
 
     def is_open(self, item: Item) -> bool:
         """Whether an entry of this item waits to be closed."""
         return item.key in self._open
+
+    def wire_log(self, item: Item) -> WireLog:
+        """Where the next link to an item's board is recorded; the logs of a killed run stay beside it."""
+        entry, directory = self.entry(item), self.item_directory(item)
+        directory.mkdir(parents=True, exist_ok=True)
+        parts = len(self._unfinished[item.key].parts) if item.key in self._unfinished else 0
+        suffix = f"-{parts + 1}" if parts else ""
+        entry.wire, entry.log = directory / f"wire{suffix}.bin", directory / f"uart{suffix}.log"
+        return WireLog(wire=entry.wire, text=entry.log)
+
+    def start(
+        self,
+        deployment: Deployment,
+        expected: Expectation,
+        pixels: np.ndarray | None,
+        settings: Settings,
+    ) -> tuple[Batch | None, Keep]:
+        """Notes that an item's samples are about to come: those a killed run has already, and who keeps the
+        others.
+        """
+        entry = self.entry(deployment.item)
+        key, before = deployment.item.key, self._unfinished.pop(deployment.item.key, None)
+        kept: Batch | None = None
+        part: Part | None = None
+        held = entry.holding(deployment.board)
+        # What brought a board back stands in no wire log: such a run cannot be replayed.
+        if isinstance(deployment, LinkedDeployment) and not (held and held.recoveries):
+            part = self._part(entry, deployment, expected, pixels, settings)
+            if before and before.samples and before.parts and before.parts[-1].facts == part.facts:
+                kept = Batch(before.samples, before.outputs)
+                part = dataclasses.replace(part, first=len(kept.samples))
+                entry.notes.append(
+                    f"resumed: {part.first} of {part.samples} samples are from before the run was killed; "
+                    "cold start, layers and wire are of the board's last start"
+                )
+        self._journal.write_start(key, part)
+        entry.part = part if kept is None else None
+
+        def keep(batch: Batch) -> None:
+            self._journal.write_samples(key, batch.samples, batch.outputs)
+
+        return kept, keep
+
+    def _part(
+        self,
+        entry: Entry,
+        deployment: LinkedDeployment,
+        expected: Expectation,
+        pixels: np.ndarray | None,
+        settings: Settings,
+    ) -> Part:
+        assert entry.wire is not None, "made by wire_log"
+        assert entry.log is not None, "made by wire_log"
+        run, identity = self.directory.path, deployment.identity
+        return Part(
+            wire=str(entry.wire.relative_to(run)),
+            text=str(entry.log.relative_to(run)),
+            first=0,
+            samples=expected.samples,
+            artifact=keep_artifact(deployment.artifact, run),
+            expectation=self._keep_expectation(expected, pixels),
+            facts={
+                "artifact": identity.artifact,
+                "firmware": identity.firmware,
+                "data": expected.data_digest,
+            },
+            baud=deployment.board.baud,
+            timeout_s=settings.infer_timeout_s,
+            warmup=settings.warmup,
+            layer_samples=settings.layer_samples,
+        )
+
+    def _keep_expectation(self, expected: Expectation, pixels: np.ndarray | None) -> str:
+        """Items that share one are served by one file, made once."""
+        for known, name in self._expectations:
+            if known is expected:
+                return name
+        name = keep_expectation(expected, pixels, self.directory.path)
+        self._expectations.append((expected, name))
+        return name
 
     def item_directory(self, item: Item) -> Path:
         """Where an item's logs and files go."""
@@ -160,19 +290,35 @@ class Ledger:
         entry = self._open.pop(item.key)
         record = self._with_trend(entry.record())
         result = entry.deployment.result if entry.deployment else None
-        self.adopt(record, result.samples if result else ())
+        samples = result.samples if result is not None else ()
+        if samples and result is not entry.journalled:
+            self._journal.write_start(item.key, None)
+            self._journal.write_samples(item.key, samples)
+        self._parts[item.key] = entry.part if result is entry.journalled else None
+        self._close(record, samples)
         return record
 
-    def adopt(self, record: ItemRecord, samples: tuple[Sample, ...]) -> None:
-        """Takes a finished item into the books, whoever ran it."""
-        self._closed[record.key] = (record, samples)
+    def adopt(self, record: ItemRecord, samples: tuple[Sample, ...], part: Part | None = None) -> None:
+        """Takes an item that another process has finished into the books; `part` is what it takes to run it
+        again, its paths relative to this run's directory.
+        """
+        self._journal.write_start(record.key, part)
         if samples:
             self._journal.write_samples(record.key, samples)
+        self._close(record, samples)
+
+    def _close(self, record: ItemRecord, samples: tuple[Sample, ...]) -> None:
+        self._closed.pop(record.key, None)  # the order is that of the journal
+        self._closed[record.key] = (record, samples)
         self._journal.write_item(record)
 
-    def hand_over(self, item: Item) -> tuple[ItemRecord, tuple[Sample, ...]]:
-        """A closed item, which these books then forget."""
-        return self._closed.pop(item.key)
+    def hand_over(self, item: Item) -> tuple[ItemRecord, tuple[Sample, ...], Part | None]:
+        """A closed item as `adopt` takes it, which these books then forget."""
+        return *self._closed.pop(item.key), self._parts.pop(item.key)
+
+    def close_test(self, test: TestLine) -> None:
+        """Notes that a pytest test has ended, after its items."""
+        self._journal.write_test(test)
 
     def run_record(self) -> RunRecord:
         """The run so far."""
@@ -197,11 +343,13 @@ class Ledger:
 
         `images` are the pictures behind the samples, by item key.
         """
-        run = self.end()
+        run = self.run_record()
         if run.items:
-            samples = {key: samples for key, (_, samples) in self._closed.items() if samples}
+            samples = {key: batch for key, (_, batch) in self._closed.items() if batch}
             self.reports = write_reports(run, samples, self.directory.path, dict(images))
             self._remember(run, samples)
+        self._journal.write_end(run.duration_s)
+        self._journal.close()
         return run
 
     def _with_trend(self, record: ItemRecord) -> ItemRecord:
@@ -225,9 +373,3 @@ class Ledger:
                 history.add(run, samples)
         except HarnessError as error:
             self.warnings.append(f"not in the history: {error}")
-
-
-def _tail(path: Path | None, size_bytes: int = 4096) -> str | None:
-    if path is None or not path.is_file():
-        return None
-    return path.read_text(encoding="utf-8", errors="replace")[-size_bytes:]

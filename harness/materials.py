@@ -70,7 +70,7 @@ class Materials:
         """The item's data and what a correct device answers to them."""
         key = _shared(item)
         if key not in self._expectations:
-            dataset = self.read_data(item, artifact)
+            dataset = self.data(item, artifact)
             whole = self._settings.data is None and self._samples(item.model, artifact) == ALL_SAMPLES
             reference, layer_samples = self.reference(item.model)[0], self._settings.layer_samples
 
@@ -85,10 +85,12 @@ class Materials:
             )
         return self._expectations[key]
 
-    def read_data(self, item: Item, artifact: Artifact) -> Dataset:
-        """The item's data, whose pictures `pixels` gives from then on."""
-        dataset = self._datasets[item.model.name, item.runtime] = self._dataset(item.model, artifact)
-        return dataset
+    def data(self, item: Item, artifact: Artifact) -> Dataset:
+        """The item's data, as many samples of them as the run takes."""
+        key = item.model.name, item.runtime
+        if key not in self._datasets:
+            self._datasets[key] = self._dataset(item.model, artifact)
+        return self._datasets[key]
 
     def reference(self, model: ModelSpec) -> tuple[Reference | None, str]:
         """The float model, and why there is none."""

@@ -7,14 +7,9 @@ pytest-embedded owns `--target`, `--port`, `--baud` and the `target` fixture; th
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import io
-import os
-import shlex
-import tempfile
+import json
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,25 +18,24 @@ from rich.console import Console
 from harness.bench import Bench
 from harness.boards.base import Board
 from harness.deployment import Deployment
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError
 from harness.expectation import Expectation
 from harness.items import EVERY, Item
 from harness.model.spec import ModelSpec
-from harness.progress import ProgressLine, Writer
+from harness.progress import ProgressLine
+from harness.pytest_session import BENCH, REFUSAL, RUN, bench_of, unread_ini, worker_input, writer_of
 from harness.report import render_table
 from harness.report.figures import flat_figures
 from harness.result import Result
 from harness.runtimes.base import Artifact, Project
-from harness.settings import OPTIONS, Option, settings_from
-from harness.spread import gather, part_directory
+from harness.settings import OPTIONS
+from harness.spread import gather
 from harness.targets import get_target
 from harness.toolchains.base import Image
 from harness.toolchains.esp_idf.project import IdfProject
 
-_RUN = "harness_run"
-_BENCH = pytest.StashKey[Bench]()
-_REFUSAL = pytest.StashKey[str]()
 _ITEMS = pytest.StashKey[list[Item]]()
+_PHASES = pytest.StashKey[list[str]]()
 
 Deploy = Callable[..., Deployment]
 
@@ -57,6 +51,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             help=f"{option.help} (default: {option.default or 'none'}; ini: {option.ini})",
         )
         parser.addini(option.ini, option.help, default=option.default)
+    group.addoption(
+        "--resume",
+        dest="harness_resume",
+        nargs="?",
+        const="",
+        metavar="RUN",
+        help="go on with a run that was killed: the same command with --resume, or --resume=DIR; tests that "
+        "had ended are shown with their verdict and not run again (default: the latest run, or --report-dir)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,97 +67,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:record_xml_attribute is an experimental feature")
 
 
-def _bench(config: pytest.Config) -> Bench | None:
-    """The run, made when the first test asks for it; None without --target or when it is refused.
-
-    Not at start-up: `--target` is pytest-embedded's, and a session of tests that are not ours
-    may give it values that mean nothing here.
-    """
-    target = config.getoption("target", None)
-    if target and _BENCH not in config.stash and _REFUSAL not in config.stash:
-        try:
-            config.stash[_BENCH] = _make_bench(config, target)
-        except HarnessError as error:
-            config.stash[_REFUSAL] = str(error)
-    return config.stash.get(_BENCH, None)
-
-
-def _make_bench(config: pytest.Config, target: str) -> Bench:
-    if config.pluginmanager.has_plugin("labgrid"):
-        raise UsageError(
-            "labgrid's pytest plugin is active; it and pytest-embedded both define the fixture `target`, "
-            "and every item would be skipped silently",
-            "Run pytest with -p no:labgrid",
-        )
-    # pytest-embedded's own files would all go to /tmp/pytest-embedded, where a second user of the
-    # machine may not write.
-    own = str(Path(tempfile.gettempdir()) / f"harness-{os.getuid()}")
-    for option in ("root_logdir", "cache_dir"):
-        if getattr(config.option, option, None) is None:
-            setattr(config.option, option, own)
-    project = _project_directory(config)
-    settings = settings_from(
-        lambda option: _option_text(config, option),
-        target=target,
-        port=config.getoption("port", None),
-        baud=config.getoption("baud", None),
-        port_mac=config.getoption("port_mac", None),
-        port_location=config.getoption("port_location", None),
-        root=project,
-        skip_autoflash=config.getoption("skip_autoflash", None),
-    )
-    if run := _worker_input(config, _RUN):
-        part = part_directory(Path(run), _worker_input(config, "workerid"))
-        settings = dataclasses.replace(settings, report_dir=part)
-    command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
-
-    def say(line: str) -> None:
-        _writer(config).line(line)
-
-    return Bench(settings, reports_root=project / "reports", command=command, say=say)
-
-
-def _worker_input(config: pytest.Config, key: str) -> str:
-    """What pytest-xdist's controller told this worker; empty in any other process."""
-    return str(getattr(config, "workerinput", {}).get(key, ""))
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """pytest-xdist is about to start a worker: it runs items of the one run that this process reports."""
-    bench = _bench(node.config)
+    bench = bench_of(node.config)
     if bench is not None:
-        node.workerinput[_RUN] = str(bench.directory.path.resolve())
-
-
-def _project_directory(config: pytest.Config) -> Path:
-    """Where pytest was started, unless an ini file above it says that the project begins there.
-
-    Not `config.rootpath`: before it knows our options pytest takes every existing path on the
-    command line for a test path, so `--model /elsewhere/x.tflite` moves the root directory.
-    """
-    started = config.invocation_params.dir
-    if config.inipath is not None and started.is_relative_to(config.inipath.parent):
-        return config.inipath.parent
-    return started
-
-
-def _unread_ini(config: pytest.Config) -> Path | None:
-    """This directory's pytest.ini, when pytest has read another or none."""
-    ini = config.invocation_params.dir / "pytest.ini"
-    return ini if ini.is_file() and config.inipath != ini else None
-
-
-def _option_text(config: pytest.Config, option: Option) -> str:
-    given = config.getoption(f"harness_{option.field}")
-    return str(given if given is not None else config.getini(option.ini))
+        node.workerinput[RUN] = str(bench.directory.path.resolve())
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     # Only tests that reach our fixtures: a `model` or `target` of somebody else's is theirs.
     if not {"harness_item", "deploy"} & set(metafunc.fixturenames):
         return
-    bench = _bench(metafunc.config)
+    bench = bench_of(metafunc.config)
     if bench is None:
         return
     marked = {
@@ -183,18 +108,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config) -> None:
-    if refusal := config.stash.get(_REFUSAL, None):
+    if refusal := config.stash.get(REFUSAL, None):
         raise pytest.UsageError(refusal)
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    bench = config.stash.get(_BENCH, None)
+    bench = config.stash.get(BENCH, None)
     if bench is None:
         return []
     models = ", ".join(model.name for model in bench.models)
     targets = ", ".join(target.id for target in bench.targets)
     lines = [f"harness: {models} on {targets}; report in {bench.directory.path}"]
-    if unread := _unread_ini(config):
+    if ended := bench.tests_before:
+        number = f"{len(ended)} test{'s' * (len(ended) != 1)}"
+        lines.append(f"harness: {number} ended before this run was killed: shown, not run again")
+    if unread := unread_ini(config):
         lines.append(f"harness: pytest did not read {unread}; write --model=PATH, not --model PATH")
     return lines
 
@@ -205,7 +133,7 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 @pytest.fixture
 def bench(request: pytest.FixtureRequest) -> Bench:
     """The run this session is: settings, caches, records."""
-    found = request.config.stash.get(_BENCH, None)
+    found = request.config.stash.get(BENCH, None)
     if found is None:
         pytest.skip("needs --target, e.g. pytest --target esp32s3")
     return found
@@ -279,7 +207,7 @@ def deployment(
     board: Board,
 ) -> Iterator[Deployment]:
     """The model on the board, identity checked, ready for inputs."""
-    flashing = ProgressLine(f"{harness_item.key} flashing", _writer(request.config), "bytes")
+    flashing = ProgressLine(f"{harness_item.key} flashing", writer_of(request.config), "bytes")
     with bench.deploy(harness_item, artifact, image, board, flashing) as deployed:
         yield deployed
 
@@ -292,7 +220,7 @@ def result(
 
     The data come before the deployment, so that bad ones are refused before anything is built.
     """
-    progress = ProgressLine(deployment.item.key, _writer(request.config))
+    progress = ProgressLine(deployment.item.key, writer_of(request.config))
     return bench.run(deployment, expectation, progress)
 
 
@@ -302,7 +230,7 @@ def deploy(request: pytest.FixtureRequest, bench: Bench, target: str) -> Iterato
 
     `deploy(...).infer(images)` returns a `Result`: runtime_gap, quantisation_gap, scores, counts.
     """
-    with bench.deployments(ProgressLine("flashing", _writer(request.config), "bytes")) as start:
+    with bench.deployments(ProgressLine("flashing", writer_of(request.config), "bytes")) as start:
 
         def one(model: str, runtime: str | None = None, kernels: str | None = None) -> Deployment:
             spec = bench.model(model)
@@ -318,32 +246,64 @@ def deploy(request: pytest.FixtureRequest, bench: Bench, target: str) -> Iterato
         yield one
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    """Shows a test that had ended when its run was killed; one that had not is run as ever."""
+    bench = item.config.stash.get(BENCH, None)
+    before = bench.tests_before.get(item.nodeid) if bench is not None else None
+    if before is None:
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for text in before.reports:
+        data = json.loads(text)
+        report = item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
+        if report.skipped and isinstance(report.longrepr, list):
+            report.longrepr = tuple(report.longrepr)  # JSON has no tuples, and pytest insists
+        report.ended_before_the_kill = True
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    if getattr(report, "ended_before_the_kill", False) and report.passed and report.when == "call":
+        return "passed", ".", "PASSED (before the kill)"
+    return None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    bench = item.config.stash.get(_BENCH, None)
+    bench = item.config.stash.get(BENCH, None)
     if bench is None:
         return report
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, HarnessError):
         report.longrepr = str(error)
-    for about in item.stash.get(_ITEMS, []):
+    about_items = item.stash.get(_ITEMS, [])
+    for about in about_items:
         if error is not None and not isinstance(error, pytest.skip.Exception):
             bench.failed(about, error)
         if call.when == "teardown":
             figures = flat_figures(bench.close_item(about)).items()
             report.user_properties += [(name, value) for name, value in figures if value is not None]
+    data = item.config.hook.pytest_report_to_serializable(config=item.config, report=report)
+    phases = item.stash.setdefault(_PHASES, [])
+    phases.append(json.dumps(data, default=str))
+    if about_items and call.when == "teardown":
+        bench.close_test(item.nodeid, about_items, phases)
     return report
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    bench = session.config.stash.get(_BENCH, None)
+    bench = session.config.stash.get(BENCH, None)
     if bench is None:
         return
-    if _worker_input(session.config, _RUN):
+    if worker_input(session.config, RUN):
         bench.end()
     else:
         gather(bench)
@@ -351,7 +311,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    bench = config.stash.get(_BENCH, None)
+    bench = config.stash.get(BENCH, None)
     if bench is None or not bench.reports:
         return
     terminal = bool(terminalreporter.isatty and terminalreporter.hasmarkup)
@@ -363,47 +323,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.write_line(f"report: {bench.reports['report.html']}")
     for warning in bench.warnings:
         terminalreporter.write_line(f"harness: {warning}", yellow=True)
-
-
-def _writer(config: pytest.Config) -> Writer:
-    """Where progress is shown; nowhere in a worker of pytest-xdist, which has no terminal."""
-    return _ReporterWriter(config) if config.pluginmanager.has_plugin("terminalreporter") else _NoWriter()
-
-
-class _NoWriter:
-    terminal = False
-
-    def rewrite(self, line: str) -> None: ...
-
-    def line(self, line: str) -> None: ...
-
-
-class _ReporterWriter:
-    """Progress through pytest's own reporter, past its capture of everything a test writes."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        reporter = config.pluginmanager.get_plugin("terminalreporter")
-        assert isinstance(reporter, pytest.TerminalReporter)
-        self._reporter = reporter
-        self._capture = config.pluginmanager.get_plugin("capturemanager")
-
-    @property
-    def terminal(self) -> bool:
-        return bool(self._reporter.isatty)
-
-    def rewrite(self, line: str) -> None:
-        with self._uncaptured():
-            self._reporter.ensure_newline()
-            self._reporter.rewrite(line, erase=True)
-            self._reporter.flush()
-
-    def line(self, line: str) -> None:
-        with self._uncaptured():
-            self._reporter.ensure_newline()
-            self._reporter.write_line(line)
-
-    def _uncaptured(self) -> contextlib.AbstractContextManager[None]:
-        if self._capture is None:
-            return contextlib.nullcontext()
-        disabled: contextlib.AbstractContextManager[None] = self._capture.global_and_fixture_disabled()
-        return disabled

@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Sequence
 
 from harness.boards.base import Board, Port
+from harness.collected import Batch, Keep
 from harness.deployment import Deployment
 from harness.dialects import Dialect, parse_log, whole_inferences
 from harness.dialects.compare import as_output, check_inferences
@@ -50,8 +51,16 @@ class PrintedDeployment(Deployment):
         super().close()
         self._log.close()
 
-    def run(self, expected: Expectation, progress: Progress | None = None) -> Result:
+    def run(
+        self,
+        expected: Expectation,
+        progress: Progress | None = None,
+        keep: Keep | None = None,
+        kept: Batch | None = None,  # noqa: ARG002 - see below
+    ) -> Result:
         """The n-th inference that is printed is the n-th sample, whether the board asked for it or not.
+
+        All are kept at the end: before, none is known to be whole. So there is never a part to go on from.
 
         Raises, beside what `Deployment.run` does: DataError, UnsupportedError for scores that are not
         whole, or no integers of the output tensor.
@@ -78,6 +87,8 @@ class PrintedDeployment(Deployment):
         outputs = [device.reshape(expected.outputs[0].shape)]
         self._notes = tuple(self._said(whole, console.asked))
         self.result = compare(self.artifact, expected, outputs, [Answer()] * expected.samples)
+        if keep is not None:
+            keep(Batch(self.result.samples, outputs[0].tobytes()))
         return self.result
 
     def wire_counts(self) -> dict[str, int]:

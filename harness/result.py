@@ -93,42 +93,18 @@ def compare(
     layers: tuple[LayerRecord, ...] = (),
     unit: str | None = None,
     before: Sequence[Answer] = (),
+    samples: Sequence[Sample] | None = None,
 ) -> Result:
     """A result from the device's integers, one array (N, *shape) per output tensor, and what came with
     them; `unit` is that of the counts, `before` what came with the inferences ahead, the cold start first.
+    `samples`: what `compare_samples` makes of all this, where it has been made already.
     """
     total = expected.samples
     counts = [answer.count for answer in answers]
-    tensor = artifact.outputs[0]
-    device = tensor.dequantise(outputs[0]).reshape(total, -1)
-    oracle = tensor.dequantise(expected.outputs[0]).reshape(total, -1)
-    reference = expected.reference
-    distances = [
-        gaps.distance_lsb(mine, theirs).reshape(total, -1)
-        for mine, theirs in zip(outputs, expected.outputs, strict=True)
-    ]
-    distance = np.concatenate(distances, axis=1)
-    several = device.shape[1] > 1
-    classes = [gaps.classes(device), gaps.classes(oracle)]
-    reference_class = gaps.classes(reference) if reference is not None else None
-    samples = tuple(
-        Sample(
-            index=index,
-            label=int(expected.labels[index]) if expected.labels is not None else None,
-            device_class=int(classes[0][index]) if several else None,
-            oracle_class=int(classes[1][index]) if several else None,
-            reference_class=int(reference_class[index]) if several and reference_class is not None else None,
-            max_lsb=int(distance[index].max()),
-            mismatching_elements=int(np.count_nonzero(distance[index])),
-            count=counts[index],
-            time_us=answers[index].time_us,
-            retries=answers[index].retries,
-            device_scores=_floats(device[index]),
-            oracle_scores=_floats(oracle[index]),
-            reference_scores=_floats(reference[index]) if reference is not None else None,
-        )
-        for index in range(total)
-    )
+    if samples is None:
+        samples = compare_samples(artifact, expected, outputs, answers, range(total))
+    device, oracle = (_scores(artifact, tensors) for tensors in (outputs, expected.outputs))
+    distance, reference = _distance(outputs, expected.outputs), expected.reference
     return Result(
         outputs=tuple(outputs),
         scores=device,
@@ -147,10 +123,59 @@ def compare(
         counts=count_statistics(counts, unit, *_apart(before, "count")) if unit else None,
         latency=count_statistics([answer.time_us for answer in answers], "us", *_apart(before, "time_us")),
         layers=layers,
-        samples=samples,
+        samples=tuple(samples),
         data_digest=expected.data_digest,
         reference_top1_min=expected.reference_top1_min,
     )
+
+
+def compare_samples(
+    artifact: Artifact,
+    expected: Expectation,
+    outputs: Sequence[Array],
+    answers: Sequence[Answer],
+    which: range,
+) -> tuple[Sample, ...]:
+    """The records of samples `which`, from arrays and answers of all samples up to these at least."""
+    if not which:
+        return ()
+    part = slice(which.start, which.stop)
+    device = _scores(artifact, [tensor[part] for tensor in outputs])
+    oracle = _scores(artifact, [tensor[part] for tensor in expected.outputs])
+    distance = _distance([tensor[part] for tensor in outputs], [tensor[part] for tensor in expected.outputs])
+    reference = expected.reference[part] if expected.reference is not None else None
+    several = device.shape[1] > 1
+    device_class, oracle_class = gaps.classes(device), gaps.classes(oracle)
+    reference_class = gaps.classes(reference) if reference is not None else None
+    return tuple(
+        Sample(
+            index=index,
+            label=int(expected.labels[index]) if expected.labels is not None else None,
+            device_class=int(device_class[row]) if several else None,
+            oracle_class=int(oracle_class[row]) if several else None,
+            reference_class=int(reference_class[row]) if several and reference_class is not None else None,
+            max_lsb=int(distance[row].max()),
+            mismatching_elements=int(np.count_nonzero(distance[row])),
+            count=answers[index].count,
+            time_us=answers[index].time_us,
+            retries=answers[index].retries,
+            device_scores=_floats(device[row]),
+            oracle_scores=_floats(oracle[row]),
+            reference_scores=_floats(reference[row]) if reference is not None else None,
+        )
+        for row, index in enumerate(which)
+    )
+
+
+def _scores(artifact: Artifact, outputs: Sequence[Array]) -> NDArray[np.float32]:
+    """The first output as real values, (N, elements)."""
+    return artifact.outputs[0].dequantise(outputs[0]).reshape(len(outputs[0]), -1)
+
+
+def _distance(mine: Sequence[Array], theirs: Sequence[Array]) -> NDArray[np.uint64]:
+    """All outputs side by side, in LSB, (N, elements of all)."""
+    parts = [gaps.distance_lsb(a, b).reshape(len(a), -1) for a, b in zip(mine, theirs, strict=True)]
+    return np.concatenate(parts, axis=1)
 
 
 def _apart(before: Sequence[Answer], figure: str) -> tuple[int | None, list[int]]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.boards import Attachment
@@ -162,7 +162,8 @@ class Heavy:
 class Settings:
     """The choices of one run, parsed and range-checked; names are resolved later, by their owners.
 
-    `samples` None leaves it to each model; ALL_SAMPLES is more than any data have.
+    `samples` None leaves it to each model; ALL_SAMPLES is more than any data have. `given` are all choices
+    as text, by name: what a run that was killed is resumed with.
     """
 
     targets: tuple[str, ...]
@@ -190,6 +191,7 @@ class Settings:
     report_dir: Path | None
     build_root: Path
     heavy: Heavy | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def wish(self) -> Wish:
@@ -219,6 +221,14 @@ def settings_from(
         UsageError: a value that cannot be parsed or is out of range.
     """
     texts = {option.field: value(option).strip() for option in OPTIONS}
+    boards = {
+        "target": target,
+        "port": port,
+        "baud": baud,
+        "port_mac": port_mac,
+        "port_location": port_location,
+        "skip_autoflash": skip_autoflash,
+    }
     for option in OPTIONS:
         if option.choices and texts[option.field] not in option.choices:
             raise UsageError(
@@ -256,6 +266,7 @@ def settings_from(
         seed=_integer("--seed", texts["seed"], 0),
         report_dir=Path(texts["report_dir"]) if texts["report_dir"] else None,
         build_root=build_root_under(root),
+        given={**texts, **{name: text for name, text in boards.items() if text}},
     )
 
 

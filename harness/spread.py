@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.bench import Bench
 from harness.errors import DataError
-from harness.records.journal import read_journal
+from harness.records.journal import ItemProgress, read_journal
 
 _PARTS = "parts"
 _JOURNAL = "journal.jsonl"
@@ -32,7 +32,8 @@ def gather(bench: Bench) -> None:
             bench.warnings.append(f"a worker's items are not in the report: {error}")
             continue
         for record in contents.run.items:
-            bench.adopt(record, contents.samples.get(record.key, ()))
+            progress = contents.progress.get(record.key, ItemProgress())
+            bench.adopt(record, progress.samples, progress.parts[0] if len(progress.parts) == 1 else None)
         (part / _JOURNAL).unlink()
         # Names in a record are relative to the run's directory: they stay right.
         shutil.copytree(part, run, dirs_exist_ok=True)

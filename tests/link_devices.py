@@ -179,7 +179,7 @@ class PythonDevice:
         self.inferences += 1
         layers = 3 if wanted == 0xFFFF else wanted
         results = demo_layers(held)
-        output = results[1] if self.wide_output and layers == 3 else results[layers - 1]
+        output = results[1] if self.wide_output and wanted == 0xFFFF else results[layers - 1]
         self._result = (number, output)
         reply = struct.pack("<IHH", number, layers, flags) + digest8(held) + digest8(output)
         reply += struct.pack("<QQ", 1000, 10)

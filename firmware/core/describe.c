@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#define TASK_BYTES 9u /* without the name */
+
 #ifndef FIRMWARE_TARGET
 #error "FIRMWARE_TARGET must name the chip this is built for, as a string"
 #endif
@@ -99,4 +101,15 @@ void on_memory(const frame *request, reply *answer) {
     reply_u32(answer, platform.heap_bytes);
     reply_u32(answer, platform.heap_low_bytes);
     reply_u32(answer, platform.static_ram_bytes);
+
+    platform_task task;
+    for (uint16_t i = 0; platform_get_task(i, &task); i++) {
+        size_t length = strlen(task.name);
+        if (sizeof answer->payload - answer->size < TASK_BYTES + length)
+            return;
+        reply_u32(answer, task.stack_bytes);
+        reply_u32(answer, task.stack_low_bytes);
+        reply_u8(answer, (uint8_t)length);
+        reply_bytes(answer, task.name, length);
+    }
 }

@@ -30,7 +30,7 @@ static struct {
     uint32_t input_number;
     bool result_held;
     uint32_t result_number;
-    bool result_is_layer; /* the run stopped early, behind `result_layer` */
+    bool result_is_layer; /* the run was asked to end behind `result_layer` */
     uint16_t result_layer;
     uint8_t result_input[BLAKE2S_DIGEST_BYTES];
     measurement result_spent;
@@ -40,7 +40,7 @@ typedef struct {
     uint32_t inference;
     uint16_t layers;
     uint16_t flags;
-    bool stops_early;
+    bool ends_at_layer; /* the last one also ends at one: its output is not always the network's */
 } infer_request;
 
 /* What the observer fills while the network runs. */
@@ -187,10 +187,10 @@ static bool read_request(const frame *request, infer_request *run, reply *answer
     run->inference = get_u32(request->payload);
     run->layers = get_u16(request->payload + 4);
     run->flags = get_u16(request->payload + 6);
-    if (run->layers == ALL_LAYERS)
+    run->ends_at_layer = run->layers != ALL_LAYERS;
+    if (!run->ends_at_layer)
         run->layers = available;
-    run->stops_early = run->layers < available;
-    if (run->layers > available || (run->stops_early && run->layers == 0)) {
+    if (run->layers > available || (run->ends_at_layer && run->layers == 0)) {
         reply_fail(answer, STATUS_RANGE, "this network does not have that many layers");
         return false;
     }
@@ -258,9 +258,9 @@ __attribute__((noinline)) static const char *measure(uint16_t layers, engine_obs
 
 /* The last run once more, its answer having been lost: its result is there, its input no longer. */
 static bool has_run(const frame *request, const infer_request *run) {
-    uint16_t ran = state.result_is_layer ? state.result_layer + 1u : engine_get_info()->layers;
     return state.result_held && request->length == INFER_HEADER_BYTES &&
-           run->inference == state.result_number && run->layers == ran &&
+           run->inference == state.result_number && run->ends_at_layer == state.result_is_layer &&
+           run->layers == state.result_layer + 1u &&
            (run->flags & (FLAG_LAYER_COUNTS | FLAG_LAYER_DIGESTS)) == 0 &&
            memcmp(state.result_input, request->payload + 8, BLAKE2S_DIGEST_BYTES) == 0;
 }
@@ -276,7 +276,7 @@ static bool run_engine(const infer_request *run, layer_trace *trace, reply *answ
     }
     state.result_held = true;
     state.result_number = run->inference;
-    state.result_is_layer = run->stops_early;
+    state.result_is_layer = run->ends_at_layer;
     state.result_layer = (uint16_t)(run->layers - 1u);
     return true;
 }

@@ -48,6 +48,11 @@ class Board(ABC):
 
     info: BoardInfo
 
+    @property
+    def baud(self) -> int:
+        """Rate of its line when it starts; 0 where there is none."""
+        return int(self.info.details.get("baud", "0"))
+
     @abstractmethod
     def open(self) -> Port:
         """Starts or opens the board so that it runs its image from the beginning."""

@@ -19,6 +19,7 @@ from harness.errors import LeaseError, UsageError
 from harness.farm.file import VARIABLE, Farm, FarmBoard, find_farm
 from harness.farm.health import Health, load_health, save_health
 from harness.farm.leases import Leases, clock
+from harness.report.figures import many
 
 _CLEAR_S = 10.0
 # Wide enough for a sentence about each board, where the output is no terminal.
@@ -89,7 +90,9 @@ def _show(farm: Farm, boards: tuple[FarmBoard, ...], leases: Leases) -> None:
         table.add_row(*map(_plain, (board.name, board.target, board.place, tags, power, state, str(health))))
     console.print(table)
     print(
-        f"{len(boards)} boards of {farm.path}" if farm.path else "No farm.toml: the ports that may be boards."
+        f"{many(len(boards), 'board')} of {farm.path}"
+        if farm.path
+        else "No farm.toml: the ports that may be boards."
     )
 
 

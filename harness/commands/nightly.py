@@ -71,14 +71,15 @@ def _run(parsed: argparse.Namespace) -> int:
 
     from harness.ledger import Ledger
     from harness.nightly.night import NightRun
+    from harness.nightly.past import recall
     from harness.nightly.progress import NightProgress
     from harness.nightly.summary import Summary
-    from harness.nightly.trend import recall, trend
     from harness.nightly.verdicts import exit_code, judge
     from harness.progress import ConsoleWriter
     from harness.report.figures import many
+    from harness.report.trend import changes
 
-    earlier = recall(night.jobs, REPORTS, night.against)
+    earlier = recall(night.jobs, REPORTS)
     command = shlex.join(["harness", *sys.argv[1:]])
     ledger = Ledger(REPORTS, parsed.report_dir, command)
     writer = ConsoleWriter(sys.stderr)
@@ -90,10 +91,11 @@ def _run(parsed: argparse.Namespace) -> int:
     )
     record = run.run()
     verdicts = judge(record.items, run.not_run, night.known, datetime.date.today(), run.interrupted)
-    trends = [found for item in record.items if (found := trend(item, earlier.records.get(item.key, ())))]
+    baseline = night.against == "baseline"
+    changed = [found for item in record.items if (found := changes(record, item, baseline=baseline))]
     warnings = [*([earlier.trouble] if earlier.trouble else []), *ledger.warnings]
     code = exit_code(verdicts)
-    summary = Summary(night, record, jobs, verdicts, trends, warnings, code)
+    summary = Summary(night, record, jobs, verdicts, changed, warnings, code)
     summary_path = ledger.directory.write("night.md", summary.markdown())
     print(summary.text())
     for path in (*filter(None, [ledger.reports.get("report.html")]), summary_path):

@@ -12,12 +12,16 @@ from typing import Any
 from rich.console import Console
 
 from harness.bench import Bench
+from harness.errors import UsageError
 from harness.progress import ConsoleWriter, ProgressLine
 from harness.report import render_table
-from harness.settings import OPTIONS, Option, settings_from
+from harness.resume import Resumed, load_killed_run
+from harness.settings import OPTIONS, Option, Settings, settings_from
 from harness.targets import TARGETS
 
 ITEM_BROKE = 3
+REPORTS = Path("reports")
+_PORT_OPTIONS = ("port", "baud", "port_mac", "port_location", "skip_autoflash")
 Parsers = Any  # argparse's own type of `add_subparsers` is private
 
 
@@ -30,7 +34,15 @@ def add_command(commands: Parsers) -> None:
         epilog="harness run my.tflite --target esp32s3,esp32c3 --data my.npz",
     )
     run.add_argument("models", nargs="?", help="as --model; default: the whole zoo")
-    run.add_argument("--target", required=True, metavar="LIST", help=f"of {', '.join(TARGETS)}")
+    run.add_argument("--target", metavar="LIST", help=f"of {', '.join(TARGETS)}")
+    run.add_argument(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="RUN",
+        help="go on with a run that was killed: its directory or id (default: the latest, or --report-dir); "
+        "its settings need not be repeated. What it had finished is not run again",
+    )
     run.add_argument(
         "--port", metavar="PORT", help="serial device, rfc2217:// or socket:// of an attached board"
     )
@@ -54,26 +66,39 @@ def add_command(commands: Parsers) -> None:
     run.set_defaults(run=_run)
 
 
-def _run(parsed: argparse.Namespace) -> int:
+def _settings(parsed: argparse.Namespace, resumed: Resumed | None) -> Settings:
+    """As on the command line; of a run that is resumed, its own where the command line is silent."""
+    before = resumed.contents.settings if resumed else {}
+
     def value(option: Option) -> str:
         if option.field == "model" and parsed.models:
             return str(parsed.models)
-        return str(getattr(parsed, option.field))
+        given = str(getattr(parsed, option.field))
+        return before.get(option.field, given) if given == option.default else given
 
-    settings = settings_from(
+    target = parsed.target or before.get("target")
+    if not target:
+        raise UsageError("harness run needs a chip", "e.g. harness run mnist_mlp --target esp32c3")
+    return settings_from(
         value,
-        target=parsed.target,
-        port=parsed.port,
-        baud=parsed.baud,
+        target=target,
         root=Path.cwd(),
-        port_mac=parsed.port_mac,
-        port_location=parsed.port_location,
-        skip_autoflash=parsed.skip_autoflash,
+        **{name: getattr(parsed, name) or before.get(name) for name in _PORT_OPTIONS},
     )
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    resumed: Resumed | None = None
+    if parsed.resume is not None:
+        directory = Path(parsed.report_dir) if parsed.report_dir else None
+        resumed = load_killed_run(REPORTS, parsed.resume, directory)
+    settings = _settings(parsed, resumed)
     console = Console()
     writer = ConsoleWriter(sys.stderr)
     command = shlex.join(["harness", *sys.argv[1:]])
-    bench = Bench(settings, reports_root=Path("reports"), command=command, say=writer.line)
+    bench = Bench(settings, reports_root=REPORTS, command=command, say=writer.line, resumed=resumed)
+    if resumed is not None:
+        writer.line(resumed.summary)
     for item in bench.items():
         record = bench.run_item(
             item,

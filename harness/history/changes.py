@@ -17,12 +17,20 @@ COMPARED = {
     "quantisation_gap_agreement": "agreement with float",
     "quantisation_gap_max_abs": "max |difference| to float",
     "count_median": "median per inference",
+    "count_p90": "p90 per inference",
+    "count_p99": "p99 per inference",
+    "latency_us_median": "median time, us",
+    "latency_us_p90": "p90 of the time, us",
+    "latency_us_p99": "p99 of the time, us",
     "memory_flash_bytes": "flash, bytes",
     "memory_ram_bytes": "static RAM, bytes",
     "memory_arena_bytes": "arena, bytes",
     "memory_stack_used_bytes": "stack used, bytes",
 }
 """Figures of `report.figures.flat_figures` that are compared, and what they are called."""
+
+NOISE = 0.01
+"""What a time or a cycle count on silicon may change by without being called a change."""
 
 ALWAYS_NEW = ("device_uptime_us", "board_pid", "board_port")
 """Provenance that differs between any two runs and explains nothing."""
@@ -68,7 +76,11 @@ def difference(
 ) -> Difference:
     """Everything that is not equal; the hosts' facts count as provenance of their items."""
     old, new = flat_figures(before), flat_figures(after)
-    figures = [Change(COMPARED[name], old[name], new[name]) for name in COMPARED if old[name] != new[name]]
+    figures = [
+        change
+        for name in COMPARED
+        if _changed(name, change := Change(COMPARED[name], old[name], new[name]), before, after)
+    ]
     facts = [{**(host_before or {}), **before.provenance}, {**(host_after or {}), **after.provenance}]
     if before.board != after.board:
         facts[0]["board"], facts[1]["board"] = before.board or "", after.board or ""
@@ -85,6 +97,17 @@ def difference(
         tuple(_layers(before, after)),
         tuple(causes),
     )
+
+
+def _changed(name: str, change: Change, before: ItemRecord, after: ItemRecord) -> bool:
+    """Times mean something on silicon only, where neither they nor cycles are ever quite the same."""
+    timed, counted = name.startswith("latency_us"), name.startswith("count_")
+    silicon = before.fidelity == after.fidelity == "silicon"
+    if timed and not silicon:
+        return False
+    if silicon and (timed or counted) and change.ratio is not None:
+        return abs(change.ratio) > NOISE
+    return change.before != change.after
 
 
 def _layers(before: ItemRecord, after: ItemRecord) -> list[Change]:

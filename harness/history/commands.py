@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Parsers = Any  # argparse's own type of `add_subparsers` is private
 
+BLAMED = 200
+"""So many of the newest items of a key say whether it is the board or the commit."""
 FORMATS = (".csv", ".parquet")
 
 
@@ -22,13 +24,14 @@ def add_command(commands: Parsers) -> None:
     history = commands.add_parser(
         "history",
         help="a model's earlier runs; without a model: the runs",
-        description="One line per run of each item, oldest first, with the change of its count.",
+        description="One line per run of each item, oldest first, with its count's change. Where an item "
+        "ran on several boards, a line says whether a change is this board's or this commit's.",
         epilog="harness history himax_cnn --target esp32c3 --last 30",
     )
     history.add_argument("model", nargs="?", help="as in the records")
     history.add_argument("--target", metavar="NAME")
     history.add_argument("--runtime", metavar="NAME")
-    history.add_argument("--board", metavar="NAME", help="one unit: is it this board, or every board?")
+    history.add_argument("--board", metavar="NAME", help="one unit only: its name, or its chip's MAC")
     history.add_argument("--last", type=int, default=30, metavar="N", help="(default: 30)")
     history.set_defaults(run=_with_history(_history))
 
@@ -95,6 +98,7 @@ def _history(parsed: argparse.Namespace, history: History) -> int:
 
 
 def _compare(parsed: argparse.Namespace, history: History) -> int:
+    from harness.history.blame import board_or_commit
     from harness.history.changes import difference
     from harness.history.show import differences
 
@@ -116,6 +120,9 @@ def _compare(parsed: argparse.Namespace, history: History) -> int:
     ]
     print(f"{' + '.join(sorted({old.run_id for old, _ in pairs}))} -> {pairs[0][1].run_id}")
     print("\n".join(differences(found)))
+    for _, entry in pairs:
+        if verdict := board_or_commit(history.key_entries(entry.key, BLAMED)):
+            print(f"{entry.key}: {verdict}")
     return int(not all(one.nothing for one in found))
 
 

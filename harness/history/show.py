@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.history.blame import board_or_commit
 from harness.history.changes import Change, Difference
 from harness.history.store import Entry
 from harness.report.figures import DASH, byte_size, grouped, percent
@@ -24,6 +25,8 @@ def nights(entries: Sequence[Entry]) -> Iterator[str]:
         for row in rows:
             yield f"  {_night(row, before)}"
             before = row.count_median if row.count_median is not None else before
+        if verdict := board_or_commit(rows):
+            yield f"  {verdict}"
 
 
 def _night(row: Entry, before: float | None) -> str:
@@ -35,8 +38,16 @@ def _night(row: Entry, before: float | None) -> str:
     return (
         f"{row.started[:16]}  {plain(row.run_id):<20} {plain(row.commit_id or DASH):<14} {row.outcome:<7} "
         f"{lsb} LSB  top-1 {percent(row.top1)}  {grouped(row.count_median)} {unit}{step}  "
-        f"flash {byte_size(row.flash_bytes)}"
+        f"{_time(row)}flash {byte_size(row.flash_bytes)}"
     )
+
+
+def _time(row: Entry) -> str:
+    """p50, p90 and p99 where the device's clock is one: on silicon, and on this computer."""
+    if row.time_us_median is None:
+        return ""
+    figures = " ".join(grouped(value) for value in (row.time_us_median, row.time_us_p90, row.time_us_p99))
+    return f"p50 p90 p99 {figures} us{' of this computer' if row.fidelity == 'host' else ''}  "
 
 
 def sparkline(values: Sequence[float]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, Select, create_engine, delete, event, func, select
+from sqlalchemy import Connection, Row, Select, create_engine, delete, event, func, or_, select
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from harness.errors import DataError, OutputError, UsageError
@@ -33,7 +33,10 @@ LATEST = "latest"
 
 @dataclass(frozen=True)
 class Entry:
-    """One item of one run, as the history lists it. Shares run 0..1; None: not measured."""
+    """One item of one run, as the history lists it. Shares run 0..1; None: not measured.
+
+    `unit` is the one board it ran on: its chip's MAC where that is known, else the board's name.
+    """
 
     id: int
     run_id: str
@@ -55,6 +58,12 @@ class Entry:
     flash_bytes: int | None
     arena_bytes: int | None
     commit_id: str | None
+    unit: str | None = None
+    count_p90: float | None = None
+    count_p99: float | None = None
+    time_us_median: float | None = None
+    time_us_p90: float | None = None
+    time_us_p99: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,12 @@ class Run:
     started: str
     commit_id: str | None
     items: int
+
+
+def unit_of(item: ItemRecord) -> str | None:
+    """The one board an item ran on, by whatever name is the surest."""
+    facts = item.provenance
+    return facts.get("board_mac") or facts.get("device_mac") or item.unit or item.board
 
 
 def default_url(reports: Path) -> str:
@@ -135,15 +150,24 @@ class History:
         board: str | None = None,
         last: int | None = None,
     ) -> list[Entry]:
-        """A model's items, oldest first; with `last`, only so many of the newest."""
+        """A model's items, oldest first; with `last`, only so many of the newest. `board`: name or unit."""
         query = _entries().where(items.c.model == model)
-        for column, wanted in ((items.c.target, target), (items.c.runtime, runtime), (items.c.board, board)):
+        for column, wanted in ((items.c.target, target), (items.c.runtime, runtime)):
             if wanted is not None:
                 query = query.where(column == wanted)
+        if board is not None:
+            query = query.where(or_(items.c.board == board, items.c.unit == board))
         query = query.order_by(items.c.started.desc(), items.c.id.desc())
         with self._connected() as connection:
             found = connection.execute(query.limit(last) if last else query).all()
         return [_entry(row) for row in reversed(found)]
+
+    def key_entries(self, key: str, last: int) -> list[Entry]:
+        """The newest items of a key, whichever board they ran on, oldest first."""
+        query = _entries().where(items.c.key == key)
+        query = query.order_by(items.c.started.desc(), items.c.id.desc()).limit(last)
+        with self._connected() as connection:
+            return [_entry(row) for row in reversed(connection.execute(query).all())]
 
     def models(self) -> list[str]:
         """The names of all models there are items of."""
@@ -153,13 +177,13 @@ class History:
 
     def runs(self, last: int) -> list[Run]:
         """The newest runs, oldest first."""
-        number = func.count(items.c.id).label("items")
-        query = select(runs.c.run_id, runs.c.started, runs.c.commit_id, number)
-        query = query.join(items, items.c.run_id == runs.c.run_id, isouter=True)
-        query = query.group_by(runs.c.run_id, runs.c.started, runs.c.commit_id)
-        query = query.order_by(runs.c.started.desc(), runs.c.run_id.desc()).limit(last)
+        newest = select(runs.c.run_id, runs.c.started, runs.c.commit_id)
+        newest = newest.order_by(runs.c.started.desc(), runs.c.run_id.desc()).limit(last)
+        listed = newest.subquery()
+        number = select(func.count()).where(items.c.run_id == listed.c.run_id).scalar_subquery()
+        query = select(listed, number.label("items")).order_by(listed.c.started, listed.c.run_id)
         with self._connected() as connection:
-            return [Run(**row._mapping) for row in reversed(connection.execute(query).all())]
+            return [Run(**row._mapping) for row in connection.execute(query).all()]
 
     def run_entries(self, run: str) -> list[Entry]:
         """The items of a run: its id, the beginning of one, `latest`, or `latest~1` for the one before.
@@ -294,6 +318,12 @@ def _row(run: RunRecord, item: ItemRecord, samples: Sequence[Sample]) -> dict[st
         "count_median": item.counts.median if item.counts else None,
         "flash_bytes": item.memory.flash_bytes if item.memory else None,
         "arena_bytes": item.memory.arena_bytes if item.memory else None,
+        "unit": unit_of(item),
+        "count_p90": item.counts.p90 if item.counts else None,
+        "count_p99": item.counts.p99 if item.counts else None,
+        "time_us_median": item.latency.median if item.latency else None,
+        "time_us_p90": item.latency.p90 if item.latency else None,
+        "time_us_p99": item.latency.p99 if item.latency else None,
         "counts": zlib.compress(np.array(counts, "<i8").tobytes()) if counts else None,
         # The history is what a trend is made from: it keeps none.
         "record": json.dumps(to_plain(dataclasses.replace(item, trend=None)), allow_nan=False),

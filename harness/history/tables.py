@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from harness.errors import DataError
 
-VERSION = 1
+VERSION = 2
 
 metadata = MetaData()
 
@@ -38,6 +38,7 @@ runs = Table(
     Column("command", Text, nullable=False),
     Column("commit_id", String(64)),
     Column("record", Text, nullable=False),
+    Index("runs_by_start", "started", "run_id"),
 )
 
 items = Table(
@@ -64,7 +65,14 @@ items = Table(
     Column("arena_bytes", Integer),
     Column("counts", LargeBinary),
     Column("record", Text, nullable=False),
-    Index("items_by_model", "model", "started"),
+    Column("unit", String(200)),
+    Column("count_p90", Float),
+    Column("count_p99", Float),
+    Column("time_us_median", Float),
+    Column("time_us_p90", Float),
+    Column("time_us_p99", Float),
+    Index("items_by_model", "model", "started", "id"),
+    Index("items_by_key", "key", "started", "id"),
     Index("items_by_run", "run_id"),
 )
 
@@ -100,5 +108,19 @@ def prepare(connection: Connection) -> None:
         connection.execute(schema.update().values(version=VERSION))
 
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
-"""SQL that turns version N into N + 1."""
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    1: (
+        "ALTER TABLE items ADD COLUMN unit VARCHAR(200)",
+        "ALTER TABLE items ADD COLUMN count_p90 FLOAT",
+        "ALTER TABLE items ADD COLUMN count_p99 FLOAT",
+        "ALTER TABLE items ADD COLUMN time_us_median FLOAT",
+        "ALTER TABLE items ADD COLUMN time_us_p90 FLOAT",
+        "ALTER TABLE items ADD COLUMN time_us_p99 FLOAT",
+        "UPDATE items SET unit = board",
+        "DROP INDEX items_by_model",
+        "CREATE INDEX items_by_model ON items (model, started, id)",
+        "CREATE INDEX items_by_key ON items (key, started, id)",
+        "CREATE INDEX runs_by_start ON runs (started, run_id)",
+    ),
+}
+"""SQL that turns version N into N + 1. Figures of older items stay in their records, their columns empty."""

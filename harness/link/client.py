@@ -166,12 +166,18 @@ class Link:
             UnsupportedError: a device without layer taps.
             LinkError: no such layer.
         """
-        self._require(Capability.LAYER_TAPS, "layer outputs")
-        layers = len(self.describe().layers)
-        if not 0 <= layer < layers:
-            raise LinkError(f"expected a layer from 0 to {layers - 1}, {layer} was asked for")
-        (reply,) = self._engine().stream([data], Ask(SEND_OUTPUT, layer + 1))
-        return reply.output
+        return self._up_to(data, layer, SEND_OUTPUT).output
+
+    def layer_digest(self, data: bytes, layer: int) -> bytes:
+        """The 8-byte digest of what `read_layer` gives: some 50 bytes on the wire. Raises as it does."""
+        return self._up_to(data, layer, 0).output_digest
+
+    def room_for_layers(self, *, counts: bool, digests: bool) -> bool:
+        """Whether the device gives these of every layer, and one reply has room for them all."""
+        wanted = Capability.LAYER_COUNTS * counts | Capability.LAYER_DIGESTS * digests
+        flags = SEND_OUTPUT | SEND_COUNTS * counts | SEND_DIGESTS * digests
+        needed = codec.infer_reply_bytes(0, len(self.describe().layers), flags)
+        return self.hello.capabilities & wanted == wanted and needed <= self.hello.max_payload
 
     def memory(self) -> MemoryReport:
         """Bytes as the device measures them; stack and heap marks since its boot."""
@@ -233,6 +239,14 @@ class Link:
                 f"{before.firmware[:16]})",
                 "Flash it again, and look in its log for why it restarted",
             )
+
+    def _up_to(self, data: bytes, layer: int, flags: int) -> InferenceReply:
+        self._require(Capability.LAYER_TAPS, "layer outputs")
+        layers = len(self.describe().layers)
+        if not 0 <= layer < layers:
+            raise LinkError(f"expected a layer from 0 to {layers - 1}, {layer} was asked for")
+        (reply,) = self._engine().stream([data], Ask(flags, layer + 1))
+        return reply
 
     def _require(self, capability: Capability, what: str) -> None:
         if not self.hello.capabilities & capability:

@@ -14,7 +14,7 @@ from enum import IntEnum
 
 from harness.errors import DeviceError, LinkError
 from harness.link.frames import VERSION, Frame
-from harness.link.messages import Hello, Identity, MemoryReport
+from harness.link.messages import Hello, Identity, MemoryReport, TaskStack
 from harness.tensors import Layer, TensorInfo
 
 
@@ -83,6 +83,7 @@ _HELLO = struct.Struct("<IBBHIII")
 _DESCRIBE = struct.Struct("<HHBBHIfiQ")
 _INFER = struct.Struct("<IHH8s8sQQ")
 _MEMORY = struct.Struct("<8I")
+_TASK = struct.Struct("<IIB")
 _UNKNOWN_BYTES = 0xFFFFFFFF
 
 
@@ -239,8 +240,20 @@ def pack_baud(baud: int) -> bytes:
 
 
 def parse_memory(payload: bytes) -> MemoryReport:
-    values = _unpack(_MEMORY, payload, "MEMORY")
-    return MemoryReport(*(None if value == _UNKNOWN_BYTES else value for value in values))
+    values = _unpack(_MEMORY, payload[: _MEMORY.size], "MEMORY")
+    tasks, rest = [], payload[_MEMORY.size :]
+    while rest:
+        size, least, length = _unpack(_TASK, rest[: _TASK.size], "MEMORY")
+        name, rest = rest[_TASK.size :][:length], rest[_TASK.size + length :]
+        if len(name) != length:
+            raise LinkError(f"malformed MEMORY reply: {payload.hex()}")
+        tasks.append(TaskStack(name.decode("utf-8", "replace"), _known(size), _known(least)))
+    arena, used, model, stack, stack_used, heap, heap_low, static = map(_known, values)
+    return MemoryReport(arena, used, model, stack, stack_used, heap, heap_low, static, tuple(tasks))
+
+
+def _known(size: int) -> int | None:
+    return None if size == _UNKNOWN_BYTES else size
 
 
 def _unpack(layout: struct.Struct, payload: bytes, what: str) -> tuple[int, ...]:

@@ -92,8 +92,17 @@ class InferenceReply:
 
 
 @dataclass(frozen=True)
+class TaskStack:
+    """`low_bytes` is the least that was ever free."""
+
+    name: str
+    stack_bytes: int | None
+    low_bytes: int | None
+
+
+@dataclass(frozen=True)
 class MemoryReport:
-    """Bytes as the device measures them; None where it cannot know."""
+    """Bytes as the device measures them; None where it cannot know. The first of `tasks` runs the network."""
 
     arena_bytes: int | None
     arena_used_bytes: int | None
@@ -103,6 +112,7 @@ class MemoryReport:
     heap_bytes: int | None
     heap_low_bytes: int | None
     static_ram_bytes: int | None
+    tasks: tuple[TaskStack, ...] = ()
 
 
 @dataclass

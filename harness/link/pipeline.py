@@ -7,8 +7,6 @@ goes out as a probe: the place of its answer in the order settles what has to be
 
 from __future__ import annotations
 
-import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -50,7 +48,7 @@ class Pipeline:
         self.fault_rate = FaultRate()
         self.hello = Hello(VERSION, 0, 0, 0, 0, 0)
         self._in_flight = InFlight()
-        self._sequence = int.from_bytes(os.urandom(2), "little")
+        self._sequence = int.from_bytes(log.random_bytes(2), "little")
         self._connected = False
         self._boots_seen = 0
         self._restarts_in_a_row = 0
@@ -59,6 +57,11 @@ class Pipeline:
         self._progress_s = 0.0
         self._quiet_periods = 0
         self._answer_s = 0.0  # the longest of late between one answer and the next
+
+    @property
+    def log(self) -> WireLog:
+        """Also the clock, and the source of random numbers."""
+        return self.wire.log
 
     @property
     def statistics(self) -> WireStatistics:
@@ -83,16 +86,16 @@ class Pipeline:
         """
         self._in_flight.clear()
         self._connected = False
-        give_up_s = time.monotonic() + timeout_s
+        give_up_s = self.log.clock() + timeout_s
         interval_s = 0.1
         sent: list[Request] = []
         while not any(hello.reply for hello in sent):
-            if time.monotonic() >= give_up_s:
+            if self.log.clock() >= give_up_s:
                 raise self.wire.silence("HELLO", timeout_s)
             sent.append(self._send_hello())
-            until_s = min(time.monotonic() + interval_s, give_up_s)
+            until_s = min(self.log.clock() + interval_s, give_up_s)
             interval_s = min(2 * interval_s, 1.0)
-            while not any(hello.reply for hello in sent) and (left_s := until_s - time.monotonic()) > 0:
+            while not any(hello.reply for hello in sent) and (left_s := until_s - self.log.clock()) > 0:
                 self._poll(left_s)
                 # After READY or damage there is no point in waiting on.
                 if self._take_suspicion():
@@ -165,8 +168,8 @@ class Pipeline:
         """
         quiet_s = max(_FIRST_QUIET_S, 2 * self._answer_s) * 2**self._quiet_periods
         wake_s = self._progress_s + min(quiet_s, self.timeout_s)
-        self._poll(max(0.0, wake_s - time.monotonic()))
-        now_s = time.monotonic()
+        self._poll(max(0.0, wake_s - self.log.clock()))
+        now_s = self.log.clock()
         if self._take_suspicion():
             self._probe()
         elif now_s >= self._progress_s + self.timeout_s and self._in_flight:
@@ -198,11 +201,11 @@ class Pipeline:
 
     def restart_unheard(self, timeout_s: float) -> Hello:
         """RESET to a device that is silent, and the handshake with what comes back, in `timeout_s`."""
-        give_up_s = time.monotonic() + timeout_s
+        give_up_s = self.log.clock() + timeout_s
         self._in_flight.clear()
         self._connected = False
         self._call_once(Kind.RESET, b"", "RESET")
-        return self.connect(give_up_s - time.monotonic())
+        return self.connect(give_up_s - self.log.clock())
 
     def change_baud(self, baud: int, timeout_s: float) -> None:
         """Both ends to `baud`; back to the old rate when the device cannot be heard at the new one."""
@@ -229,8 +232,8 @@ class Pipeline:
         """For what must not be sent twice: None when no answer came in half a second."""
         request = self._new_request(kind, payload, what)
         self._transmit(request)
-        until_s = time.monotonic() + 0.5
-        while request.reply is None and (left_s := until_s - time.monotonic()) > 0:
+        until_s = self.log.clock() + 0.5
+        while request.reply is None and (left_s := until_s - self.log.clock()) > 0:
             self._poll(left_s)
         return request.reply
 
@@ -240,12 +243,12 @@ class Pipeline:
         return Request(kind, self._sequence, encoded, what)
 
     def _transmit(self, request: Request) -> None:
-        request.sent_s = time.monotonic()
+        request.sent_s = self.log.clock()
         self._in_flight.add_copy(request)
         self.wire.send(request.encoded)
 
     def _send_hello(self) -> Request:
-        nonce = int.from_bytes(os.urandom(4), "little")
+        nonce = int.from_bytes(self.log.random_bytes(4), "little")
         request = self._new_request(Kind.HELLO, codec.pack_hello(nonce), "HELLO")
         request.nonce, request.wanted, request.probe = nonce, False, True
         self._transmit(request)
@@ -334,7 +337,7 @@ class Pipeline:
 
     def _answered(self, request: Request, frame: Frame) -> None:
         if len(request.transmissions) == 1:
-            awaited_s = time.monotonic() - max(request.sent_s, self._progress_s)
+            awaited_s = self.log.clock() - max(request.sent_s, self._progress_s)
             self._answer_s = max(awaited_s, 0.9 * self._answer_s)
         lost = self._in_flight.answered(request)
         request.reply = frame
@@ -371,5 +374,5 @@ class Pipeline:
         )
 
     def _note_progress(self) -> None:
-        self._progress_s = time.monotonic()
+        self._progress_s = self.log.clock()
         self._quiet_periods = 0

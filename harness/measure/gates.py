@@ -53,6 +53,10 @@ FIGURES = {
         f"memory_{name}_bytes": Figure(of_data=False)
         for name in ("flash", "ram", "arena", "model", "stack_used")
     },
+    **{
+        f"memory_{name}_low_bytes": Figure(less_is_better=False, of_data=False)
+        for name in ("heap", "task_stack")
+    },
 }
 """What can be declared: names of `report.figures.flat_figures`."""
 

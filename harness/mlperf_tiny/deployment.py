@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.boards.base import Board, Port
+from harness.collected import Batch, Keep
 from harness.deployment import Deployment
 from harness.errors import DeviceError, UnsupportedError
 from harness.expectation import Expectation
@@ -63,7 +64,13 @@ class MlperfDeployment(Deployment):
         super().close()
         self._log.close()
 
-    def run(self, expected: Expectation, progress: Progress | None = None) -> Result:
+    def run(
+        self,
+        expected: Expectation,
+        progress: Progress | None = None,
+        keep: Keep | None = None,
+        kept: Batch | None = None,  # noqa: ARG002 - all are kept at the end: there is no part to go on from
+    ) -> Result:
         output, exact = self.artifact.outputs[0], expected.outputs[0].reshape(expected.samples, -1)
         rows: list[tuple[float, ...]] = []
         answers: list[Answer] = []
@@ -78,6 +85,8 @@ class MlperfDeployment(Deployment):
                 progress(sample + 1, expected.samples)
         integers = as_integers(np.array(rows), exact, output)
         self.result = compare(self.artifact, expected, [integers.reshape(expected.outputs[0].shape)], answers)
+        if keep is not None:
+            keep(Batch(self.result.samples, integers.tobytes()))
         return self.result
 
     def wire_counts(self) -> dict[str, int]:

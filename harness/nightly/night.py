@@ -100,7 +100,7 @@ class NightRun:
                 )
         except HarnessError as error:
             worker.kill()
-            self._settle(job, Finished(broken(job, error, took_s), (), None))
+            self._settle(job, Finished(broken(job, error, took_s), (), None, None))
             return self._worker(worker.number)
         if finished is not None:
             worker.job = None
@@ -119,7 +119,7 @@ class NightRun:
         if earlier:
             tries = tuple(f"try {number} ended with: {said}" for number, said in enumerate(earlier, start=1))
             record = dataclasses.replace(record, notes=(*record.notes, *tries))
-        self._ledger.adopt(record, finished.samples)
+        self._ledger.adopt(record, finished.samples, finished.part)
         if finished.pixels is not None:
             self._pixels[record.key] = finished.pixels
         self.schedule.took(job, record.duration_s)

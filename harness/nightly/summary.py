@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.nightly.config import Night
-from harness.nightly.trend import Trend
 from harness.nightly.verdicts import (
     BROKEN,
     EXPIRED,
@@ -23,6 +22,7 @@ from harness.records.schema import RunRecord
 from harness.report.figures import duration, many
 from harness.report.markdown import escape
 from harness.report.terminal import plain
+from harness.report.trend import Changes
 
 MEANING = {
     Exit.EXPECTED: "all as expected",
@@ -43,7 +43,7 @@ class Summary:
     run: RunRecord
     jobs: int
     verdicts: Sequence[Verdict]
-    trends: Sequence[Trend]
+    changes: Sequence[Changes]
     warnings: Sequence[str]
     code: Exit
 
@@ -61,21 +61,8 @@ class Summary:
             if found := [verdict for verdict in self.verdicts if verdict.kind == kind]:
                 yield kind, [_line(self.night, verdict) for verdict in found]
         against = "the baseline" if self.night.against == "baseline" else "the last run of the item"
-        for title, lines in (
-            (
-                "worse",
-                [f"{one.key}: {', '.join(one.worse)}; since {one.since}" for one in self.trends if one.worse],
-            ),
-            (
-                "better",
-                [
-                    f"{one.key}: {', '.join(one.better)}; since {one.since}"
-                    for one in self.trends
-                    if one.better
-                ],
-            ),
-        ):
-            if lines:
+        for title, worse in (("worse", True), ("better", False)):
+            if lines := [line for found in self.changes for line in _changed(found, worse)]:
                 yield f"{title} than {against}", lines
         if self.warnings:
             yield "warnings", list(self.warnings)
@@ -115,3 +102,9 @@ def _line(night: Night, verdict: Verdict) -> str:
     if verdict.kind == MENDED:
         return f"{verdict.key}: {about}: drop it"
     return f"{verdict.key}: {about}: {verdict.why}"
+
+
+def _changed(changes: Changes, worse: bool) -> Iterator[str]:
+    texts = [change.text for change in changes.found if change.worse == worse]
+    if texts:
+        yield f"{changes.item.key}: {', '.join(texts)}; since {changes.before.run_id}"

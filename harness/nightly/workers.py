@@ -23,7 +23,7 @@ from harness.bench import Bench
 from harness.boards.process import die_with_parent
 from harness.errors import HarnessError
 from harness.nightly.config import Job
-from harness.records.schema import ItemRecord, Sample
+from harness.records.schema import ItemRecord, Part, Sample
 from harness.settings import Settings
 
 PROGRESS_INTERVAL_S = 2.0
@@ -42,10 +42,11 @@ class Progressed:
 
 @dataclass(frozen=True)
 class Finished:
-    """An item's record, samples and pictures."""
+    """An item as `Bench.hand_over` gives it."""
 
     record: ItemRecord
     samples: tuple[Sample, ...]
+    part: Part | None
     pixels: np.ndarray | None
 
 
@@ -162,7 +163,7 @@ def _serve(
                     )
                 finished = _finish(benches[job.block], job, connection)
             except HarnessError as error:
-                finished = Finished(broken(job, error, time.monotonic() - began), (), None)
+                finished = Finished(broken(job, error, time.monotonic() - began), (), None, None)
             connection.send(finished)
 
 

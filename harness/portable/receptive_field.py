@@ -14,27 +14,27 @@ from harness.portable.ops.lookup import Lookup, QuantiseFloat
 from harness.portable.ops.pool import Pool
 from harness.portable.ops.power_of_two_elementwise import PRelu
 from harness.portable.ops.window import Axis
-from harness.portable.step import Step
-
-Region = tuple[slice, ...]
+from harness.portable.step import Region, Step
 
 
 def receptive_field(step: Step, element: tuple[int, ...]) -> tuple[Region, ...]:
     """For each of `step.reads` the region that output element `element` of `step.writes[0]` depends on."""
+    if (own := step.computed_from(element)) is not None:
+        return own
     shapes = [tensor.info.shape for tensor in step.reads]
     if isinstance(step, Convolution | Pool):
         batch, y, x, channel = element
-        window = (slice(batch, batch + 1), _taps(step.height, y), _taps(step.width, x))
+        window = (slice(batch, batch + 1), taps(step.height, y), taps(step.width, x))
         return ((*window, _channels(step, channel)),)
     if isinstance(step, Binary | Lookup | QuantiseFloat | PRelu):
-        return tuple(_broadcast(shape, element) for shape in shapes)
+        return tuple(broadcast(shape, element) for shape in shapes)
     if isinstance(step, FullyConnected) and shapes[0][:-1] == step.writes[0].info.shape[:-1]:
         return ((*(slice(at, at + 1) for at in element[:-1]), slice(None)),)
     return tuple((slice(None),) * len(shape) for shape in shapes)
 
 
-def _taps(axis: Axis, position: int) -> slice:
-    """The taps inside the image; the others are padding."""
+def taps(axis: Axis, position: int) -> slice:
+    """The taps of output `position` that are inside the image; the others are padding."""
     first = position * axis.stride - axis.pad
     inside = [
         at for at in range(first, first + axis.taps * axis.dilation, axis.dilation) if 0 <= at < axis.size
@@ -52,7 +52,7 @@ def _channels(step: Convolution | Pool, channel: int) -> slice:
     return slice(channel, channel + 1)
 
 
-def _broadcast(shape: tuple[int, ...], element: tuple[int, ...]) -> Region:
+def broadcast(shape: tuple[int, ...], element: tuple[int, ...]) -> Region:
     """The same element; along an axis of length 1, its only one. Axes are counted from the last."""
     padded = (0,) * max(0, len(shape) - len(element)) + element
     own = padded[len(padded) - len(shape) :]

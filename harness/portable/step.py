@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from harness.portable.graph import Tensor
 
+Region = tuple[slice, ...]
+
 
 @dataclass(frozen=True)
 class Constant:
@@ -70,6 +72,10 @@ class Step(ABC):
     @abstractmethod
     def constants(self) -> list[Constant]:
         """The arrays this layer needs in read-only memory."""
+
+    def computed_from(self, element: tuple[int, ...]) -> tuple[Region, ...] | None:  # noqa: ARG002
+        """Of each of `reads` what output element `element` is computed from, where the step itself knows."""
+        return None
 
     def notes(self) -> list[str]:
         """Lines for the comment above the function: what is not plain from the code."""

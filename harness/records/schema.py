@@ -171,13 +171,23 @@ class Divergence:
 
 
 @dataclass(frozen=True)
+class TaskStack:
+    """One task of the device's operating system; bytes. `low_bytes` is the least that was ever free."""
+
+    name: str
+    stack_bytes: int | None
+    low_bytes: int | None
+
+
+@dataclass(frozen=True)
 class Memory:
     """Bytes. The image's sizes are None for an attached board whose firmware was not built here.
 
     `arena_bytes` is what the firmware reserves, `arena_used_bytes` what the device says it needed,
     `arena_planned_bytes` what the planner worked out and `arena_least_bytes` what is alive at the busiest
-    layer, below which no plan can go. `heap_low_bytes` is the least that was ever free. The budgets are the
-    target's.
+    layer, below which no plan can go. `heap_low_bytes` is the least that was ever free. `tasks`: every
+    stack of the device, that of the network first, which `stack_bytes` and `stack_used_bytes` are about. The
+    budgets are the target's.
     """
 
     flash_bytes: int | None
@@ -195,6 +205,12 @@ class Memory:
     heap_low_bytes: int | None = None
     ram_budget_bytes: int | None = None
     flash_budget_bytes: int | None = None
+    tasks: tuple[TaskStack, ...] = ()
+
+    @property
+    def task_stack_low_bytes(self) -> int | None:
+        """The least that was ever free of any task's stack."""
+        return min((task.low_bytes for task in self.tasks if task.low_bytes is not None), default=None)
 
 
 @dataclass(frozen=True)
@@ -253,6 +269,28 @@ def item_key(target: str, model: str, runtime: str, kernels: str, unit: str) -> 
     """What an item is called in reports, folders and the history."""
     parts = [target, model, runtime.replace(":", "-"), "" if kernels == "portable" else kernels, unit]
     return "-".join(filter(None, parts))
+
+
+@dataclass(frozen=True)
+class Part:
+    """One stretch of an item's samples on one link, from sample `first` on; what it takes to go on after a
+    kill, and to run it again from its wire log.
+
+    Paths are relative to the run's directory. `facts` are digests: what must be the same for a run to go on.
+    `baud`, `timeout_s`, `warmup` and `layer_samples` are those the link ran with.
+    """
+
+    wire: str
+    text: str
+    first: int
+    samples: int
+    artifact: str
+    expectation: str
+    facts: dict[str, str]
+    baud: int
+    timeout_s: float
+    warmup: int
+    layer_samples: int
 
 
 @dataclass(frozen=True)

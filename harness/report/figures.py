@@ -228,6 +228,25 @@ def memory_line(memory: Memory) -> str:
     )
 
 
+def least_free(memory: Memory) -> str:
+    """What heap and stacks came down to: "heap 98.0 KiB of 270.0 KiB (36 %); stacks: main 9 KiB, IDLE 700 B";
+    "" on a device that has neither a heap nor several tasks.
+    """
+    parts = []
+    if memory.heap_bytes:
+        parts.append(f"heap {of(memory.heap_low_bytes, memory.heap_bytes)}")
+    if stacks := task_stacks(memory):
+        parts.append(f"stacks: {stacks}")
+    return "; ".join(parts)
+
+
+def task_stacks(memory: Memory) -> str:
+    """Every task with the least that was ever free of its stack; "" of a device that has but one."""
+    if len(memory.tasks) < 2:
+        return ""
+    return ", ".join(f"{task.name} {byte_size(task.low_bytes)}" for task in memory.tasks)
+
+
 def of(used: int | None, budget: int | None) -> str:
     """ "96 KiB of 512.0 KiB (19 %)"; without the budget where it is not known."""
     if used is None or not budget:
@@ -304,7 +323,7 @@ def flat_figures(item: ItemRecord) -> dict[str, Figure]:
             item.memory,
             "flash_bytes text_bytes rodata_bytes ram_bytes arena_bytes model_bytes stack_bytes "
             "stack_used_bytes arena_used_bytes arena_planned_bytes arena_least_bytes heap_bytes "
-            "heap_low_bytes ram_budget_bytes flash_budget_bytes",
+            "heap_low_bytes ram_budget_bytes flash_budget_bytes task_stack_low_bytes",
         ),
     ]
     for prefix, group, names in groups:

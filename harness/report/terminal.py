@@ -31,6 +31,7 @@ from harness.report.figures import (
     duration,
     grouped,
     layers_checked,
+    least_free,
     measurement,
     memory_line,
     micros,
@@ -212,6 +213,8 @@ def _block_lines(item: ItemRecord) -> Iterator[tuple[str, str]]:
         yield from (("", "; ".join(found)) for found in [spread(item.latency)] if found)
     if item.memory:
         yield "memory", memory_line(item.memory)
+        if free := least_free(item.memory):
+            yield "least free", plain(free)
 
 
 def _table(run: RunRecord) -> Table:

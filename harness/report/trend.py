@@ -170,13 +170,13 @@ def followed(figure: Figure, earlier: Sequence[Night], now: Night) -> Iterator[t
             yield night, "elsewhere"
 
 
-def compared_with(item: ItemRecord, now: Night) -> Night | None:
-    """The baseline, or else the last run before this one that ran to its end: at the same fidelity and,
-    if any did, on the same inputs.
+def compared_with(item: ItemRecord, now: Night, baseline: bool) -> Night | None:
+    """The baseline, where one is wanted and there, or else the last run before this one that ran to its
+    end: at the same fidelity and, if any did, on the same inputs.
     """
     if item.trend is None:
         return None
-    if item.trend.baseline is not None:
+    if baseline and item.trend.baseline is not None:
         return item.trend.baseline
     ended = [night for night in reversed(item.trend.nights) if night.outcome != "error"]
     like = [night for night in ended if now.fidelity in (None, night.fidelity)]
@@ -184,21 +184,32 @@ def compared_with(item: ItemRecord, now: Night) -> Night | None:
     return next(iter([*alike, *like]), None)
 
 
-def changes(run: RunRecord, item: ItemRecord) -> Changes | None:
-    """What is not as it was in an item; None where no earlier run of it is known."""
+def changes(run: RunRecord, item: ItemRecord, *, baseline: bool = True) -> Changes | None:
+    """What is not as it was in an item; None where no earlier run of it is known.
+
+    Figures are compared with the item's baseline, if there is one and `baseline`, else with the last run
+    that compares; so is the verdict, but there with the very last run, also one that broke.
+    """
     now = present(run, item)
-    before = compared_with(item, now)
-    if before is None:
+    if item.trend is None:
         return None
-    baseline = item.trend is not None and item.trend.baseline is not None
-    return Changes(item, before, baseline, tuple(_found(before, now)))
+    before = compared_with(item, now, baseline)
+    against_baseline = before is not None and before is item.trend.baseline
+    last = before if against_baseline else next(reversed(item.trend.nights), None)
+    if last is None:
+        return None
+    found = [*_verdict(last, now), *(_figures(before, now) if before else ())]
+    return Changes(item, before or last, against_baseline, tuple(found))
 
 
-def _found(before: Night, now: Night) -> Iterator[Change]:
+def _verdict(before: Night, now: Night) -> Iterator[Change]:
     if before.outcome != now.outcome:
         severity = dict(zip(VERDICTS, range(len(VERDICTS)), strict=True))
         worse = severity.get(now.outcome, len(severity)) > severity.get(before.outcome, len(severity))
         yield Change(f"verdict {before.outcome} → {now.outcome}", worse)
+
+
+def _figures(before: Night, now: Night) -> Iterator[Change]:
     for figure in FIGURES:
         if (worse_now := got_worse(figure, before, now)) is not None:
             old, new = figure.value(before) or 0.0, figure.value(now) or 0.0

@@ -190,13 +190,19 @@ class _Tree:
         """SHA-256, hex, over the settings and over every source and header by name and content."""
         headers = {path for folder in self.include_dirs for path in folder.glob("*.h")}
         for folder in self.project_include_dirs:
-            headers |= {path for path in folder.rglob("*") if path.suffix in (".h", ".inc")}
+            headers |= {path for path in folder.rglob("*") if _is_header(path, folder)}
         files = {*self.sources, *headers, *([self.linker_script] if self.linker_script else [])}
         total = hashlib.sha256("\0".join(settings).encode())
         for path in sorted(files, key=self.label):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             total.update(f"\0{self.label(path)}\0{content}".encode())
         return total.hexdigest()
+
+
+def _is_header(path: Path, folder: Path) -> bool:
+    """Not of what is being written there, or was when a run was killed: a hidden folder."""
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return path.suffix in (".h", ".inc") and not hidden
 
 
 def _sources(folder: Path) -> list[Path]:

@@ -60,7 +60,7 @@ def building(directory: Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(
             f"cannot write the build directory {directory.parent}: {error.strerror}",
-            "Choose another with --build-dir",
+            "Name another: HARNESS_BUILD_ROOT=DIR",
         ) from error
     try:
         yield scratch

@@ -84,6 +84,11 @@ void platform_get_memory(platform_memory *memory) {
     memset(memory, 0, sizeof *memory);
 }
 
+bool platform_get_task(uint16_t index, platform_task *task) {
+    *task = (platform_task){"a task of some length", 8192, PLATFORM_UNKNOWN};
+    return index < 200; /* more than any reply has room for */
+}
+
 const char *platform_identity_line(uint16_t index) {
     return index == 0 ? "fuzz=1" : NULL;
 }

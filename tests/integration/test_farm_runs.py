@@ -16,6 +16,7 @@ from harness.cli import main
 from harness.farm.file import read_farm
 from harness.farm.health import Health, save_health
 from harness.farm.leases import STATE_VARIABLE, Holder, Lease, Leases
+from harness.replay import replay
 from tests.bench_runs import run_pytest
 
 FARM = """\
@@ -170,5 +171,7 @@ def test_workers_share_the_boards_and_leave_one_report(farm: Path, tmp_path: Pat
     assert (tmp_path / "r" / "items" / "esp32c3-test16_softmax-tflm" / "uart.log").exists()
     journal = [json.loads(line) for line in (tmp_path / "r" / "journal.jsonl").read_text().splitlines()]
     assert sum(line["kind"] == "item" for line in journal) == 2
+    again = replay(tmp_path / "r", tmp_path / "replayed")
+    assert (len(again.items), set(again.files.values())) == (2, {True})
     for board in read_farm(farm).boards:
         assert Leases().holder(board.key) is None

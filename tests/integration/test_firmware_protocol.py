@@ -281,14 +281,19 @@ def test_replies_and_events_are_never_answered(device: Device) -> None:
 
 
 def test_memory_report(device: Device) -> None:
-    fields = struct.unpack("<8I", device.ask(MEMORY).payload)
-    arena, used, model, stack, stack_used, heap, heap_low, static = fields
+    device.infer(DATA)
+    payload = device.ask(MEMORY).payload
+    arena, used, model, stack, stack_used, heap, heap_low, static = struct.unpack("<8I", payload[:32])
     assert (arena, used, model) == (36, 36, 0)
     if device.identity()["platform"] == "host":
         assert {stack, stack_used, heap, heap_low, static} == {0xFFFFFFFF}
+        assert len(payload) == 32
     else:
         assert stack == 32768
         assert 300 < stack_used < 2048
+        size, low, length = struct.unpack("<IIB", payload[32:41])
+        assert (size, length, payload[41:]) == (32768, 4, b"main")
+        assert low == 32768 - stack_used
         assert (heap, heap_low) == (0, 0)
         assert 8192 < static < 16384  # the two payload buffers and little else
 

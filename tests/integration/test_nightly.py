@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.replay import replay
 from tests.bench_runs import CHECKOUT, TIMEOUT_S, run_nightly
 
 MODEL = "test17_conv1x1"
@@ -92,6 +93,9 @@ until = 2001-01-01
     assert [journal[0], journal[-1], journal.count("item")] == ["run", "end", 4]
     assert list(first.reports.glob("*-journal-*")) == []
     assert all((first.reports / "items" / key / "wire.bin").stat().st_size for key in keys)
+    again_offline = replay(first.reports, tmp_path / "replayed")
+    assert sorted(again_offline.items) == sorted(keys)
+    assert set(again_offline.files.values()) == {True}
 
     before = cache()
     history = f"sqlite:///{first.reports}-history.sqlite"
@@ -104,7 +108,7 @@ until = 2001-01-01
     assert cache() == before
     assert "2 passed though known to fail, 2 passed" in again.output
     assert "  better than the last run of the item\n" in again.output
-    assert f"{keys[2]}: failed -> passed; since " in again.output
+    assert f"{keys[2]}: verdict failed → passed; since " in again.output
     assert "Exit code 0: all as expected" in again.output
 
 

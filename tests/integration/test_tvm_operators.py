@@ -15,10 +15,12 @@ import pytest
 
 from harness.bundled import firmware_dir
 from harness.errors import MissingError
+from harness.portable.receptive_field import receptive_field
 from harness.runtimes.base import FloatModel, Project
 from harness.runtimes.planned import PlannedArtifact
 from harness.runtimes.tvm import Tvm, kernels
 from harness.runtimes.tvm.operators import TVM_OPERATORS
+from harness.runtimes.tvm.oracle import TvmOracle
 from harness.runtimes.tvm.quantise import quantise
 from tests.engine_host import CROSS_COMPILERS, WARNINGS, assert_exact
 from tests.tvm_networks import EVERY_INPUT, Qdq, every_operator, onnxruntime_layers
@@ -51,6 +53,34 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> Generated:
 def test_the_network_has_every_operator(every: Generated) -> None:
     found = {layer.op.partition("+")[0] for layer in every.artifact.layers}
     assert found == set(TVM_OPERATORS) - ELSEWHERE
+
+
+@TVM
+def test_what_is_outside_the_receptive_field_changes_nothing(every: Generated) -> None:
+    """As in test_measure_divergence.py for runtime tflm."""
+    oracle, rng = Tvm().oracle(every.artifact), np.random.default_rng(11)
+    assert isinstance(oracle, TvmOracle)
+    constants = {
+        tensor.index: tensor.data for tensor in every.artifact.graph.tensors if tensor.data is not None
+    }
+    partial = set()
+    for step, operator in zip(every.artifact.plan.steps, every.artifact.graph.operators, strict=True):
+        shape = step.writes[0].info.shape
+        element = tuple(int(rng.integers(size)) for size in shape)
+        before, after = (
+            {t.index: rng.integers(-128, 128, t.info.shape).astype(np.int8) for t in step.reads}
+            for _ in range(2)
+        )
+        for tensor, region in zip(step.reads, receptive_field(step, element), strict=True):
+            kept = before[tensor.index][region]
+            after[tensor.index][region] = kept
+            if kept.size < tensor.info.elements:
+                partial.add(step.op.partition("+")[0])
+        first, second = (
+            oracle.compute(operator, constants | values).reshape(shape)[element] for values in (before, after)
+        )
+        assert first == second, step.op
+    assert partial >= {"Conv", "MaxPool", "AveragePool", "Add", "Mul", "Sigmoid"}
 
 
 @TVM

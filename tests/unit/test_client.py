@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +25,9 @@ from harness.errors import (
 )
 from harness.link.chaos import Chaos, ChaosPort
 from harness.link.client import Link
+from harness.link.codec import parse_memory
 from harness.link.frames import Frame, encode_frame
-from harness.link.messages import InferenceReply
+from harness.link.messages import InferenceReply, TaskStack
 from harness.link.wirelog import Direction, WireLog, escape, read_wire_log
 from tests.firmware_demo import demo_layers
 from tests.firmware_wire import digest8
@@ -62,7 +64,23 @@ def test_identity_and_description() -> None:
     assert model.layers[1].output.shape == (1, 8)
     assert (model.inputs[0].scale, model.inputs[0].zero_point, model.layers[0].macs) == (0.5, 3, 7)
     memory = link.memory()
-    assert (memory.stack_used_bytes, memory.heap_bytes) == (300, None)
+    assert (memory.stack_used_bytes, memory.heap_bytes, memory.tasks) == (300, None, ())
+
+
+TASKS = struct.pack("<8I", *range(8))
+TASKS += struct.pack("<IIB", 16384, 12288, 7) + b"harness" + struct.pack("<IIB", 0xFFFFFFFF, 16, 5) + b"IDLE0"
+
+
+def test_memory_of_a_device_with_tasks() -> None:
+    memory = parse_memory(TASKS)
+    assert memory.heap_low_bytes == 6
+    assert memory.tasks == (TaskStack("harness", 16384, 12288), TaskStack("IDLE0", None, 16))
+
+
+@pytest.mark.parametrize("size", [0, 31, 33, 40, 47, len(TASKS) - 1])
+def test_a_torn_memory_report_is_refused(size: int) -> None:
+    with pytest.raises(LinkError, match="MEMORY reply"):
+        parse_memory(TASKS[:size])
 
 
 def test_stream_is_in_order_and_keeps_within_the_window() -> None:
@@ -89,8 +107,25 @@ def test_layers_counts_and_digests() -> None:
     assert reply.layer_counts == (20, 39, 59)
     assert reply.layer_digests == tuple(digest8(layer) for layer in demo_layers(data))
     assert [link.read_layer(data, layer) for layer in range(3)] == demo_layers(data)
+    assert [link.layer_digest(data, layer) for layer in range(3)] == list(reply.layer_digests)
     with pytest.raises(LinkError, match="from 0 to 2"):
         link.read_layer(data, 3)
+
+
+def test_the_last_layer_is_not_the_output_of_every_network() -> None:
+    link = connected(PythonDevice(wide_output=True))
+    (data,) = demo_inputs(1)
+    assert link.infer(data).output == demo_layers(data)[1]
+    assert link.read_layer(data, 2) == demo_layers(data)[2]
+
+
+@pytest.mark.parametrize(
+    ("max_payload", "both", "digests"), [(4096, True, True), (84, False, True), (67, False, False)]
+)
+def test_what_fits_one_reply_of_all_layers(max_payload: int, both: bool, digests: bool) -> None:
+    link = connected(PythonDevice(max_payload=max_payload))
+    assert link.room_for_layers(counts=True, digests=True) is both
+    assert link.room_for_layers(counts=False, digests=True) is digests
 
 
 def test_large_inputs_and_outputs_travel_in_parts() -> None:
@@ -405,7 +440,7 @@ def test_text_between_frames_reaches_the_log(tmp_path: Path) -> None:
     sent = b"".join(record.data for record in records if record.direction is Direction.TO_DEVICE)
     received = b"".join(record.data for record in records if record.direction is Direction.FROM_DEVICE)
     assert (len(sent), len(received)) == (link.statistics.bytes_sent, link.statistics.bytes_received)
-    assert [record.time_s for record in records] == sorted(record.time_s for record in records)
+    assert [record.time_ns for record in records] == sorted(record.time_ns for record in records)
     log.close()
 
 

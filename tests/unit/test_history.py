@@ -9,6 +9,7 @@ import pytest
 
 from harness.cli import main
 from harness.errors import DataError, OutputError, UsageError
+from harness.history.blame import board_or_commit
 from harness.history.changes import difference
 from harness.history.show import differences, nights, sparkline
 from harness.history.store import History
@@ -106,7 +107,7 @@ def test_several_writers_lose_nothing(history: History, tmp_path: Path) -> None:
 def test_a_later_version_and_no_database_are_refused(history: History, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "new" / "history.sqlite") as raw:
         raw.execute("UPDATE schema SET version = 99")
-    with pytest.raises(DataError, match="version 99; this harness reads up to 1"):
+    with pytest.raises(DataError, match="version 99; this harness reads up to 2"):
         History(history.url)
     (tmp_path / "text").write_text("not a database, but long enough to be taken for the header of one" * 9)
     with pytest.raises(OutputError, match="not a database"):
@@ -170,3 +171,79 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert main(["export", "--out", "items.xls"]) == 2
     assert "expected a name that ends in .csv or .parquet" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["items.csv", "reports"]
+
+
+def test_a_history_of_version_1_becomes_one_of_version_2(tmp_path: Path) -> None:
+    """As the version before wrote it: without units and times, and with the older indices."""
+    url = f"sqlite:///{tmp_path}/old.sqlite"
+    with History(url) as new:
+        new.add(night(1, counted(1000)))
+    later = ("unit", "count_p90", "count_p99", "time_us_median", "time_us_p90", "time_us_p99")
+    with sqlite3.connect(tmp_path / "old.sqlite") as raw:
+        for index in ("items_by_key", "items_by_model", "runs_by_start"):
+            raw.execute(f"DROP INDEX {index}")
+        for column in later:
+            raw.execute(f"ALTER TABLE items DROP COLUMN {column}")
+        raw.execute("CREATE INDEX items_by_model ON items (model, started)")
+        raw.execute("UPDATE schema SET version = 1")
+    with History(url) as history:
+        history.add(night(2, counted(1100)))
+        first, second = history.key_entries(counted(1).key, last=5)
+    assert (first.unit, first.count_median, second.count_median) == ("made-up-esp32c3", 1000.0, 1100.0)
+    with sqlite3.connect(tmp_path / "old.sqlite") as raw:
+        assert raw.execute("SELECT version FROM schema").fetchone() == (2,)
+        found = {name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    assert {"items_by_key", "items_by_model", "items_by_run", "runs_by_start"} <= found
+
+
+def test_times_and_units_are_kept(history: History) -> None:
+    time = CountStatistics("us", 10, 20.0, 99, 5, p90=30.0, p99=90.0)
+    timed = counted(1000, fidelity="silicon", latency=time, provenance={"board_mac": "7c:df:a1:00:11:22"})
+    history.add(night(1, timed))
+    (entry,) = history.entries("mlp", board="7c:df:a1:00:11:22")
+    assert (entry.time_us_median, entry.time_us_p90, entry.time_us_p99) == (20.0, 30.0, 90.0)
+    assert "p50 p90 p99 20 30 90 us" in "\n".join(nights([entry]))
+
+
+def test_time_is_compared_on_silicon_and_its_noise_is_no_change() -> None:
+    def timed(median: float, fidelity: str) -> ItemRecord:
+        return counted(1000, fidelity=fidelity, latency=CountStatistics("us", 1, median, 99, 5))
+
+    for before, after, fidelity, changes in (
+        (1000, 1005, "silicon", 0),
+        (1000, 1030, "silicon", 1),
+        (1000, 2000, "host", 0),
+    ):
+        found = difference(timed(before, fidelity), timed(after, fidelity))
+        assert len(found.figures) == changes, (before, after, fidelity)
+
+
+# Nights by unit, commit and median cycles, the newest last; what is then said.
+BLAMED = {
+    "the commit": ("A1 100, B1 100, B2 110, A2 110", "this commit: +10.0%"),
+    "the board": ("A1 100, B1 100, B2 100, A2 110", "this board: +10.0%"),
+    "alone": ("A1 100, B1 100, A2 110", "no other board has run 2"),
+    "some": ("A1 100, B1 100, C1 100, B2 110, C2 100, A2 110", "on 1 of 2 others"),
+    "always was": ("A1 110, B2 100, A2 110", "as it was before"),
+    "noise": ("A1 1000, B2 1003, A2 1005", None),
+    "first": ("A1 100", None),
+}
+
+
+@pytest.mark.parametrize("case", BLAMED)
+def test_is_it_this_board_or_this_commit(history: History, case: str) -> None:
+    rows, said = BLAMED[case]
+    for number, row in enumerate(rows.split(", "), start=1):
+        (unit, commit), median = row.split()[0], int(row.split()[1])
+        history.add(night(number, counted(median, fidelity="silicon", board=unit), commit=commit))
+    verdict = board_or_commit(history.key_entries(counted(1).key, last=20))
+    assert verdict is None if said is None else said in (verdict or ""), verdict
+
+
+def test_a_failure_of_one_board_is_not_the_commits(history: History) -> None:
+    history.add(night(1, counted(100, fidelity="silicon", board="A")))
+    history.add(night(2, counted(100, fidelity="silicon", board="B"), commit="2"))
+    history.add(night(3, counted(100, fidelity="silicon", board="A", outcome="failed"), commit="2"))
+    verdict = board_or_commit(history.key_entries(counted(1).key, last=20))
+    assert verdict is not None
+    assert verdict.startswith("this board: failed, passed with c0ffee on this board")

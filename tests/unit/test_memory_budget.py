@@ -9,8 +9,8 @@ from harness.items import Item
 from harness.measure.gates import Declared
 from harness.model.measurements import Scoped
 from harness.model.spec import ModelSpec
-from harness.records.schema import Measurement, Memory
-from harness.report.figures import arena, memory_line
+from harness.records.schema import Measurement, Memory, TaskStack
+from harness.report.figures import arena, least_free, memory_line
 from harness.targets import get_target
 from harness.verdicts import judged
 from tests.fabricated_run import item, samples
@@ -63,3 +63,26 @@ def test_sizes_stand_beside_their_budgets() -> None:
     assert "8.8" in arena(FITS)
     assert "as little as its busiest layer needs" in arena(replace(FITS, arena_least_bytes=9872))
     assert arena(Memory(*[None] * 8)) == ""
+
+
+CHIP = replace(
+    FITS,
+    heap_bytes=276_480,
+    heap_low_bytes=100_352,
+    tasks=(TaskStack("harness", 16384, 12288), TaskStack("IDLE", None, 700), TaskStack("ipc0", None, None)),
+)
+
+
+def test_the_least_that_was_free_of_heap_and_of_each_stack() -> None:
+    assert least_free(FITS) == least_free(replace(FITS, tasks=(TaskStack("main", 8192, 6880),))) == ""
+    said = " ".join(least_free(CHIP).split())  # its spaces do not break
+    assert said.startswith("heap 98.0 KiB of 270.0 KiB (36")
+    assert said.endswith("; stacks: harness 12.0 KiB, IDLE 700 B, ipc0 \N{EN DASH}")
+    assert (CHIP.task_stack_low_bytes, FITS.task_stack_low_bytes) == (700, None)
+
+
+@pytest.mark.parametrize(("least", "verdict"), [(512, "PASS"), (1024, "FAIL")])
+def test_the_tightest_stack_can_be_a_measurement(least: int, verdict: str) -> None:
+    declared = Declared("headroom", "memory_task_stack_low_bytes", minimum=least)
+    assert budgets(CHIP, declared)["headroom"].verdict == verdict
+    assert budgets(FITS, declared)["headroom"].verdict == "UNSET"

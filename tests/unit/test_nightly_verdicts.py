@@ -10,8 +10,8 @@ import pytest
 
 from harness import errors
 from harness.nightly.config import Job, KnownFailure, Night
+from harness.nightly.past import recall
 from harness.nightly.summary import Summary
-from harness.nightly.trend import recall, trend
 from harness.nightly.verdicts import (
     BROKEN,
     EXPIRED,
@@ -30,6 +30,8 @@ from harness.nightly.workers import WorkerError
 from harness.records.schema import CountStatistics, ItemRecord, RunRecord, RuntimeGap
 from harness.report.comparison import label
 from harness.report.figures import runtime_label
+from harness.report.trend import changes
+from tests import fabricated_run
 
 TODAY = datetime.date(2026, 11, 21)
 JOB = Job(0, "esp32c3-late-tflm", "esp32c3", "late", "late", "tflm", "portable", "", "", 1)
@@ -108,47 +110,6 @@ def ran(median: float, outcome: str = "passed", **changes: object) -> ItemRecord
     return dataclasses.replace(item("m", outcome), **facts)  # type: ignore[arg-type]
 
 
-def test_slower_is_worse_and_faster_better_and_nothing_is_nothing() -> None:
-    slower = trend(ran(1030), [("night-1", ran(1000))])
-    assert slower is not None
-    assert (slower.worse, slower.better, slower.since) == (
-        ("median per inference 1\u00a0000 -> 1\u00a0030 (+3.00%)",),
-        (),
-        "night-1",
-    )
-    faster = trend(ran(990), [("night-1", ran(1000))])
-    assert faster is not None
-    assert faster.better == ("median per inference 1\u00a0000 -> 990 (-1.00%)",)
-    assert trend(ran(1000), [("night-1", ran(1000))]) is None
-    assert trend(ran(1000), []) is None
-
-
-def test_a_count_with_noise_must_change_by_more_than_the_noise() -> None:
-    def silicon(median: int) -> ItemRecord:
-        record = ran(median, fidelity="silicon")
-        assert record.counts is not None
-        return dataclasses.replace(record, counts=dataclasses.replace(record.counts, unit="cycles"))
-
-    assert trend(silicon(1005), [("n", silicon(1000))]) is None
-    assert trend(silicon(1015), [("n", silicon(1000))]) is not None
-
-
-def test_other_data_are_not_compared_and_an_older_night_on_the_same_are() -> None:
-    other = ran(500, provenance={"data": "other"})
-    found = trend(ran(1010), [("day", other), ("night-1", ran(1000))])
-    assert found is not None
-    assert found.since == "night-1"
-    assert trend(ran(1010), [("day", other)]) is None
-
-
-def test_a_run_that_breaks_is_worse_and_one_that_works_again_better() -> None:
-    broken = item("m", "error", "LinkError")
-    worse, better = trend(broken, [("n", ran(1000))]), trend(ran(1000), [("n", broken), ("o", ran(1000))])
-    assert worse is not None
-    assert better is not None
-    assert (worse.worse, better.better) == (("passed -> error",), ("error -> passed",))
-
-
 def test_the_summary_names_everything_that_is_not_as_expected() -> None:
     night = Night(Path("nightly.toml"), (), (), (), 600, 60, 1, "last")
     records = [
@@ -161,7 +122,8 @@ def test_the_summary_names_everything_that_is_not_as_expected() -> None:
     entries = [known("b", TODAY), known("c", TODAY - datetime.timedelta(days=1))]
     verdicts = judge(records, [JOB], entries, TODAY)
     run = RunRecord("r", "now", "harness nightly", {}, tuple(records), 75)
-    found = trend(ran(1030), [("night-1", ran(1000))])
+    slower = dataclasses.replace(ran(1030), trend=fabricated_run.trend((1000.0,), 10, data="d"))
+    found = changes(run, slower)
     assert found is not None
     summary = Summary(night, run, 2, verdicts, [found], ["not in <the> history"], exit_code(verdicts))
     text = summary.text().replace("\u00a0", " ")
@@ -172,7 +134,7 @@ def test_the_summary_names_everything_that_is_not_as_expected() -> None:
         "    esp32c3-b-tflm: a reason (anna, until 2026-11-21, nightly.toml:7): 3 of 10 differ",
         "    esp32c3-c-tflm: a reason (anna, until 2026-11-20, nightly.toml:7): 3 of 10 differ",
         "    esp32c3-late-tflm",
-        "    esp32c3-m-tflm: median per inference 1 000 -> 1 030 (+3.00%); since night-1",
+        "    esp32c3-m-tflm: per inference 1 000 → 1 030 (+3.00%); since night-0",
         "  the harness's own processor time: 2.00 ms per image, of 10 images",
         "Exit code 1: something is newly wrong, or a known failure has expired",
     ):
@@ -192,6 +154,6 @@ def test_a_history_that_cannot_be_read_costs_no_night(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARNESS_HISTORY_URL", f"sqlite:///{tmp_path}")
-    earlier = recall([JOB], tmp_path, "last")
+    earlier = recall([JOB], tmp_path)
     assert earlier.past == {}
     assert earlier.trouble.startswith("nothing is known of earlier nights: ")

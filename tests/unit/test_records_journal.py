@@ -12,6 +12,8 @@ import pytest
 from harness.errors import DataError, OutputError
 from harness.records import ItemRecord, Journal, RunDirectory, RunRecord, Sample, read_journal
 from harness.records.directory import write_whole
+from harness.records.journal import ItemProgress
+from harness.records.schema import Part
 
 ITEM = ItemRecord("esp32c3", "mnist_mlp", "tflm", "portable", "passed", fidelity="isa")
 RUN = RunRecord("20260102-030405-abcd", "2026-01-02T03:04:05+00:00", "pytest", {"os": "Debian 12"}, ())
@@ -64,11 +66,48 @@ def test_a_torn_journal_is_continued_on_a_new_line(tmp_path: Path) -> None:
     path = written(tmp_path / "journal.jsonl")
     path.write_bytes(path.read_bytes()[:-5])
     with Journal(path) as journal:
-        journal.write_samples(ITEM.key, [sample(1, count=9)])
         journal.write_end(1.0)
+    assert read_journal(path).ended
+
+
+PART = Part("wire.bin", "uart.log", 0, 3, "a", "e", {"data": "d"}, 0, 1.0, 3, 10)
+
+
+def test_an_item_goes_on_where_it_was_killed_or_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.write_run(RUN, {"target": "esp32c3"})
+        journal.write_start(ITEM.key, PART)
+        journal.write_samples(ITEM.key, [sample(0), sample(1)], b"aabb")
+        journal.write_item(ITEM)
+        second = dataclasses.replace(PART, first=1, wire="wire-2.bin")
+        journal.write_start(ITEM.key, second)
+        journal.write_samples(ITEM.key, [sample(1, count=9)], b"cc")
     contents = read_journal(path)
-    assert contents.ended
-    assert [s.count for s in contents.samples[ITEM.key]] == [7, 9, 7]
+    assert contents.settings == {"target": "esp32c3"}
+    assert contents.run.items == (), "begun anew, it is no longer finished"
+    progress = contents.progress[ITEM.key]
+    assert ([s.count for s in progress.samples], progress.outputs) == ([7, 9], b"aacc")
+    assert progress.parts == (PART, second)
+    with Journal(path) as journal:
+        journal.write_start(ITEM.key, PART)
+    assert read_journal(path).progress[ITEM.key] == ItemProgress(parts=(PART,))
+
+
+def test_samples_out_of_order_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.write_run(RUN)
+        journal.write_samples(ITEM.key, [sample(0)])
+        journal.write_samples(ITEM.key, [sample(2)])
+    with pytest.raises(DataError, match=r"line 3 is damaged: .*sample 2 follows 1 samples"):
+        read_journal(path)
+
+
+def test_a_journal_has_one_writer(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.jsonl"), pytest.raises(OutputError, match="still going on"):
+        Journal(tmp_path / "journal.jsonl")
+    Journal(tmp_path / "journal.jsonl").close()
 
 
 def test_a_killed_writer_loses_nothing_it_had_written(tmp_path: Path) -> None:

@@ -62,8 +62,12 @@ def test_markup_in_any_text_is_escaped(field: str) -> None:
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_no_text_adds_a_tag_or_an_attribute(text: str) -> None:
-    broken = ItemRecord(text, text, text, text, "error", text, text, text, (text,), log="x" + text)
-    plain = ItemRecord("x", "x", "x", "x", "error", "x", "x", "x", ("x",), log="x")
+    def broken_item(said: str, log: str) -> ItemRecord:
+        return ItemRecord(
+            *[said] * 4, "error", *[said] * 4, error=said, error_kind=said, failures=(said,), log=log
+        )
+
+    broken, plain = broken_item(text, "x" + text), broken_item("x", "x")
 
     def shape(page: str) -> list[tuple[str, list[str]]]:
         return [(tag, sorted(attributes)) for tag, attributes in Outline(page).tags]

@@ -70,6 +70,13 @@ def test_another_board_stands_beside_the_steps() -> None:
     assert marked(on_silicon(1e6, 1.2e6, 1.2e6, board="unit-2")) == ["elsewhere", "elsewhere", "passed"]
 
 
+def test_an_item_that_broke_last_night_and_works_again_is_better() -> None:
+    record = emulated(5e5, None)
+    found = changes(run_of(record), record)
+    assert found is not None
+    assert ("better", "verdict error → passed") in [(change.word, change.text) for change in found.found]
+
+
 def test_changes_are_against_the_baseline_before_the_last_run() -> None:
     against_last, against_baseline = emulated(4e5, 5e5), emulated(4e5, 5e5, baseline=0)
     assert changes(run_of(against_last), against_last).found == ()  # type: ignore[union-attr]

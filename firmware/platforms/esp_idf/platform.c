@@ -24,6 +24,8 @@
 #define PRIORITY (configMAX_PRIORITIES / 2)
 /* The last core: the system's own tasks and timers are on the first. */
 #define CORE (portNUM_PROCESSORS - 1)
+/* The system's own are 5 to 8. */
+#define MAX_TASKS 16u
 
 static platform_info info = {
     .name = "esp_idf",
@@ -152,6 +154,31 @@ void platform_get_memory(platform_memory *memory) {
         .heap_low_bytes = (uint32_t)heap_caps_get_minimum_free_size(MALLOC_CAP_8BIT),
         .static_ram_bytes = PLATFORM_UNKNOWN,
     };
+}
+
+/* FreeRTOS keeps the least ever free of every stack, and the size of none. */
+bool platform_get_task(uint16_t index, platform_task *task) {
+    static TaskStatus_t tasks[MAX_TASKS];
+    static uint16_t count;
+
+    if (index == 0) {
+        TaskHandle_t own = xTaskGetCurrentTaskHandle();
+        /* 0 when there are more than MAX_TASKS: none is better than some. */
+        count = (uint16_t)uxTaskGetSystemState(tasks, MAX_TASKS, NULL);
+        for (uint16_t i = 1; i < count; i++) {
+            if (tasks[i].xHandle == own) {
+                TaskStatus_t first = tasks[0];
+                tasks[0] = tasks[i];
+                tasks[i] = first;
+            }
+        }
+    }
+    if (index >= count)
+        return false;
+    task->name = tasks[index].pcTaskName;
+    task->stack_bytes = index == 0 ? CONFIG_HARNESS_STACK_BYTES : PLATFORM_UNKNOWN;
+    task->stack_low_bytes = (uint32_t)tasks[index].usStackHighWaterMark;
+    return true;
 }
 
 void platform_reset(void) {

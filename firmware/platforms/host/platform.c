@@ -115,6 +115,12 @@ void platform_get_memory(platform_memory *memory) {
                                 PLATFORM_UNKNOWN};
 }
 
+bool platform_get_task(uint16_t index, platform_task *task) {
+    (void)index;
+    (void)task;
+    return false;
+}
+
 const char *platform_identity_line(uint16_t index) {
     (void)index;
     return NULL;

@@ -126,6 +126,17 @@ void platform_get_memory(platform_memory *memory) {
     memory->static_ram_bytes = (uint32_t)(_static_ram_end - _static_ram_start);
 }
 
+bool platform_get_task(uint16_t index, platform_task *task) {
+    platform_memory memory;
+    if (index != 0)
+        return false;
+    platform_get_memory(&memory);
+    task->name = "main";
+    task->stack_bytes = memory.stack_bytes;
+    task->stack_low_bytes = memory.stack_bytes - memory.stack_used_bytes;
+    return true;
+}
+
 const char *platform_identity_line(uint16_t index) {
     static char line[] = "baud=0000000000";
     uint32_t rest = baud;

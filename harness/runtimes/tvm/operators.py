@@ -17,7 +17,9 @@ from harness.portable.fixed_point import INT32_MAX
 from harness.portable.graph import Tensor
 from harness.portable.node import Node
 from harness.portable.ops.shape import alias
-from harness.portable.step import Constant, Step
+from harness.portable.ops.window import Axis
+from harness.portable.receptive_field import broadcast, taps
+from harness.portable.step import Constant, Region, Step
 
 MAX_SHIFT = 30
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
@@ -64,6 +66,34 @@ class KernelStep(Step):
     def parameters(self) -> list[tuple[str, Tensor]]:
         """The activations that the kernel reads, by their names in C."""
         return list(zip(self.read_names, self.reads, strict=True))
+
+    def computed_from(self, element: tuple[int, ...]) -> tuple[Region, ...] | None:
+        if "kernel" in self.numbers:
+            return (self._window(element),)
+        if self.expression in ("binary", "table"):
+            return tuple(broadcast(tensor.info.shape, element) for tensor in self.reads)
+        if self.expression == "product":
+            return ((*(slice(at, at + 1) for at in element[:-1]), slice(None)),)
+        return None
+
+    def _window(self, element: tuple[int, ...]) -> Region:
+        (source,), target = self.reads, self.writes[0].info.shape
+        kernel, strides, dilations, pads = map(self._each, ("kernel", "strides", "dilations", "pads"))
+        axes = [
+            Axis(source.info.shape[2 + i], target[2 + i], kernel[i], strides[i], dilations[i], pads[i])
+            for i in range(2)
+        ]
+        batch, channel, y, x = element
+        first, depth = channel, 1
+        if self.expression == "convolution":
+            (groups,) = self._each("groups")
+            depth = source.info.shape[1] // groups
+            first = channel // (target[1] // groups) * depth
+        return (slice(batch, batch + 1), slice(first, first + depth), taps(axes[0], y), taps(axes[1], x))
+
+    def _each(self, name: str) -> tuple[int, ...]:
+        value = self.numbers[name]
+        return (value,) if isinstance(value, int) else tuple(value)
 
     def body(self) -> list[str]:
         arrays = [f"{self.prefix}_{constant.name}" for constant in self.arrays]

@@ -25,6 +25,8 @@ _COMMON = (
     # An inference may keep a core for seconds; the interrupt watchdog stays.
     "ESP_TASK_WDT_INIT=n",
     "FREERTOS_HZ=1000",
+    # For the stacks of all tasks, in MEMORY.
+    "FREERTOS_USE_TRACE_FACILITY=y",
     "LOG_DEFAULT_LEVEL_WARN=y",
 )
 

@@ -6,6 +6,7 @@
 typedef uint32_t TickType_t;
 typedef int BaseType_t;
 typedef unsigned UBaseType_t;
+typedef uint8_t StackType_t;
 typedef struct task *TaskHandle_t;
 typedef struct queue *QueueHandle_t;
 #define portMAX_DELAY        ((TickType_t)0xffffffffu)
