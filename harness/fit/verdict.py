@@ -105,8 +105,10 @@ def judge(artifact: PlannedArtifact, target: Target, kernels: str, size: Firmwar
 
 
 def _static(artifact: PlannedArtifact, target: Target, size: FirmwareSize) -> Need:
-    heap = place(activation_buffers(artifact.plan), target.heap_regions).lost is None
-    other = "activations apart fit the heap's regions; " if heap else ""
+    other = ""
+    if artifact.runtime.startswith("espdl-v1"):
+        apart = place(activation_buffers(artifact.plan), target.heap_regions)
+        other = "--kernels vendor, whose activations lie apart on the heap; " if apart.lost is None else ""
     return Need(
         "static RAM (arena and firmware in one piece)",
         size.ram_bytes,
