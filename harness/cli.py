@@ -62,6 +62,7 @@ COMMANDS = {
         "harness.commands.boards",
         "the boards of the farm: who holds which since when, health, quarantine",
     ),
+    "farm": ("harness.commands.farm", "write a labgrid exporter's configuration for the boards of farm.toml"),
     "link-test": (
         "harness.commands.link_test",
         "throughput, error rate and highest clean baud of each board's line",

@@ -24,8 +24,9 @@ from harness.boards.esp_emulators import (
 from harness.boards.esptool import Esptool
 from harness.boards.port_faults import may_open, permission_remedy
 from harness.boards.qemu import MACHINES, qemu_version
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MissingError
 from harness.extras import EXTRAS, install_command
+from harness.farm.labgrid import INSTALL, find_client
 from harness.targets import TARGETS
 from harness.toolchains.bare_metal import required_programs
 from harness.toolchains.esp_idf.engines import IDF_VERSIONS, OLDER_IDF
@@ -64,6 +65,7 @@ def diagnose() -> Iterator[Check]:
             yield Check(
                 target.id, "generate only: no emulator, and its SDK is not looked for", "", required=False
             )
+    yield _labgrid()
     for extra, modules in EXTRAS.items():
         absent = [module for module in modules if importlib.util.find_spec(module) is None]
         found = None if absent else f"extra, brings {', '.join(modules)}"
@@ -111,6 +113,19 @@ def _idf() -> Iterator[Check]:
     if v1 or (version and version in OLDER_IDF):
         remedy = "git clone -b idfv4.4 https://github.com/espressif/esp-dl && export ESP_DL_PATH=$PWD/esp-dl"
         yield Check("esp-dl v1", v1 if v1 and Path(v1).is_dir() else None, remedy, required=False)
+
+
+def _labgrid() -> Check:
+    """Its client, for farms of several hosts: in an environment of its own."""
+    if importlib.util.find_spec("labgrid") is not None:
+        remedy = f"labgrid overwrites pyserial here: pip uninstall labgrid pyserial-labgrid, then {INSTALL}"
+        return Check(
+            "labgrid-client", None, f"{remedy}; pip install --force-reinstall pyserial", required=False
+        )
+    try:
+        return Check("labgrid-client", find_client(), INSTALL, required=False)
+    except MissingError as error:
+        return Check("labgrid-client", None, f"{error.message}: {INSTALL}", required=False)
 
 
 def _boards() -> Iterator[Check]:

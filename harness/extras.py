@@ -17,7 +17,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "keras": ("tensorflow", "keras", "mlxtend"),
     "espdl": ("torch", "esp_ppq"),
     "tvm": ("tvm",),
-    "farm": ("labgrid",),
+    "farm": ("xdist",),
     "history": ("psycopg", "pyarrow"),
 }
 """Extra of pyproject.toml -> the top-level modules it brings."""

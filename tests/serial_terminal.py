@@ -29,6 +29,10 @@ class Bridge:
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
     def close(self) -> None:
         self._stop.set()
         self._thread.join()

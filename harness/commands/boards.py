@@ -1,6 +1,7 @@
 """`harness boards`: who holds which board since when, how healthy it is; ends a holder, lifts a quarantine.
 
-Nothing is opened and no chip is asked: only the farm file, the locks and what earlier runs left are read.
+Nothing is opened and no chip is asked: only the farm file, the locks, what earlier runs left and, for places
+of labgrid, their coordinator are read.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from rich.table import Table
 
 from harness.boards import Attachment
 from harness.boards.detect import usb_ports
-from harness.errors import LeaseError, UsageError
+from harness.errors import HarnessError, LeaseError, UsageError
 from harness.farm.file import VARIABLE, Farm, FarmBoard, find_farm
 from harness.farm.health import Health, load_health, save_health
+from harness.farm.labgrid import Place, our_name
 from harness.farm.leases import Leases, clock
+from harness.farm.places import PlaceQueue
 from harness.report.figures import many
 
 _CLEAR_S = 10.0
@@ -83,10 +86,11 @@ def _show(farm: Farm, boards: tuple[FarmBoard, ...], leases: Leases) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("board", "target", "where", "tags", "power", "state", "health"):
         table.add_column(title, overflow="fold")
+    places = PlaceQueue()
     for board in boards:
         health = load_health(leases, board.key)
         tags, power = ", ".join(sorted(board.tags)), str(board.power or "")
-        state = _state(board, health, leases)
+        state = _state(board, health, leases, places)
         table.add_row(*map(_plain, (board.name, board.target, board.place, tags, power, state, str(health))))
     console.print(table)
     print(
@@ -101,9 +105,16 @@ def _plain(text: str) -> str:
     return text.replace("[", "\\[")
 
 
-def _state(board: FarmBoard, health: Health, leases: Leases) -> str:
+def _state(board: FarmBoard, health: Health, leases: Leases, places: PlaceQueue) -> str:
     holder = leases.holder(board.key)
-    states = [f"held by {holder}"] if holder else []
+    states = []
+    if board.labgrid and not holder:
+        try:
+            holder = places.holder(board.labgrid)
+        except HarnessError as error:
+            states.append(error.message)
+    if holder:
+        states.append(f"held by {holder}")
     if not board.present:
         states.append("not attached")
     if health.quarantined:
@@ -113,7 +124,23 @@ def _state(board: FarmBoard, health: Health, leases: Leases) -> str:
 
 def _release(board: FarmBoard, leases: Leases) -> str:
     ended = leases.end_holder(board.key)
-    return f"{board.name} is free; it was held by {ended}" if ended else f"{board.name} is free already"
+    if ended:
+        return f"{board.name} is free; it was held by {ended}"
+    return _release_place(board, board.labgrid) if board.labgrid else f"{board.name} is free already"
+
+
+def _release_place(board: FarmBoard, place: Place) -> str:
+    """A place that no process of this host has: ours by hand or from before a power cut, or another's."""
+    state = place.state()
+    if not state.acquired:
+        return f"{board.name} is free already"
+    if state.acquired != our_name():
+        raise LeaseError(
+            f"{board.name} is held by {place.holder(state)}",
+            f"Ask them, or: labgrid-client -x {place.coordinator.address} -p {place.name} release --kick",
+        )
+    place.release(state.acquired)
+    return f"{board.name} is free; it was held by {place.holder(state)}"
 
 
 def _clear(board: FarmBoard, leases: Leases) -> str:

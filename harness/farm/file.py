@@ -13,6 +13,7 @@ from harness.boards.choose import KINDS
 from harness.boards.detect import Attachment, normal_mac, usb_ports
 from harness.boards.esptool import RESETS
 from harness.errors import UsageError
+from harness.farm.labgrid import COORDINATOR_VARIABLE, DEFAULT_COORDINATOR, Coordinator, Place, words
 from harness.farm.power import HttpPlug, HubPort, Power
 from harness.targets import TARGETS
 from harness.toml_file import Table, load
@@ -20,7 +21,7 @@ from harness.toml_file import Table, load
 VARIABLE = "HARNESS_FARM"
 FILE_NAME = "farm.toml"
 EMULATORS = ("qemu", "host", "esp_qemu", "espemu")
-_PLACES = ("port", "location", "mac", "emulator")
+_PLACES = ("port", "location", "mac", "emulator", "labgrid")
 _SCHEMES = ("", "rfc2217", "socket")
 
 
@@ -28,8 +29,9 @@ _SCHEMES = ("", "rfc2217", "socket")
 class FarmBoard:
     """One board of a shelf.
 
-    `kind` is serial, or which emulator; `attachment` says where a serial one is. `max_baud` is what its line
-    can do, 0 for no limit. `scope` tells emulators of different files apart.
+    `kind` is serial, or which emulator; `attachment` says where a serial one is. One in a place of labgrid
+    has its port only once the place is acquired. `max_baud` is what its line can do, 0 for no limit. `scope`
+    tells emulators of different files apart.
     """
 
     name: str
@@ -40,11 +42,14 @@ class FarmBoard:
     max_baud: int = 0
     power: Power | None = None
     scope: str = ""
+    labgrid: Place | None = None
 
     @property
     def place(self) -> str:
         """Where it is, as a reader of the file knows it."""
         where = self.attachment
+        if self.labgrid:
+            return str(self.labgrid)
         if where.port:
             return where.port
         if where.location:
@@ -65,6 +70,8 @@ class FarmBoard:
         """What its lock is called: the same for everyone who means the same board."""
         if self.kind != "serial":
             return f"emulator:{self.scope}:{self.name}"
+        if self.labgrid:
+            return self.labgrid.key
         return place_key(self.attachment)
 
 
@@ -116,16 +123,19 @@ def find_farm(explicit: str, root: Path) -> Farm:
 
 
 def read_farm(path: Path) -> Farm:
-    """Raises UsageError, with file and line, for what cannot be meant."""
+    """Raises UsageError, with file and line, for what cannot be meant; as `Coordinator.run` for [labgrid]."""
     top = load(path)
-    top.known({"board"})
+    top.known({"board", "labgrid"})
     tables = top.tables("board")
-    if not tables:
-        raise UsageError(f"{path}: expected at least one [[board]], got none", "See docs/farm.md")
+    if not tables and "labgrid" not in top:
+        raise UsageError(
+            f"{path}: expected at least one [[board]] or [labgrid], got none", "See docs/farm.md"
+        )
+    coordinator = _coordinator(top)
     scope = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]
     boards: list[FarmBoard] = []
     for table in tables:
-        board = _board(table, scope)
+        board = _board(table, scope, coordinator)
         for other in boards:
             if other.name == board.name:
                 raise table.error("name", "a name no other board has")
@@ -133,10 +143,45 @@ def read_farm(path: Path) -> Farm:
                 key = next(key for key in _PLACES if key in table)
                 raise table.error(key, f"a place of its own; {other.name} is there")
         boards.append(board)
+    if "labgrid" in top and not any(board.labgrid for board in boards):
+        boards += _tagged_places(top.table("labgrid"), coordinator, {board.name for board in boards})
     return Farm(tuple(boards), path)
 
 
-def _board(table: Table, scope: str) -> FarmBoard:
+def _coordinator(top: Table) -> Coordinator:
+    """As labgrid-client: the one named, else $LG_COORDINATOR, else the usual port here."""
+    table = top.table("labgrid") if "labgrid" in top else Table(top.path, (), {}, {})
+    table.known({"coordinator", "client", "tags"})
+    usual = os.environ.get(COORDINATOR_VARIABLE) or DEFAULT_COORDINATOR
+    address = table.text("coordinator", usual)
+    if not re.fullmatch(r"[^\s/:]+(:\d+)?", address):
+        raise table.error("coordinator", "HOST or HOST:PORT")
+    return Coordinator(address, table.text("client") if "client" in table else "")
+
+
+def _tagged_places(table: Table, coordinator: Coordinator, taken: set[str]) -> list[FarmBoard]:
+    """The places whose tag `target` is a chip, and that have all `tags`."""
+    wanted = set(table.texts("tags", ()))
+    boards = []
+    for name, state in sorted(coordinator.places().items()):
+        tags, target = frozenset(words(state.tags)), state.tags.get("target", "")
+        if target not in TARGETS or not wanted <= tags:
+            continue
+        if name in taken or name in KINDS:
+            raise table.error(
+                "coordinator", f"no place called {name}, which means something else here already"
+            )
+        boards.append(FarmBoard(name, target, tags=tags, labgrid=Place(coordinator, name)))
+    if not boards:
+        raise UsageError(
+            f"{table.path}:{table.line()}: labgrid at {coordinator.address} has no place with "
+            f"{', '.join(['a tag target=CHIP', *sorted(wanted)])}",
+            f"labgrid-client -x {coordinator.address} -p PLACE set-tags target=esp32s3",
+        )
+    return boards
+
+
+def _board(table: Table, scope: str, coordinator: Coordinator) -> FarmBoard:
     table.known({"name", "target", *_PLACES, "baud", "max_baud", "reset", "tags", "power"})
     name = table.text("name")
     if name in KINDS or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
@@ -162,7 +207,8 @@ def _board(table: Table, scope: str) -> FarmBoard:
             if key in table:
                 raise table.error(key, "nothing: an emulator has none")
     tags = frozenset(table.texts("tags", ()))
-    return FarmBoard(name, target, kind, attachment, tags, max_baud, _power(table), scope)
+    place = Place(coordinator, table.text("labgrid")) if "labgrid" in table else None
+    return FarmBoard(name, target, kind, attachment, tags, max_baud, _power(table), scope, place)
 
 
 def _kind(table: Table) -> str:

@@ -18,6 +18,7 @@ import signal
 import socket
 import time
 import weakref
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -57,7 +58,8 @@ class Holder:
         return self.host == socket.gethostname() and begun == self.process_started >= 0
 
     def __str__(self) -> str:
-        said = f"{self.owner} on {self.host}, pid {self.pid}, since {clock(self.since)}"
+        process = f", pid {self.pid}" if self.pid else ""
+        said = f"{self.owner} on {self.host}{process}, since {clock(self.since)}"
         said += f" ({self.purpose})" if self.purpose else ""
         return said + (f", overdue since {clock(self.expires)}" if time.time() > self.expires else "")
 
@@ -87,7 +89,13 @@ class Lease:
         self._descriptor = descriptor
         self._information = information
         self._ends_s = time.monotonic() + holder.expires - holder.since
+        self._before = contextlib.ExitStack()
         _HELD.add(self)
+
+    @property
+    def descriptor(self) -> int:
+        """The open lock: a process that inherits it holds the lease too, as long as it lives."""
+        return self._descriptor
 
     def check(self) -> None:
         """Raises LeaseError when its time is over or it was released."""
@@ -97,9 +105,14 @@ class Lease:
             allowed_s = self.holder.expires - self.holder.since
             raise LeaseError(f"the lease of {self.key} is over after {allowed_s:g} s", "Raise --lease")
 
+    def first(self, give_back: Callable[[], object]) -> None:
+        """Has `release` call this, which raises nothing, while the lock is still ours."""
+        self._before.callback(give_back)
+
     def release(self) -> None:
         """Safe to call twice."""
         if self._descriptor >= 0:
+            self._before.close()
             # Before the lock is free: later it would be the next holder's.
             self._information.unlink(missing_ok=True)
             self.drop()

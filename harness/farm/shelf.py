@@ -19,6 +19,7 @@ from harness.errors import HarnessError, LeaseError, UsageError
 from harness.farm.file import Farm, FarmBoard, place_key
 from harness.farm.health import QUARANTINE_S, Health, Outcome, load_health, save_health
 from harness.farm.leases import Holder, Lease, Leases, clock
+from harness.farm.places import HeldPlace, PlaceQueue
 from harness.farm.recovery import LeasedPort, climb, first_line, ladder
 from harness.link.client import Link
 from harness.progress import Say, silent
@@ -39,6 +40,7 @@ class Held:
     health: Health = field(default_factory=Health)
     port: LeasedPort | None = None
     link: Link | None = None
+    place: HeldPlace | None = None
     recoveries: int = 0
     failure: str = ""
     quarantined: bool = False
@@ -135,23 +137,23 @@ class Shelf:
         candidates = [board for board in candidates if board.name not in without]
         absent: HarnessError | None = None
         queue = _Queue(self._wish.wait_s, f"a free {target.id}", self._say)
-        while candidates:
-            held_by: dict[str, Holder] = {}
-            for farm in self._fit(candidates):
-                lease = self._book.take(farm.key, self._wish.lease_s, purpose)
-                if lease is None:
-                    if (holder := self._book.holder(farm.key)) is not None:
-                        held_by[farm.name] = holder
-                    continue
-                try:
-                    return self._opened(farm, lease, target, image)
-                except HarnessError as error:
-                    # Unplugged, or another chip in its place: no illness, and no use now.
-                    lease.release()
-                    candidates.remove(farm)
-                    absent = error
-            if candidates:
-                queue.wait(held_by)
+        with PlaceQueue() as places:
+            while candidates:
+                held_by: dict[str, Holder] = {}
+                for farm in self._fit(candidates):
+                    try:
+                        if held := self._try(farm, target, image, purpose, places, held_by):
+                            return held
+                    except HarnessError as error:
+                        # Unplugged, or another chip in its place: no illness, and no use now.
+                        candidates.remove(farm)
+                        absent = error
+                if candidates:
+                    queue.wait(held_by)
+                    places.line_up(
+                        [farm.labgrid for farm in candidates if farm.labgrid],
+                        {f"target={target.id}", *self._wish.tags},
+                    )
         raise absent or LeaseError(f"no other {target.id} of the farm is left to try", "See: harness boards")
 
     def judges(self, held: Held) -> bool:
@@ -167,7 +169,18 @@ class Shelf:
         say(f"{name}: {held.failure}; bringing it back")
         rungs = ladder(held.board, held.port, held.link, held.farm.power)
         held.recoveries += 1
-        return climb(rungs, lambda line: say(f"{name}: {line}")) is not None
+        answers = climb(rungs, lambda line: say(f"{name}: {line}")) is not None
+        if held.place and not answers:
+            self._tell_lost(held.place, lambda line: say(f"{name}: {line}"))
+        return answers
+
+    def _tell_lost(self, place: HeldPlace, say: Say) -> None:
+        """Behind labgrid it may be a host that failed, and no board."""
+        try:
+            for exporter in place.lost_exporters():
+                say(f"its exporter {exporter} is not connected to labgrid any more")
+        except HarnessError as error:
+            say(first_line(error))
 
     def quarantine(self, held: Held, say: Say) -> None:
         """Nobody is given this board for a while: it failed, and nothing brought it back."""
@@ -229,6 +242,45 @@ class Shelf:
             )
         return sorted(fit, key=lambda board: health[board.name].sick)
 
+    def _try(
+        self,
+        farm: FarmBoard,
+        target: Target,
+        image: Image | None,
+        purpose: str,
+        places: PlaceQueue,
+        held_by: dict[str, Holder],
+    ) -> Held | None:
+        """The board if it is free; else None, and who has it in `held_by`. Raises as `_opened`."""
+        holder = places.holder(farm.labgrid) if farm.labgrid else None
+        lease = None if holder else self._book.take(farm.key, self._wish.lease_s, purpose)
+        if lease is None:
+            holder = holder or self._book.holder(farm.key)
+            held_by.update({farm.name: holder} if holder else {})
+            return None
+        try:
+            if farm.labgrid is None:
+                return self._opened(farm, lease, target, image)
+            place = places.acquire(farm.labgrid, lease)
+            if isinstance(place, Holder):
+                held_by[farm.name] = place
+                lease.release()
+                return None
+            lease.first(lambda: self._release(place))
+            port, baud = place.serial_port()
+            where = replace(farm.attachment, port=port, baud=farm.attachment.baud or self._baud or baud)
+            there = replace(farm, attachment=where, power=farm.power or place.power())
+            return replace(self._opened(there, lease, target, image), place=place)
+        except BaseException:
+            lease.release()
+            raise
+
+    def _release(self, place: HeldPlace) -> None:
+        try:
+            place.release()
+        except HarnessError as error:
+            self._say(str(error))
+
     def _opened(self, farm: FarmBoard, lease: Lease, target: Target, image: Image | None) -> Held:
         """The board behind a lease. What its health is, is known only now."""
         health = load_health(self._book, farm.key)
@@ -237,13 +289,17 @@ class Shelf:
         kind, attachment = farm.kind, farm.attachment
         if kind == "serial":
             kind = self._wish.board if self._wish.board in ATTACHED else kind
-            attachment = replace(attachment, baud=attachment.baud or self._wish.attachment.baud)
+            attachment = replace(attachment, baud=attachment.baud or self._baud)
         board, reason = choose_board(target, image, kind=kind, attachment=attachment)
         board.info = replace(board.info, name=farm.name)
         assert self._farm.path is not None
         held = Held(board, f"{reason}; {farm.name} of {self._farm.path.name}", lease, farm, health)
         _show(held)
         return held
+
+    @property
+    def _baud(self) -> int | None:
+        return self._wish.attachment.baud
 
     def _take_any(self, anywhere: Callable[[], tuple[Board, str]], purpose: str) -> Held:
         """As without a farm: emulators are not shared, an attached board is leased by where it is."""

@@ -80,7 +80,7 @@ LINES = WHOLE.splitlines()
         (
             4,
             "",
-            "farm.toml:1: port: expected one of port, location, mac, emulator, and only one, got nothing",
+            "farm.toml:1: port: expected one of port, location, mac, emulator, labgrid, and only one",
         ),
         (4, 'location = "1"\nmac = "7c"', "farm.toml:5: mac: expected one of port, location, mac, emulator"),
         (
@@ -127,7 +127,7 @@ def test_what_cannot_be_meant_is_named_with_its_line(
 
 
 def test_an_empty_file_is_no_farm(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"expected at least one \[\[board\]\], got none"):
+    with pytest.raises(UsageError, match=r"expected at least one \[\[board\]\] or \[labgrid\], got none"):
         read_farm(written(tmp_path, ""))
 
 
