@@ -15,7 +15,8 @@ class Target:
     `flash_bytes` the flash of its usual small module, 0 where none is known,
     `isa_platform` the firmware platform that runs its instruction set without a board; None where
     there is none, so that firmware can only be generated for it. `regions` are the bytes of its
-    SDK's linker regions, where a generator needs them.
+    SDK's linker regions, where a generator needs them. `static_ram_bytes` and `heap_regions`: what a plain
+    application of the SDK leaves for static data, and of heap, region by region.
     """
 
     id: str
@@ -26,11 +27,15 @@ class Target:
     sram_bytes: int
     flash_bytes: int = 0
     isa_platform: str | None = None
+    static_ram_bytes: int = 0
+    heap_regions: tuple[int, ...] = ()
     regions: dict[str, int] = field(default_factory=dict, hash=False)
 
 
 def _load() -> dict[str, Target]:
     table = tomllib.loads((files("harness") / "targets.toml").read_text(encoding="utf-8"))
+    for fields in table.values():
+        fields["heap_regions"] = tuple(fields.get("heap_regions", ()))
     return {key: Target(id=key, **fields) for key, fields in table.items()}
 
 

@@ -81,10 +81,15 @@ def layer_alone(plan: Plan, index: int) -> Plan:
     return _placed(graph, (step,))
 
 
+def activation_buffers(plan: Plan) -> list[Buffer]:
+    """How large each activation is and when it lives; one that aliases another is not counted again."""
+    return list(_buffers(plan.graph, plan.steps, _alias_roots(plan.steps)).values())
+
+
 def _placed(graph: Graph, steps: tuple[Step, ...]) -> Plan:
     roots = _alias_roots(steps)
-    owners = sorted({roots.get(tensor, tensor) for tensor in _activations(graph)})
-    buffers = [_lifetime(graph, steps, roots, owner) for owner in owners]
+    lifetimes = _buffers(graph, steps, roots)
+    owners, buffers = list(lifetimes), list(lifetimes.values())
     working = [index for index, step in enumerate(steps) if step.scratch_bytes]
     memory = plan_memory([*buffers, *(Buffer(steps[i].scratch_bytes, i, i) for i in working)])
     placed = dict(zip(owners, memory.offsets[: len(owners)], strict=True))
@@ -143,6 +148,12 @@ def _alias_roots(steps: tuple[Step, ...]) -> dict[int, int]:
             source = step.reads[0].index
             roots[step.writes[0].index] = roots.get(source, source)
     return roots
+
+
+def _buffers(graph: Graph, steps: tuple[Step, ...], roots: dict[int, int]) -> dict[int, Buffer]:
+    """By the tensor that owns it, every place that activations take."""
+    owners = sorted({roots.get(tensor, tensor) for tensor in _activations(graph)})
+    return {owner: _lifetime(graph, steps, roots, owner) for owner in owners}
 
 
 def _lifetime(graph: Graph, steps: tuple[Step, ...], roots: dict[int, int], owner: int) -> Buffer:

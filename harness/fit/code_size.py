@@ -1,0 +1,165 @@
+"""How many bytes the portable firmware of a plan has, estimated without a compiler.
+
+Weights, tables, arena and the tables of layers are counted exactly; of code, code_sizes.json says what real
+builds of real networks had (`benchmarks/firmware_sizes.py`). A layer is looked up by its generated text,
+numbers left out; one that no build had counts as the median of its operator's, then of all. Builds nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from statistics import median
+from typing import Any
+
+from harness.portable.plan import Plan
+from harness.portable.source import arena_bytes
+from harness.portable.step import Alias, Step
+from harness.runtimes.planned import PlannedArtifact
+from harness.tensors import TensorInfo
+
+LAYER_ROW_BYTES = 64
+TENSOR_ROW_BYTES = 48
+CALL_BYTES = 20
+LOCAL_TABLE_BYTES = 16
+CONSTANT_ALIGNMENT = 16
+
+
+@dataclass(frozen=True)
+class FirmwareSize:
+    """Of the firmware that the emulated machine runs, as `Image` counts them. `model_bytes` is the part of
+    `flash_bytes` that the network brought. `built`: read off a build; else `unknown` names the layers that no
+    measured build had.
+    """
+
+    flash_bytes: int
+    ram_bytes: int
+    arena_bytes: int
+    model_bytes: int
+    built: bool
+    unknown: tuple[str, ...] = ()
+
+
+def layer_key(step: Step) -> str:
+    """What a layer's code goes by: operator, type, the loops' text with numbers left out, and how the sizes
+    named in it divide by the tiles of the kernels, which decides what tiles are called.
+    """
+    text = re.sub(r"layer_\d+", "layer", "\n".join(step.body()))
+    sizes = [_division(int(number)) for number in re.findall(r"\b[A-Z_]+ = (\d+)\b", text)]
+    loops = _digest(re.sub(r"(?<!\w)-?\d[\w.]*", "#", text))
+    return f"{operator_key(step)} {loops} {_digest(' '.join(sizes))}"
+
+
+def _division(size: int) -> str:
+    """One, fewer than a tile of 4 or 8, or what is left over by tiles of 8, 4 and 2."""
+    if size < 2:
+        return str(size)
+    rest = next(tile for tile in (8, 4, 2, 1) if size % tile == 0)
+    return f"{'few' if size < 4 else 'some' if size < 8 else 'many'}{rest}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def operator_key(step: Step) -> str:
+    """Operator and type of the data, as `CONV_2D int8`."""
+    return f"{step.op} {step.writes[0].info.dtype}"
+
+
+def constant_bytes(plan: Plan) -> int:
+    """Weights and tables with the gaps that their alignment leaves."""
+    sizes = [constant.values.nbytes for step in plan.steps for constant in step.constants()]
+    return sum(-(-size // CONSTANT_ALIGNMENT) * CONSTANT_ALIGNMENT for size in sizes)
+
+
+def table_bytes(artifact: PlannedArtifact) -> int:
+    """The rows that describe layers and tensors, the distinct names in them, and what each layer's function
+    has beside its code: its call, and small tables of its own.
+    """
+    plan = artifact.plan
+    ends = (*artifact.inputs, *artifact.outputs)
+    infos: Sequence[TensorInfo] = (*ends, *(step.writes[0].info for step in plan.steps))
+    names = {artifact.name, *(info.name for info in infos), *(step.op for step in plan.steps)}
+    strings = sum(len(name.encode()) + 1 for name in names)
+    places = 4 * (len(ends) + len(plan.steps))
+    coded = [step for step in plan.steps if not isinstance(step, Alias)]
+    tables = sum(line.startswith("static const") for step in coded for line in step.body())
+    places += CALL_BYTES * len(coded) + LOCAL_TABLE_BYTES * tables
+    return LAYER_ROW_BYTES * len(plan.steps) + TENSOR_ROW_BYTES * len(ends) + strings + places
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an estimate is made of: index, operator and key of each layer with code; bytes known exactly."""
+
+    layers: tuple[tuple[int, str, str], ...]
+    exact_bytes: int
+    arena_bytes: int
+
+
+def parts(artifact: PlannedArtifact) -> Parts:
+    """Of a network, whichever chip it is for."""
+    plan = artifact.plan
+    coded = [step for step in plan.steps if not isinstance(step, Alias)]
+    return Parts(
+        layers=tuple((step.index, step.op, layer_key(step)) for step in coded),
+        exact_bytes=constant_bytes(plan) + table_bytes(artifact),
+        arena_bytes=arena_bytes(plan),
+    )
+
+
+def estimate(artifact: PlannedArtifact, isa: str) -> FirmwareSize:
+    """Sizes on the machine that stands in for a chip of `isa`."""
+    return add_up(parts(artifact), _measured()[isa])
+
+
+def add_up(network: Parts, measured: Mapping[str, Any]) -> FirmwareSize:
+    """The estimate by one instruction set's table: `base`, `shared` and `layers` of code_sizes.json."""
+    code, unknown, shared = 0, [], set()
+    for index, op, key in network.layers:
+        found = measured["layers"].get(key)
+        if found is None:
+            unknown.append(f"{index} {op}")
+            found = _typical(measured["layers"], key)
+        code += found["bytes"]
+        shared |= set(found["shared"])
+    code += sum(measured["shared"][name] for name in shared)
+    base = measured["base"]
+    return FirmwareSize(
+        flash_bytes=base["flash"] + code + network.exact_bytes,
+        ram_bytes=base["ram"] + network.arena_bytes,
+        arena_bytes=network.arena_bytes,
+        model_bytes=code + network.exact_bytes,
+        built=False,
+        unknown=tuple(unknown),
+    )
+
+
+def base_bytes(isa: str) -> Mapping[str, int]:
+    """Flash and static RAM of the emulated firmware without a network: `flash`, `ram`."""
+    base: Mapping[str, int] = _measured()[isa]["base"]
+    return base
+
+
+def _typical(layers: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A layer of the same loops, else operator and type, else operator, else any: the one of median size."""
+    words = key.split(" ")
+    for known in range(len(words) - 1, -1, -1):
+        alike = [row for other, row in layers.items() if other.split(" ")[:known] == words[:known]]
+        if alike:
+            middle = median(row["bytes"] for row in alike)
+            return min(alike, key=lambda row: abs(row["bytes"] - middle))
+    raise AssertionError("code_sizes.json has no layers")
+
+
+@functools.cache
+def _measured() -> dict[str, Any]:
+    text = (files("harness") / "fit" / "code_sizes.json").read_text(encoding="utf-8")
+    table: dict[str, Any] = json.loads(text)
+    return table
