@@ -38,6 +38,7 @@ COMMANDS = {
     "inspect": (
         "harness.commands.inspect",
         "a model's operators, MACs, parameters, memory, and which runtimes take it or why not",
+    ),
     "fit": (
         "harness.commands.fit",
         "does a model fit: flash, RAM by regions, expected time, on every chip and runtime",
