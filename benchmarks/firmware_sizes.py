@@ -34,7 +34,7 @@ from harness.toolchains.bare_metal import build
 ROOT = Path(__file__).resolve().parents[1]
 STORED = ROOT / "harness" / "fit" / "code_sizes.json"
 TARGETS = ("esp32c3", "esp32s3")
-RUNTIMES = ("tflm", "espdl", "espdl:int16", "espdl-v1", "espdl-v1:int8", "tvm")
+RUNTIMES = ("tflm", "espdl", "espdl-v1", "espdl-v1:int8")
 OBJDUMP = {"riscv32": "riscv64-unknown-elf-objdump", "xtensa": "xtensa-lx106-elf-objdump"}
 KERNEL = re.compile(r"kernel_\d+")
 LAYER = re.compile(r"layer_(\d+)_")
