@@ -38,11 +38,11 @@ for folder in ("bootloader", "partition_table"):
     (made / folder).mkdir(parents=True)
 (made / "bootloader/bootloader.bin").write_bytes(b"bootloader")
 shutil.copy(tree / "partitions.csv", made / "partition_table/partition_table.bin")
-model = tree / "model/model.c"
+weights = tree / "model/model_weights.c"
 app = {
     "digest": given("FIRMWARE_DIGEST"),
     "kernels": re.search(r'ENGINE_KERNELS="(.*?)"', (tree / "main/CMakeLists.txt").read_text())[1],
-    "artifact": re.search(r"SHA-256 (\w{64})", model.read_text())[1] if model.exists() else None,
+    "artifact": re.search(r'"(\w{64})"', weights.read_text())[1] if weights.exists() else None,
 }
 (made / "firmware.bin").write_bytes(json.dumps(app).encode() + bytes(20_000))
 (made / "firmware.map").write_text("map\n", encoding="utf-8")

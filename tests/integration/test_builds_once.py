@@ -11,9 +11,9 @@ from tests.logging_compiler import log_compiler
 
 def test_a_second_pytest_builds_nothing(tmp_path: Path) -> None:
     compiler = log_compiler("riscv64-unknown-elf-gcc", tmp_path / "bin")
-    environment = {"PATH": f"{compiler.folder}{os.pathsep}{os.environ['PATH']}"}
+    path = f"{compiler.folder}{os.pathsep}{os.environ['PATH']}"
+    environment = {"PATH": path, "HARNESS_BUILD_ROOT": str(tmp_path / "build")}
     arguments = ("--target", "esp32c3", "--model", "mnist_mlp", "--runtime", "tflm", "--samples", "2")
-    arguments += ("--build-dir", str(tmp_path / "build"))
 
     first = run_pytest(tmp_path / "first", *arguments, environment=environment)
     assert first.code == 0, first.output

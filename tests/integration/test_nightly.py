@@ -45,7 +45,10 @@ def cache() -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in found}
 
 
-def test_a_night_reports_once_compares_and_makes_nothing_twice(tmp_path: Path, failing: Path) -> None:
+def test_a_night_reports_once_compares_and_makes_nothing_twice(
+    tmp_path: Path, failing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_BUILD_ROOT", str(tmp_path / "build"))  # other tests build beside it
     config = tmp_path / "nightly.toml"
     config.write_text(
         f"""\
