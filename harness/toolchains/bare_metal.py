@@ -33,8 +33,8 @@ _WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 LANGUAGE_FLAGS = ("-std=c99", "-g", "-ffunction-sections", "-fdata-sections", *_WARNINGS)
 _FREESTANDING = ("-O2", "-ffreestanding", "-fno-builtin")
 _BARE_LINK = ("-nostdlib", "-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments")
-# What the network calls, or what its counts contain: as fast as the network itself.
-_CALLED_BY_NETWORKS = ("arithmetic.c", "machine.c", "memory.c")
+# As fast as the network itself, which calls them.
+_CALLED_BY_NETWORKS = ("arithmetic.c", "memory.c")
 # Written to after linking: no optimiser may have looked at what it holds.
 _WRITTEN_INTO = ("identity.c",)
 # Protocol and platform as one unit at the link, which saves a tenth of them. One partition: the same image

@@ -98,7 +98,7 @@ void machine_sleep(uint64_t deadline_us) {
     mask_interrupts();
     if (deadline_us != SLEEP_FOR_EVER) {
         uint64_t now = carry_over();
-        uint64_t deadline = deadline_us * TICKS_PER_US;
+        uint64_t deadline = (deadline_us + (deadline_us << 2)) << 3; /* TICKS_PER_US, without a routine for it */
         uint64_t delay = deadline > now ? deadline - now : 1;
         wake_in(delay < CARRY_OVER_TICKS ? (uint32_t)delay : CARRY_OVER_TICKS);
     }
@@ -131,7 +131,7 @@ uint64_t platform_count(void) {
 }
 
 uint64_t platform_microseconds(void) {
-    return platform_count() / TICKS_PER_US;
+    return ticks_to_us(platform_count(), TICKS_PER_US);
 }
 
 void on_trap(uint32_t cause, uint32_t pc, uint32_t address) __attribute__((noreturn));
