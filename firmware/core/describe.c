@@ -65,7 +65,7 @@ void on_describe(const frame *request, reply *answer) {
     const engine_info *engine = engine_get_info();
 
     if (request->length != 4) {
-        reply_fail(answer, STATUS_MALFORMED, "DESCRIBE takes 4 bytes");
+        reply_fail(answer, STATUS_MALFORMED);
         return;
     }
     uint8_t kind = request->payload[0];
@@ -77,7 +77,7 @@ void on_describe(const frame *request, reply *answer) {
     else if (kind == KIND_LAYER && index < engine->layers)
         describe(answer, engine->layers, index, &engine_get_layer(index)->output, engine_get_layer(index));
     else
-        reply_fail(answer, STATUS_RANGE, "no tensor or layer of this kind and index");
+        reply_fail(answer, STATUS_RANGE);
 }
 
 void on_memory(const frame *request, reply *answer) {

@@ -153,7 +153,7 @@ static void put_result(reply *answer, uint32_t offset, uint32_t size) {
 
 void on_input(const frame *request, reply *answer) {
     if (request->length < INPUT_HEADER_BYTES) {
-        reply_fail(answer, STATUS_MALFORMED, "INPUT takes at least 8 bytes");
+        reply_fail(answer, STATUS_MALFORMED);
         return;
     }
     uint32_t inference = get_u32(request->payload);
@@ -162,11 +162,11 @@ void on_input(const frame *request, reply *answer) {
     uint32_t total = input_bytes();
 
     if (state.engine_failure != NULL) {
-        reply_fail(answer, STATUS_ENGINE, state.engine_failure);
+        reply_engine_failed(answer, state.engine_failure);
     } else if (state.input_begun && inference - state.input_number >= 0x80000000u) {
-        reply_fail(answer, STATUS_STALE, "input of an older inference");
+        reply_fail(answer, STATUS_STALE);
     } else if (offset > total || size > total - offset) {
-        reply_fail(answer, STATUS_RANGE, "beyond the end of the input");
+        reply_fail(answer, STATUS_RANGE);
     } else {
         if (!state.input_begun || inference != state.input_number)
             clear_input();
@@ -181,7 +181,7 @@ static bool read_request(const frame *request, infer_request *run, reply *answer
     uint16_t available = engine_get_info()->layers;
 
     if (request->length < INFER_HEADER_BYTES) {
-        reply_fail(answer, STATUS_MALFORMED, "INFER takes at least 16 bytes");
+        reply_fail(answer, STATUS_MALFORMED);
         return false;
     }
     run->inference = get_u32(request->payload);
@@ -191,15 +191,15 @@ static bool read_request(const frame *request, infer_request *run, reply *answer
     if (!run->ends_at_layer)
         run->layers = available;
     if (run->layers > available || (run->ends_at_layer && run->layers == 0)) {
-        reply_fail(answer, STATUS_RANGE, "this network does not have that many layers");
+        reply_fail(answer, STATUS_RANGE);
         return false;
     }
     if ((run->flags & ~KNOWN_FLAGS) != 0) {
-        reply_fail(answer, STATUS_RANGE, "unknown INFER flag");
+        reply_fail(answer, STATUS_RANGE);
         return false;
     }
     if ((run->flags & FLAG_LAYER_COUNTS) != 0 && !infer_can_count()) {
-        reply_fail(answer, STATUS_UNSUPPORTED, "this platform counts nothing");
+        reply_fail(answer, STATUS_UNSUPPORTED);
         return false;
     }
     return true;
@@ -210,14 +210,14 @@ static bool take_input(const frame *request, uint8_t digest[BLAKE2S_DIGEST_BYTES
     uint32_t size = request->length - INFER_HEADER_BYTES;
 
     if (size > 0 && size != input_bytes()) {
-        reply_fail(answer, STATUS_MALFORMED, "INFER carries the whole input or none of it");
+        reply_fail(answer, STATUS_MALFORMED);
         return false;
     }
     if (size > 0)
         write_input(0, request->payload + INFER_HEADER_BYTES, size);
     digest_input(digest);
     if (memcmp(digest, request->payload + 8, BLAKE2S_DIGEST_BYTES) != 0) {
-        reply_fail(answer, STATUS_INPUT_DIGEST, "");
+        reply_fail(answer, STATUS_INPUT_DIGEST);
         reply_bytes(answer, digest, BLAKE2S_DIGEST_BYTES);
         return false;
     }
@@ -271,7 +271,7 @@ static bool run_engine(const infer_request *run, layer_trace *trace, reply *answ
     state.result_held = false;
     const char *failure = measure(run->layers, observed ? observe : NULL, trace, &state.result_spent);
     if (failure != NULL) {
-        reply_fail(answer, STATUS_ENGINE, failure);
+        reply_engine_failed(answer, failure);
         return false;
     }
     state.result_held = true;
@@ -286,7 +286,7 @@ void on_infer(const frame *request, reply *answer) {
     uint8_t digest[BLAKE2S_DIGEST_BYTES];
 
     if (state.engine_failure != NULL) {
-        reply_fail(answer, STATUS_ENGINE, state.engine_failure);
+        reply_engine_failed(answer, state.engine_failure);
         return;
     }
     if (!read_request(request, &run, answer))
@@ -327,7 +327,7 @@ void on_infer(const frame *request, reply *answer) {
 
 void on_read(const frame *request, reply *answer) {
     if (request->length != READ_REQUEST_BYTES) {
-        reply_fail(answer, STATUS_MALFORMED, "READ takes 12 bytes");
+        reply_fail(answer, STATUS_MALFORMED);
         return;
     }
     uint32_t inference = get_u32(request->payload);
@@ -335,16 +335,16 @@ void on_read(const frame *request, reply *answer) {
     uint32_t length = get_u32(request->payload + 8);
 
     if (!state.result_held || inference != state.result_number) {
-        reply_fail(answer, STATUS_STALE, "the result of that inference is not held");
+        reply_fail(answer, STATUS_STALE);
         return;
     }
     if (length > LINK_MAX_PAYLOAD - READ_HEADER_BYTES) {
-        reply_fail(answer, STATUS_TOO_LARGE, "READ length is beyond max_payload - 8");
+        reply_fail(answer, STATUS_TOO_LARGE);
         return;
     }
     uint32_t total = result_bytes();
     if (offset > total || length > total - offset) {
-        reply_fail(answer, STATUS_RANGE, "beyond the end of the result");
+        reply_fail(answer, STATUS_RANGE);
         return;
     }
     reply_u32(answer, inference);

@@ -54,15 +54,18 @@ void reply_text(reply *answer, const char *text) {
     reply_bytes(answer, text, strlen(text));
 }
 
-void reply_fail(reply *answer, reply_status status, const char *why) {
+void reply_fail(reply *answer, reply_status status) {
     reply_start(answer);
     answer->status = status;
+}
+
+void reply_engine_failed(reply *answer, const char *why) {
+    reply_fail(answer, STATUS_ENGINE);
     reply_text(answer, why);
 }
 
 void reply_send(reply *answer, uint8_t request_type, uint16_t sequence) {
     if (answer->overflow)
-        reply_fail(answer, STATUS_TOO_LARGE, "the answer does not fit max_payload");
-    /* A reason too long even for that leaves an empty payload, which is still a valid failure. */
+        reply_fail(answer, STATUS_TOO_LARGE);
     frame_send(request_type | 0x80u, sequence, (uint16_t)answer->status, answer->payload, answer->size);
 }

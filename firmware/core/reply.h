@@ -38,8 +38,10 @@ void reply_u32(reply *answer, uint32_t value);
 void reply_u64(reply *answer, uint64_t value);
 void reply_bytes(reply *answer, const void *data, size_t size);
 void reply_text(reply *answer, const char *text);
-/* Forgets the payload: a status other than OK, and why. */
-void reply_fail(reply *answer, reply_status status, const char *why);
+/* Forgets the payload: a status other than OK. Request and status say why, in the host's words. */
+void reply_fail(reply *answer, reply_status status);
+/* The engine's reason is its own. */
+void reply_engine_failed(reply *answer, const char *why);
 void reply_send(reply *answer, uint8_t request_type, uint16_t sequence);
 
 #endif

@@ -281,7 +281,7 @@ def _failure(error: _CommandError, job: _Job, directory: Path) -> BuildError:
 
 
 def _name_the_unit(map_file: Path) -> None:
-    """What the link made of protocol and platform has a temporary file's name in the map, each time another."""
+    """The unit that the link made of protocol and platform has a temporary file's name in the map."""
     text = map_file.read_text(encoding="utf-8")
     map_file.write_text(_UNIT.sub("protocol-and-platform.o", text), encoding="utf-8")
 
