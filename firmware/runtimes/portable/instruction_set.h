@@ -26,9 +26,12 @@
 #endif
 
 /* For functions whose sums fill the registers. GCC would gather the loads of a whole turn at
- * its top and put off the additions, then spill: half as many instructions again. */
+ * its top and put off the additions, then spill: half as many instructions again. Where a loop is
+ * entered in the middle, it would begin it there, for one jump more in each turn. */
 #ifdef __clang__
 #define IN_THIS_ORDER
+#elif MANY_REGISTERS
+#define IN_THIS_ORDER __attribute__((optimize("no-schedule-insns", "no-tree-ter", "no-reorder-blocks")))
 #else
 #define IN_THIS_ORDER __attribute__((optimize("no-schedule-insns", "no-tree-ter")))
 #endif
