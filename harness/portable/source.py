@@ -50,6 +50,7 @@ def model_source(plan: Plan, identity: Identity, kernel_headers: Sequence[str] =
         " */",
         "#include <string.h>",
         "",
+        *_kernels_called(plan),
         '#include "engine.h"',
         *[f'#include "{header}"' for header in sorted({"model_weights.h", *kernel_headers, *headers(plan)})],
         "",
@@ -77,6 +78,17 @@ def model_source(plan: Plan, identity: Identity, kernel_headers: Sequence[str] =
     lines += _offsets("layer_offset", plan, [step.writes[0] for step in plan.steps])
     lines += _engine(plan, identity)
     return "\n".join(lines)
+
+
+def _kernels_called(plan: Plan) -> list[str]:
+    """What tells the shared headers which of their functions the layers call, and how many layers do."""
+    tiles = sorted({f"TILE_{name.upper()}" for step in plan.steps for name in step.tiles}, reverse=True)
+    rows = sum("convolution.h" in step.headers for step in plan.steps)
+    return [
+        *([f"#define TILES ({' | '.join(tiles)})"] if tiles else []),
+        *([f"#define CONVOLVING_LAYERS {rows}"] if rows else []),
+        *([""] if tiles else []),
+    ]
 
 
 def arena_bytes(plan: Plan) -> int:

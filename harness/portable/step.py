@@ -60,6 +60,11 @@ class Step(ABC):
         return ("fixed_point.h",)
 
     @property
+    def tiles(self) -> frozenset[str]:
+        """The kernels of tile.h that the body calls, output channels x pixels: "8x2"."""
+        return frozenset()
+
+    @property
     def attributes(self) -> str:
         """Of the layer's function in C, beside NOINLINE."""
         return ""

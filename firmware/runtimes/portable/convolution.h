@@ -24,7 +24,15 @@ typedef struct {
     int32_t high;
 } convolution;
 
-#ifdef __clang__
+/* Of a model with few such layers, each has it in itself, where its shape is constant: fewer instructions,
+ * and hardly more flash. */
+#ifndef CONVOLVING_LAYERS
+#define CONVOLVING_LAYERS 3
+#endif
+
+#if CONVOLVING_LAYERS < 3
+#define CONVOLUTION_KERNEL static inline __attribute__((always_inline))
+#elif defined __clang__
 #define CONVOLUTION_KERNEL static __attribute__((noinline))
 #else
 #define CONVOLUTION_KERNEL static __attribute__((noinline, noclone))

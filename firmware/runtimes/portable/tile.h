@@ -25,6 +25,14 @@ enum {
     TILE_AT_ONCE = MANY_REGISTERS ? 8 : 4
 };
 
+/* The kernels, channels by pixels. A model that does not call them all defines TILES, and the others
+ * take no flash. */
+enum { TILE_8X2 = 1, TILE_8X1 = 2, TILE_1X2 = 4, TILE_1X1 = 8 };
+
+#ifndef TILES
+#define TILES (TILE_8X2 | TILE_8X1 | TILE_1X2 | TILE_1X1)
+#endif
+
 /* What lies under a filter: runs of `length` inputs side by side, each at an offset
  * from the first, and how far apart the windows of two neighbouring pixels are. */
 typedef struct {
@@ -37,7 +45,7 @@ typedef struct {
 #ifdef __clang__
 #define TILE_KERNEL static __attribute__((noinline, unused))
 #else
-#define TILE_KERNEL static __attribute__((noinline, noclone, unused)) IN_THIS_ORDER
+#define TILE_KERNEL static __attribute__((noinline, noclone, unused)) ENTERED_IN_THIS_ORDER
 #endif
 
 /* Inlined with constant channels, pixels and offsets, so that every sum becomes a register. */
@@ -196,6 +204,11 @@ TILE_PART void tile_window(int32_t *result, const void *input, int32_t size, con
     tile_copy(result, sums, channels * pixels);
 }
 
+/* Whether to take the first of two kernels, or pairs of them: it is wanted, or the model calls no other. */
+TILE_PART int32_t tile_first(int32_t first, int32_t second, int32_t wanted) {
+    return (TILES & first) != 0 && (wanted || (TILES & second) == 0);
+}
+
 /* The kernels of one type of input, and `sum`: the sums of the next channels, [channel][pixel];
  * returns how many channels they are of. */
 #define DEFINE_TILES(tile, sum, data)                                                                        \
@@ -225,11 +238,19 @@ TILE_PART void tile_window(int32_t *result, const void *input, int32_t size, con
     static inline int32_t sum(int32_t *result, const data *input, const int8_t *weights,                     \
                               const int32_t *bias, const filter_window *window, int32_t channels_left,       \
                               int32_t pixels) {                                                              \
-        if (channels_left >= TILE_CHANNELS) {                                                                \
-            (pixels == 2 ? tile##_8x2 : tile##_8x1)(result, input, weights, bias, window);                   \
+        if (tile_first(TILE_8X2 | TILE_8X1, TILE_1X2 | TILE_1X1, channels_left >= TILE_CHANNELS)) {          \
+            if (tile_first(TILE_8X2, TILE_8X1, pixels == 2)) {                                               \
+                tile##_8x2(result, input, weights, bias, window);                                            \
+            } else {                                                                                         \
+                tile##_8x1(result, input, weights, bias, window);                                            \
+            }                                                                                                \
             return TILE_CHANNELS;                                                                            \
         }                                                                                                    \
-        (pixels == 2 ? tile##_1x2 : tile##_1x1)(result, input, weights, bias, window);                       \
+        if (tile_first(TILE_1X2, TILE_1X1, pixels == 2)) {                                                   \
+            tile##_1x2(result, input, weights, bias, window);                                                \
+        } else {                                                                                             \
+            tile##_1x1(result, input, weights, bias, window);                                                \
+        }                                                                                                    \
         return 1;                                                                                            \
     }
 

@@ -190,6 +190,18 @@ class Conv2D(Convolution):
         alone = all((axis.taps, axis.stride) == (1, 1) for axis in axes)
         return self.sums.tiled and alone and self.inside and self.groups == 1
 
+    @property
+    def tiles(self) -> frozenset[str]:
+        if not self.sums.tiled:
+            return frozenset()
+        pixels = self.pixels if self.pointwise else self.width.out
+        return tile.tiles_called(self.group_channels, pixels, by_eights=self.by_eights)
+
+    @property
+    def pixels(self) -> int:
+        """Of a pointwise convolution."""
+        return self.batches * self.height.size * self.width.size
+
     def constants(self) -> list[Constant]:
         weights = self.sums.weights
         if self.sums.tiled and self.by_eights:
@@ -198,8 +210,7 @@ class Conv2D(Convolution):
 
     def shapes(self) -> list[dict[str, int]]:
         if self.pointwise:
-            pixels = self.batches * self.height.size * self.width.size
-            return [{"PIXELS": pixels, "IN_C": self.in_channels, "OUT_C": self.out_channels}]
+            return [{"PIXELS": self.pixels, "IN_C": self.in_channels, "OUT_C": self.out_channels}]
         groups = {"GROUPS": self.groups, "GROUP_C": self.group_channels}
         depth = {"FILTER_C": self.filter_channels, "DEPTH": self.depth}
         return [*super().shapes(), {**depth, **(groups if self.groups > 1 else {})}]
