@@ -10,6 +10,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from harness.portable.c_text import C_TYPES, WIDTH, comment_text, fill, layout, literals, string
 from harness.portable.graph import Tensor
 from harness.portable.plan import Plan
@@ -75,7 +77,6 @@ def model_source(plan: Plan, identity: Identity, kernel_headers: Sequence[str] =
     lines += _run_layer(plan)
     lines += _tensors("inputs", inputs) + _tensors("outputs", outputs) + _layers(plan)
     lines += _offsets("input_offset", plan, inputs) + _offsets("output_offset", plan, outputs)
-    lines += _offsets("layer_offset", plan, [step.writes[0] for step in plan.steps])
     lines += _engine(plan, identity)
     return "\n".join(lines)
 
@@ -215,12 +216,15 @@ def _run_layer(plan: Plan) -> list[str]:
 
 
 def _tensor(info: TensorInfo) -> str:
-    bits = struct.unpack("<I", struct.pack("<f", info.scale))[0]
     dims = ", ".join(map(str, info.shape)) or "0"
     return (
         f"{{{string(_first_name(info))}, {DTYPES[info.dtype]}, {len(info.shape)}, {{{dims}}}, "
-        f"{info.size_bytes}, 0x{bits:08x}u, {info.zero_point}}}"
+        f"{info.size_bytes}, {_scale_bits(info)}, {info.zero_point}}}"
     )
+
+
+def _scale_bits(info: TensorInfo) -> str:
+    return f"0x{struct.unpack('<I', struct.pack('<f', info.scale))[0]:08x}u"
 
 
 def _tensors(name: str, tensors: list[Tensor]) -> list[str]:
@@ -228,9 +232,50 @@ def _tensors(name: str, tensors: list[Tensor]) -> list[str]:
     return [f"static const engine_tensor {name}[] = {{", *rows, "};", ""]
 
 
+@dataclass(frozen=True)
+class LayerRow:
+    """The C types of what a layer's row holds: no wider than the model's largest value needs."""
+
+    macs: str
+    dim: str
+    rank: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Of a row on the device: five words, dtype, element size, rank."""
+        wide = 8 if self.macs == "uint64_t" else 4
+        dims = self.rank * (2 if self.dim == "uint16_t" else 4)
+        before = wide + 20 + 3
+        return -(-(before + -before % (dims // self.rank) + dims) // wide) * wide
+
+
+def layer_row(plan: Plan) -> LayerRow:
+    shapes = [step.writes[0].info.shape for step in plan.steps]
+    return LayerRow(
+        macs="uint32_t" if max(step.macs for step in plan.steps) < 1 << 32 else "uint64_t",
+        dim="uint16_t"
+        if max((size for shape in shapes for size in shape), default=0) < 1 << 16
+        else "int32_t",
+        rank=max(1, *(len(shape) for shape in shapes)),
+    )
+
+
 def _layers(plan: Plan) -> list[str]:
-    rows = [f'    {{"{s.op}", {s.macs}u, {_tensor(s.writes[0].info)}}},' for s in plan.steps]
-    return ["static const engine_layer layers[] = {", *rows, "};", ""]
+    """A table in less room than one of `engine_layer`, and what makes an `engine_layer` of a row."""
+    row = layer_row(plan)
+    rows = []
+    for step in plan.steps:
+        tensor = step.writes[0]
+        info = tensor.info
+        dims = ", ".join(map(str, info.shape)) or "0"
+        values = (
+            *(f"{step.macs}u", f'"{step.op}"', string(_first_name(info)), plan.offsets[tensor.index]),
+            *(_scale_bits(info), info.zero_point, DTYPES[info.dtype], np.dtype(info.dtype).itemsize),
+            *(len(info.shape), f"{{{dims}}}"),
+        )
+        rows += [f"    {{{', '.join(map(str, values))}}},"]
+    head = _LAYER_ROW.replace("@MACS@", row.macs).replace("@DIM@", row.dim).replace("@RANK@", str(row.rank))
+    return [*head.splitlines(), *rows, "};", ""]
 
 
 def _offsets(name: str, plan: Plan, tensors: list[Tensor]) -> list[str]:
@@ -248,6 +293,22 @@ def _engine(plan: Plan, identity: Identity) -> list[str]:
     text = _ENGINE.replace("@INFO@", f"{names},\n    model_artifact,\n    {counts}")
     return [*text.replace("@MODEL_BYTES@", str(plan.constant_bytes)).splitlines(), ""]
 
+
+_LAYER_ROW = """\
+/* Layers in the order they run; engine_get_layer() makes an engine_layer of a row. */
+static const struct {
+    @MACS@ macs;
+    const char *op;
+    const char *name;
+    uint32_t offset;
+    uint32_t scale_bits;
+    int32_t zero_point;
+    uint8_t dtype;
+    uint8_t element_bytes;
+    uint8_t rank;
+    @DIM@ dims[@RANK@];
+} layers[] = {
+"""
 
 _ENGINE = """\
 static const engine_info info = {
@@ -272,7 +333,22 @@ const engine_tensor *engine_output(uint16_t index) {
 }
 
 const engine_layer *engine_get_layer(uint16_t index) {
-    return &layers[index];
+    static engine_layer layer;
+    engine_tensor *const output = &layer.output;
+
+    layer.op = layers[index].op;
+    layer.macs = layers[index].macs;
+    output->name = layers[index].name;
+    output->dtype = (engine_dtype)layers[index].dtype;
+    output->rank = layers[index].rank;
+    output->bytes = layers[index].element_bytes;
+    output->scale_bits = layers[index].scale_bits;
+    output->zero_point = layers[index].zero_point;
+    for (uint8_t i = 0; i < output->rank; i++) {
+        output->dims[i] = layers[index].dims[i];
+        output->bytes *= (uint32_t)output->dims[i];
+    }
+    return &layer;
 }
 
 void *engine_input_data(uint16_t index) {
@@ -284,13 +360,10 @@ const void *engine_output_data(uint16_t index) {
 }
 
 const void *engine_layer_data(uint16_t index) {
-    return &arena.bytes[layer_offset[index]];
+    return &arena.bytes[layers[index].offset];
 }
 
 const char *engine_invoke(uint16_t count, engine_observer observer, void *context) {
-    if (count > info.layers) {
-        return "more layers asked for than the model has";
-    }
     for (uint16_t index = 0; index < count; index++) {
         run_layer(index);
         if (observer != NULL) {

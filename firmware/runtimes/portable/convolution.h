@@ -33,9 +33,9 @@ typedef struct {
 #if CONVOLVING_LAYERS < 3
 #define CONVOLUTION_KERNEL static inline __attribute__((always_inline))
 #elif defined __clang__
-#define CONVOLUTION_KERNEL static __attribute__((noinline))
+#define CONVOLUTION_KERNEL static __attribute__((noinline, unused))
 #else
-#define CONVOLUTION_KERNEL static __attribute__((noinline, noclone))
+#define CONVOLUTION_KERNEL static __attribute__((noinline, noclone, unused))
 #endif
 
 /* `width` output pixels whose windows begin at `inputs`; returns where the next row's begin. */
@@ -73,6 +73,14 @@ CONVOLUTION_KERNEL int8_t *convolve_row(int8_t *output, const int8_t *inputs, co
         output += pixels * channels;
     }
     return output;
+}
+
+/* `height` such rows, the first window of each `row_stride` inputs behind that of the one before. */
+CONVOLUTION_KERNEL void convolve(int8_t *output, const int8_t *input, const convolution *layer,
+                                 int32_t height, int32_t width, int32_t row_stride) {
+    for (int32_t y = 0; y < height; y++, input += row_stride) {
+        output = convolve_row(output, input, layer, width);
+    }
 }
 
 #endif

@@ -216,6 +216,13 @@ class Conv2D(Convolution):
         return [*super().shapes(), {**depth, **(groups if self.groups > 1 else {})}]
 
     def body(self) -> list[str]:
+        if self.by_rows and self.inside and self.batches == 1 and not self.pointwise:
+            return [
+                *enum(*self.shapes(), *self.sums.named()),
+                *self.declarations(),
+                "",
+                "convolve(output, input, &layer, OUT_H, OUT_W, STRIDE_H * IN_W * IN_C);",
+            ]
         if not self.pointwise:
             return super().body()
         names = enum(*self.shapes(), *self.sums.named())
