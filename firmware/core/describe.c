@@ -19,22 +19,23 @@ static void line(reply *answer, const char *key, const char *value) {
 }
 
 void on_identify(const frame *request, reply *answer) {
+    /* A loop over the two takes half the flash of eleven calls. */
+    static const char keys[] = "target\0platform\0fidelity\0runtime\0kernels\0model\0artifact\0firmware\0"
+                               "counter\0counter_scale\0compiler";
     const platform_info *platform = platform_get_info();
     const engine_info *engine = engine_get_info();
+    const char *const values[] = {
+        firmware_target,         platform->name,  platform->fidelity,
+        engine->runtime,         engine->kernels, engine->model,
+        engine->artifact_sha256, firmware_digest, platform->counter,
+        platform->counter_scale, __VERSION__,
+    };
+    const char *key = keys;
     const char *extra;
 
     (void)request;
-    line(answer, "target", firmware_target);
-    line(answer, "platform", platform->name);
-    line(answer, "fidelity", platform->fidelity);
-    line(answer, "runtime", engine->runtime);
-    line(answer, "kernels", engine->kernels);
-    line(answer, "model", engine->model);
-    line(answer, "artifact", engine->artifact_sha256);
-    line(answer, "firmware", firmware_digest);
-    line(answer, "counter", platform->counter);
-    line(answer, "counter_scale", platform->counter_scale);
-    line(answer, "compiler", __VERSION__);
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++, key += strlen(key) + 1)
+        line(answer, key, values[i]);
     for (uint16_t i = 0; (extra = platform_identity_line(i)) != NULL; i++) {
         reply_text(answer, extra);
         reply_u8(answer, '\n');

@@ -18,8 +18,8 @@ extern uint8_t _static_ram_end[];
 #define STACK_PAINT 0xA5A5A5A5u
 
 /* Above the reason of the next boot, a platform_boot_reason. */
-#define NOTE       0x4E4F5400u
-#define NOTE_MASK  0xFFFFFF00u
+#define NOTE      0x4E4F5400u
+#define NOTE_MASK 0xFFFFFF00u
 
 #define MIN_BAUD 1200u
 #define MAX_BAUD 5000000u
@@ -136,8 +136,10 @@ const char *platform_identity_line(uint16_t index) {
     char *text = line + sizeof line - 1;
     if (index != 0)
         return NULL;
-    for (uint32_t rest = baud; rest > 0; rest /= 10)
-        *--text = (char)('0' + rest % 10);
+    for (uint32_t rest = baud, tenth; rest > 0; rest = tenth) {
+        tenth = rest / 10;
+        *--text = (char)('0' + (rest - 10 * tenth));
+    }
     return memcpy(text - (sizeof key - 1), key, sizeof key - 1);
 }
 

@@ -97,10 +97,10 @@ void machine_init(void) {
 void machine_sleep(uint64_t deadline_us) {
     mask_interrupts();
     if (deadline_us != SLEEP_FOR_EVER) {
-        uint64_t now = carry_over();
-        uint64_t deadline = (deadline_us + (deadline_us << 2)) << 3; /* TICKS_PER_US, without a routine for it */
-        uint64_t delay = deadline > now ? deadline - now : 1;
-        wake_in(delay < CARRY_OVER_TICKS ? (uint32_t)delay : CARRY_OVER_TICKS);
+        uint64_t now_us = ticks_to_us(carry_over(), TICKS_PER_US);
+        uint64_t delay_us = deadline_us > now_us ? deadline_us - now_us : 1;
+        bool soon = delay_us < CARRY_OVER_TICKS / TICKS_PER_US;
+        wake_in(soon ? (uint32_t)delay_us * TICKS_PER_US : CARRY_OVER_TICKS);
     }
     WRITE_SR("intenable", INTERRUPT_TIMER0 | INTERRUPT_UART);
     __asm__ volatile("waiti 0" : : : "memory");
