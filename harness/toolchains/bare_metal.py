@@ -91,13 +91,13 @@ _RECIPES = {
     ),
     "qemu_xtensa": Recipe(
         compiler="xtensa-lx106-elf-gcc",
-        # No code is widened to align what is jumped to, no access to a register waits for the one before:
-        # the emulated machine knows neither.
+        # Calls reach 512 KiB. No code is widened to align what is jumped to, no access to a register waits
+        # for the one before: the emulated machine knows neither.
         flags=(
-            *("-mlongcalls", "-mno-target-align", "-mno-serialize-volatile", *_FREESTANDING),
+            *("-mno-longcalls", "-mno-target-align", "-mno-serialize-volatile", *_FREESTANDING),
             *("-DUART_BASE=0x9D050020u", "-DUART_STRIDE_BYTES=4u"),
         ),
-        small=(*_SMALL, "-mno-longcalls"),
+        small=_SMALL,
         link_flags=_BARE_LINK,
         libraries=("-lgcc",),
         folders=("qemu_common", "qemu_xtensa"),
