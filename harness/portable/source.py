@@ -242,10 +242,10 @@ class LayerRow:
 
     @property
     def size_bytes(self) -> int:
-        """Of a row on the device: five words, dtype, element size, rank."""
+        """Of a row on the device: four words, dtype, element size, rank."""
         wide = 8 if self.macs == "uint64_t" else 4
         dims = self.rank * (2 if self.dim == "uint16_t" else 4)
-        before = wide + 20 + 3
+        before = wide + 16 + 3
         return -(-(before + -before % (dims // self.rank) + dims) // wide) * wide
 
 
@@ -269,7 +269,7 @@ def _layers(plan: Plan) -> list[str]:
         info = tensor.info
         dims = ", ".join(map(str, info.shape)) or "0"
         values = (
-            *(f"{step.macs}u", f'"{step.op}"', string(_first_name(info)), plan.offsets[tensor.index]),
+            *(f"{step.macs}u", f'"{step.op}"', plan.offsets[tensor.index]),
             *(_scale_bits(info), info.zero_point, DTYPES[info.dtype], np.dtype(info.dtype).itemsize),
             *(len(info.shape), f"{{{dims}}}"),
         )
@@ -295,11 +295,11 @@ def _engine(plan: Plan, identity: Identity) -> list[str]:
 
 
 _LAYER_ROW = """\
-/* Layers in the order they run; engine_get_layer() makes an engine_layer of a row. */
+/* Layers in the order they run; engine_get_layer() makes an engine_layer of a row. Their tensors' names
+ * are above, and not on the device: hosts have them from the artifact. */
 static const struct {
     @MACS@ macs;
     const char *op;
-    const char *name;
     uint32_t offset;
     uint32_t scale_bits;
     int32_t zero_point;
@@ -338,7 +338,7 @@ const engine_layer *engine_get_layer(uint16_t index) {
 
     layer.op = layers[index].op;
     layer.macs = layers[index].macs;
-    output->name = layers[index].name;
+    output->name = "";
     output->dtype = (engine_dtype)layers[index].dtype;
     output->rank = layers[index].rank;
     output->bytes = layers[index].element_bytes;

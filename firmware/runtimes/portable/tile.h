@@ -33,7 +33,7 @@ enum { TILE_8X2 = 1, TILE_8X1 = 2, TILE_1X2 = 4, TILE_1X1 = 8 };
 #define TILES (TILE_8X2 | TILE_8X1 | TILE_1X2 | TILE_1X1)
 #endif
 
-/* What lies under a filter: runs of `length` inputs side by side, each at an offset
+/* What lies under a filter: runs of `length` inputs side by side, 1 at least, each at an offset
  * from the first, and how far apart the windows of two neighbouring pixels are. */
 typedef struct {
     int32_t runs;
