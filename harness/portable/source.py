@@ -18,6 +18,7 @@ from harness.portable.plan import Plan
 from harness.portable.step import Alias, Step
 from harness.tensors import TensorInfo
 
+SHARED_FROM = 3  # layers
 DTYPES = {
     "int8": "ENGINE_INT8",
     "uint8": "ENGINE_UINT8",
@@ -56,9 +57,10 @@ def model_source(plan: Plan, identity: Identity, kernel_headers: Sequence[str] =
         '#include "engine.h"',
         *[f'#include "{header}"' for header in sorted({"model_weights.h", *kernel_headers, *headers(plan)})],
         "",
-        "/* Layers stay functions of their own: merged into one, they run out of registers",
-        " * (rv32imc: 40 % more instructions), and a profiler could not tell them apart. And not",
-        " * cloned: gcc 12 -O2 took all that a clone of the softmax stores for dead, its call too. */",
+        "/* Layers that are more than a call stay functions of their own: merged into one, they run",
+        " * out of registers (rv32imc: 40 % more instructions), and a profiler could not tell them",
+        " * apart. And not cloned: gcc 12 -O2 took all that a clone of the softmax stores for dead, its",
+        " * call too. */",
         "#ifdef __clang__",
         "#define NOINLINE __attribute__((noinline))",
         "#else",
@@ -73,7 +75,7 @@ def model_source(plan: Plan, identity: Identity, kernel_headers: Sequence[str] =
         "",
     ]
     for step in plan.steps:
-        lines += _function(step)
+        lines += _function(step, shares_rows(plan))
     lines += _run_layer(plan)
     lines += _tensors("inputs", inputs) + _tensors("outputs", outputs) + _layers(plan)
     lines += _offsets("input_offset", plan, inputs) + _offsets("output_offset", plan, outputs)
@@ -83,13 +85,19 @@ def model_source(plan: Plan, identity: Identity, kernel_headers: Sequence[str] =
 
 def _kernels_called(plan: Plan) -> list[str]:
     """What tells the shared headers which of their functions the layers call, and how many layers do."""
-    tiles = sorted({f"TILE_{name.upper()}" for step in plan.steps for name in step.tiles}, reverse=True)
-    rows = sum("convolution.h" in step.headers for step in plan.steps)
-    return [
-        *([f"#define TILES ({' | '.join(tiles)})"] if tiles else []),
-        *([f"#define CONVOLVING_LAYERS {rows}"] if rows else []),
-        *([""] if tiles else []),
-    ]
+    kernels = {name for step in plan.steps for name in step.kernels}
+    shapes = {name.rpartition("_")[2].upper() for name in kernels if name.startswith("tile")}
+    if not shapes:
+        return []
+    tiles = " | ".join(f"TILE_{shape}" for shape in sorted(shapes, reverse=True))
+    return [f"#define TILES ({tiles})", f"#define SHARED_ROWS {int(shares_rows(plan))}", ""]
+
+
+def shares_rows(plan: Plan) -> bool:
+    """convolution.h's functions are functions. Few layers have them in themselves: where shapes are constant
+    they take fewer instructions, and hardly more flash.
+    """
+    return sum("convolve_row" in step.kernels for step in plan.steps) >= SHARED_FROM
 
 
 def arena_bytes(plan: Plan) -> int:
@@ -136,7 +144,7 @@ def weights_source(plan: Plan, identity: Identity) -> str:
     return "\n".join(lines)
 
 
-def _function(step: Step) -> list[str]:
+def _function(step: Step, shared_rows: bool) -> list[str]:
     comment = ["/*", f" * Layer {step.index}: {step.op}"]
     for name, tensor in [
         *zip(step.read_names, step.reads, strict=True),
@@ -159,7 +167,8 @@ def _function(step: Step) -> list[str]:
     ]
     if step.scratch_bytes:
         parameters.append(f"{C_TYPES[step.writes[0].info.dtype]} *scratch")
-    head = f"static NOINLINE {step.attributes}void {step.function}({', '.join(parameters)}) {{"
+    kind = "inline" if shared_rows and step.is_one_call else f"NOINLINE {step.attributes}".rstrip()
+    head = f"static {kind} void {step.function}({', '.join(parameters)}) {{"
     return [*comment, " */", *_wrapped(head), *layout(step.body(), depth=1), "}", ""]
 
 

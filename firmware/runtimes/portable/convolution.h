@@ -25,12 +25,12 @@ typedef struct {
 } convolution;
 
 /* Of a model with few such layers, each has it in itself, where its shape is constant: fewer instructions,
- * and hardly more flash. */
-#ifndef CONVOLVING_LAYERS
-#define CONVOLVING_LAYERS 3
+ * and hardly more flash. model.c says so ahead of this. */
+#ifndef SHARED_ROWS
+#define SHARED_ROWS 1
 #endif
 
-#if CONVOLVING_LAYERS < 3
+#if !SHARED_ROWS
 #define CONVOLUTION_KERNEL static inline __attribute__((always_inline))
 #elif defined __clang__
 #define CONVOLUTION_KERNEL static __attribute__((noinline, unused))

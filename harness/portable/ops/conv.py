@@ -191,11 +191,21 @@ class Conv2D(Convolution):
         return self.sums.tiled and alone and self.inside and self.groups == 1
 
     @property
-    def tiles(self) -> frozenset[str]:
-        if not self.sums.tiled:
-            return frozenset()
+    def kernels(self) -> frozenset[str]:
         pixels = self.pixels if self.pointwise else self.width.out
-        return tile.tiles_called(self.group_channels, pixels, by_eights=self.by_eights)
+        tiles = tile.tiles_called(self.sums, self.group_channels, pixels, by_eights=self.by_eights)
+        if not self.by_rows:
+            return tiles
+        return tiles | ({"convolve", "convolve_row"} if self.by_image else {"convolve_row"})
+
+    @property
+    def is_one_call(self) -> bool:
+        return self.by_rows and (self.pointwise or self.by_image)
+
+    @property
+    def by_image(self) -> bool:
+        """All rows are one call."""
+        return self.by_rows and self.inside and self.batches == 1 and not self.pointwise
 
     @property
     def pixels(self) -> int:
@@ -216,7 +226,7 @@ class Conv2D(Convolution):
         return [*super().shapes(), {**depth, **(groups if self.groups > 1 else {})}]
 
     def body(self) -> list[str]:
-        if self.by_rows and self.inside and self.batches == 1 and not self.pointwise:
+        if self.by_image:
             return [
                 *enum(*self.shapes(), *self.sums.named()),
                 *self.declarations(),

@@ -33,8 +33,13 @@ class FullyConnected(Step):
         return (*self.sums.headers, "tile.h" if self.sums.tiled else "dot16.h")
 
     @property
-    def tiles(self) -> frozenset[str]:
-        return tiles_called(self.outputs, self.batches) if self.sums.tiled else frozenset()
+    def kernels(self) -> frozenset[str]:
+        rows = {"convolve_row"} if self.sums.by_rows else set()
+        return tiles_called(self.sums, self.outputs, self.batches) | rows
+
+    @property
+    def is_one_call(self) -> bool:
+        return self.sums.by_rows
 
     def constants(self) -> list[Constant]:
         weights = self.sums.weights
