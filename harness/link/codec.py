@@ -121,8 +121,7 @@ def expect_ok(frame: Frame, what: str) -> None:
         return
     if frame.status == Status.ENGINE:
         raise DeviceError(f"the device's engine failed at {what}: {_text(frame)}")
-    why = refusal(frame)
-    raise LinkError(f"the device refused {what}: {status_name(frame.status)}{', ' if why else ''}{why}")
+    raise LinkError(f"the device refused {what}: {status_name(frame.status)} {refusal(frame)}".rstrip())
 
 
 def refusal(frame: Frame) -> str:
