@@ -29,7 +29,7 @@ from harness.limits.families import Sketch
 from harness.limits.networks import Maker
 from harness.link.client import Link
 from harness.model.spec import ModelSpec
-from harness.portable.heap_blocks import HeapBlocks
+from harness.portable.heap_blocks import NO_ROOM, HeapBlocks
 from harness.portable.project import write_project
 from harness.portable.source import Identity
 from harness.records.directory import write_whole
@@ -198,9 +198,10 @@ class Probe:
                 try:
                     result = deployment.infer([_samples(artifact)])
                 except DeviceError as error:
-                    if "has room for" not in error.message:
+                    _, refused, why = error.message.partition(NO_ROOM)
+                    if not refused:
                         raise
-                    return Outcome(**sizes, refusal=f"the firmware: {error.message}")
+                    return Outcome(**sizes, refusal=f"the firmware: {refused}{why}")
         if result.failures:
             kept = self.build_root / "limits" / artifact.path.name
             write_whole(kept, artifact.data)

@@ -24,18 +24,45 @@ def bisect(works: Callable[[int], bool], smallest: int, largest: int) -> Found:
     """
     if not works(smallest):
         return Found(None, smallest)
-    low, high = smallest, smallest
-    while works(high):
-        low = high
-        if high == largest:
+    low, high = smallest, min(2 * smallest, largest)
+    while low < largest and works(high):
+        low, high = high, min(2 * high, largest)
+    if low == largest:
+        return Found(largest, None)
+    found = _between(works, low, high)
+    ahead = range(high + 1, min(high + LOOK_AHEAD, largest) + 1)
+    again = next((size for size in ahead if works(size)), None)
+    return found if again is None else bisect(works, again, largest)
+
+
+def settle(works: Callable[[int], bool], guess: Found, smallest: int, largest: int) -> Found:
+    """The same by a judge who takes longer: asked on both sides of `guess` first, and further away only
+    where he is of another opinion.
+    """
+    low, step = smallest if guess.largest is None else guess.largest, 1
+    high: int | None = None
+    while not works(low):
+        if low == smallest:
+            return Found(None, smallest)
+        low, high, step = max(smallest, low - step), low, 2 * step
+    step = 1
+    while high is None:
+        if low == largest:
             return Found(largest, None)
-        high = min(2 * high, largest)
+        above = min(largest, low + step)
+        if works(above):
+            low, step = above, 2 * step
+        else:
+            high = above
+    return _between(works, low, high)
+
+
+def _between(works: Callable[[int], bool], low: int, high: int) -> Found:
+    """`low` works and `high` does not."""
     while high - low > 1:
         middle = (low + high) // 2
         if works(middle):
             low = middle
         else:
             high = middle
-    ahead = range(low + 2, min(low + 1 + LOOK_AHEAD, largest) + 1)
-    again = next((size for size in ahead if works(size)), None)
-    return Found(low, high) if again is None else bisect(works, again, largest)
+    return Found(low, high)

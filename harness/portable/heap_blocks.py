@@ -16,6 +16,8 @@ from harness.portable.plan import Plan, activation_owners
 from harness.portable.source import Placement, arena_bytes, number_table
 from harness.portable.step import Step
 
+NO_ROOM = "no region of the heap has room for"
+
 
 @dataclass(frozen=True)
 class _Block:
@@ -62,7 +64,7 @@ class HeapBlocks(Placement):
         names = [f"region_{index}" for index in range(len(self._regions))]
         blocks = [
             f"    {{NULL, NULL, {block.life.size_bytes}u, {block.life.first}, {block.life.last},\n"
-            f'     "no region of the heap has room for {block.what}, {block.life.size_bytes} bytes"}},'
+            f'     "{NO_ROOM} {block.what}, {block.life.size_bytes} bytes"}},'
             for block in self._blocks
         ]
         return [

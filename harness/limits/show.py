@@ -1,0 +1,95 @@
+"""Limits as a table with its explanations, and as plain values for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from harness.fit.verdict import SDK_APP_BYTES
+from harness.limits.find import Limit
+from harness.limits.probe import Verdict
+
+COLUMNS = ("", "largest that works", "first that does not", "ended by")
+
+
+def table(limits: Sequence[Limit]) -> Table:
+    """One row for each search."""
+    shown = Table(*COLUMNS, box=box.SIMPLE_HEAD)
+    for limit in limits:
+        need = limit.first.ends if limit.first else None
+        shown.add_row(
+            limit.family.what,
+            _short(limit, limit.largest) if limit.largest else "none",
+            _short(limit, limit.first) if limit.first else f"none up to {limit.family.largest}",
+            need.resource.partition(" (")[0] if need else "",
+        )
+    return shown
+
+
+def explanations(limit: Limit) -> list[str]:
+    """What was searched, what ended it, what would mend that, and how each side of the answer is known."""
+    family = limit.family
+    lines = [f"{family.what}: {family.told}"]
+    for label, verdict in (("works", limit.largest), ("does not", limit.first)):
+        if verdict is not None:
+            lines.append(f"  {label:<8}  {verdict.size} {family.unit}: {_known(verdict)}")
+    need = limit.first.ends if limit.first else None
+    if need is not None:
+        figures = f"{need.needed_bytes:,} bytes needed, {need.available_bytes:,} there"
+        lines += [f"  ended by  {need.resource}: {figures}", f"  mend      {need.mend}"]
+    return lines
+
+
+def footnote(kernels: str, built: bool) -> str:
+    """What of all this was counted and what ran."""
+    app = f"The app partition is counted: {SDK_APP_BYTES:,} bytes of ESP-IDF, as published for one app, and"
+    network = "the network's weights" if kernels == "vendor" else "the network's weights and code"
+    if not built:
+        return f"{app} {network}. RAM by the memory map (harness/targets.toml). Nothing was built."
+    ram = (
+        "RAM is the emulated firmware's own: its heap has the chip's regions, where Espressif's library would "
+        "allocate. What computes are the portable kernels"
+        if kernels == "vendor"
+        else "RAM is the linker's: no more static data than the chip has"
+    )
+    return f"{app} {network} as built. {ram}."
+
+
+def plain(limit: Limit) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "what": limit.family.name,
+        "unit": limit.family.unit,
+        "networks": limit.family.told,
+        "largest": _plain(limit.largest),
+        "first": _plain(limit.first),
+    }
+
+
+def _plain(verdict: Verdict | None) -> dict[str, Any] | None:
+    if verdict is None:
+        return None
+    return {**asdict(verdict), "works": verdict.works, "ends": asdict(verdict.ends) if verdict.ends else None}
+
+
+def _short(limit: Limit, verdict: Verdict) -> str:
+    image = "x".join(map(str, verdict.input))
+    if limit.family.name == "parameters":
+        return f"{verdict.parameters:,}"
+    return image if limit.family.name == "input" else f"{verdict.size} ({image})"
+
+
+def _known(verdict: Verdict) -> str:
+    outcome = verdict.outcome
+    if outcome is None:
+        return "by the memory map"
+    if outcome.refusal:
+        return f"built; {outcome.refusal}"
+    if outcome.wrong:
+        return f"built, ran in QEMU and is WRONG: {outcome.wrong}"
+    ran = f"built, ran in QEMU, {outcome.layers} layers 0 LSB"
+    return ran if verdict.works else f"{ran}; too large by the count alone"
