@@ -34,7 +34,8 @@ def add_command(commands: Parsers) -> None:
         help="the largest parameter count, input and channel count that a chip takes, and what ends it",
         description="Bisects three families of networks on a chip: more parameters, larger images, more "
         "channels. The largest that works and the next are built and run in QEMU, in the memory the chip "
-        "has, every layer compared. Exit code 1: not even the smallest works. How it is found: docs/limits.md.",
+        "has, every layer compared. Exit code 1: not even the smallest works, or a layer is wrong. How it is "
+        "found: docs/limits.md.",
         epilog="harness limits --target esp32 --runtime espdl-v1 --bits 16    harness limits --target esp32 "
         "--runtime espdl-v1 --bits 8 --partition 1536K --search parameters",
     )
@@ -86,8 +87,8 @@ def _limits(parsed: argparse.Namespace) -> int:
     room = probe.room
     if not parsed.estimate and room.partition_bytes + room.psram_bytes > LARGEST_BUILT_BYTES:
         raise UsageError(
-            f"--partition {parsed.partition} and --psram {parsed.psram or 0}: the emulated machine has no more "
-            f"than {LARGEST_BUILT_BYTES >> 20}MB for both",
+            f"--partition {parsed.partition} and --psram {parsed.psram or 0}: the emulated machine has "
+            f"{LARGEST_BUILT_BYTES >> 20}MB for both",
             "Add --estimate",
         )
     say = ConsoleWriter(sys.stderr).line if not parsed.json else silent
@@ -100,8 +101,8 @@ def _limits(parsed: argparse.Namespace) -> int:
         console.print(table(limits))
         for limit in limits:
             print("\n".join(explanations(limit)))
-        print(footnote(parsed.kernels, not parsed.estimate))
-    return int(any(limit.largest is None for limit in limits))
+        print(footnote(probe, not parsed.estimate))
+    return int(any(limit.largest is None or limit.wrong for limit in limits))
 
 
 def _families(parsed: argparse.Namespace) -> list[Family]:

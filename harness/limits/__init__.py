@@ -1,1 +1,1 @@
-"""How large a network may become on a chip: networks of growing size, built, run and compared until one fails."""
+"""How large a network may become on a chip: networks of growing size, built, run and compared."""

@@ -37,7 +37,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Sketch:
-    """A network by its layers; a softmax follows the last, a dense one. `input` is (height, width, channels)."""
+    """A network by its layers; a softmax follows the last, a dense one. `input` is height, width, channels."""
 
     input: Shape
     layers: tuple[Layer, ...]
@@ -86,7 +86,7 @@ class Family:
 def _test21(filters: int) -> Sketch:
     """`filters` shared out evenly over the middle layers: 512 is test21_mnist_300k itself."""
     middle = [Conv((filters + layer) // MIDDLE_LAYERS) for layer in range(MIDDLE_LAYERS)]
-    layers = (Conv(16), Conv(16), *middle, Conv(32), Dense(CLASSES))
+    layers: tuple[Layer, ...] = (Conv(16), Conv(16), *middle, Conv(32), Dense(CLASSES))
     return Sketch((MNIST_PIXELS, MNIST_PIXELS, 1), layers)
 
 

@@ -18,6 +18,12 @@ class Limit:
     largest: Verdict | None
     first: Verdict | None
 
+    @property
+    def wrong(self) -> bool:
+        """Whether a network ran and did not agree: a fault of ours, no limit of the chip."""
+        outcome = self.first.outcome if self.first else None
+        return outcome is not None and bool(outcome.wrong)
+
 
 def find(family: Family, probe: Probe, build: bool, say: Say) -> Limit:
     """Without `build`, the answer is the memory map's alone.

@@ -104,6 +104,8 @@ class _Tflite:
             half = (1, height // 2, width // 2, channels)
             self._operator("MAX_POOL_2D", [self._reached], name, half, self._scale, 0, options)
             return
+        filter_: tuple[int, ...]
+        out: tuple[int, ...]
         if isinstance(layer, Conv):
             op, filter_, out = "CONV_2D", (layer.filters, 3, 3, channels), (1, height - 2, width - 2)
             options = {"padding": _VALID, "stride_w": 1, "stride_h": 1, "fused_activation_function": _RELU}

@@ -11,8 +11,7 @@ import functools
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +88,11 @@ class Probe:
     room: Room
     build_root: Path
 
+    @property
+    def apart(self) -> bool:
+        """Whether the vendor's library takes a block for each activation, and has weights in the app."""
+        return self.maker.runtime.startswith("espdl-v1")
+
     def by_map(self, sketch: Sketch, size: int) -> Verdict:
         """Reckoned, nothing built."""
         artifact = self._artifact(sketch, size)
@@ -147,8 +151,8 @@ class Probe:
     def _key(self, artifact: PlannedArtifact) -> str:
         """Of all that an outcome depends on; the partition is not part of it."""
         qemu = qemu_version(str(require_program(MACHINES[self._platform].program)))
-        facts = (_code(), bare_metal.compiler_version(self._platform), qemu, artifact.runtime)
-        facts += (artifact.digest, self.target.id, self.kernels, str(self._memory()))
+        facts = [_code(), bare_metal.compiler_version(self._platform), qemu, artifact.runtime]
+        facts += [artifact.digest, self.target.id, self.kernels, str(self._memory())]
         return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:24]
 
     def _memory(self) -> tuple[int, ...]:
@@ -169,9 +173,8 @@ class Probe:
     def _project(self, artifact: PlannedArtifact, directory: Path) -> Project:
         if self.kernels == PORTABLE:
             return get_runtime(self.maker.runtime).generate(artifact, PORTABLE, directory)
-        apart = self.maker.runtime.startswith("espdl-v1")
         identity = Identity(artifact.runtime, artifact.name, artifact.digest)
-        heap = HeapBlocks(artifact.plan, self._regions, apart=apart)
+        heap = HeapBlocks(artifact.plan, self._regions, apart=self.apart)
         return write_project(artifact.plan, identity, directory, placement=heap)
 
     def _image(self, project: Project) -> Image:
@@ -187,7 +190,7 @@ class Probe:
         runtime = get_runtime(self.maker.runtime)
         item = Item(self.target, ModelSpec(artifact.name, {}), artifact.runtime, PORTABLE)
         board = QemuBoard(self.target.id, self._platform, image.elf)
-        sizes = {"flash_bytes": image.flash_bytes, "ram_bytes": image.ram_bytes}
+        built = Outcome(image.flash_bytes, image.ram_bytes)
         with board as port:
             link = Link(port, timeout_s=ANSWER_S, board_state=board.state)
             link.connect(HANDSHAKE_S)
@@ -201,12 +204,12 @@ class Probe:
                     _, refused, why = error.message.partition(NO_ROOM)
                     if not refused:
                         raise
-                    return Outcome(**sizes, refusal=f"the firmware: {refused}{why}")
+                    return replace(built, refusal=f"the firmware: {refused}{why}")
         if result.failures:
             kept = self.build_root / "limits" / artifact.path.name
             write_whole(kept, artifact.data)
-            return Outcome(**sizes, wrong=f"{'; '.join(result.failures)}; the network: {kept}")
-        return Outcome(**sizes, layers=len(result.layers))
+            return replace(built, wrong=f"{'; '.join(result.failures)}; the network: {kept}")
+        return replace(built, layers=len(result.layers))
 
 
 def _samples(artifact: PlannedArtifact) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:

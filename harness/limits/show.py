@@ -11,7 +11,7 @@ from rich.table import Table
 
 from harness.fit.verdict import SDK_APP_BYTES
 from harness.limits.find import Limit
-from harness.limits.probe import Verdict
+from harness.limits.probe import Probe, Verdict
 
 COLUMNS = ("", "largest that works", "first that does not", "ended by")
 
@@ -44,19 +44,21 @@ def explanations(limit: Limit) -> list[str]:
     return lines
 
 
-def footnote(kernels: str, built: bool) -> str:
+def footnote(probe: Probe, built: bool) -> str:
     """What of all this was counted and what ran."""
+    vendor = probe.kernels == "vendor"
     app = f"The app partition is counted: {SDK_APP_BYTES:,} bytes of ESP-IDF, as published for one app, and"
-    network = "the network's weights" if kernels == "vendor" else "the network's weights and code"
+    network = "the network's weights and code"
+    if vendor:
+        network = "the network's weights" if probe.apart else "the network's file"
     if not built:
         return f"{app} {network}. RAM by the memory map (harness/targets.toml). Nothing was built."
-    ram = (
-        "RAM is the emulated firmware's own: its heap has the chip's regions, where Espressif's library would "
-        "allocate. What computes are the portable kernels"
-        if kernels == "vendor"
-        else "RAM is the linker's: no more static data than the chip has"
-    )
-    return f"{app} {network} as built. {ram}."
+    if vendor:
+        return (
+            f"{app} {network}. RAM is what the emulated firmware found: its heap has the chip's regions, and "
+            "activations are taken there as Espressif's library takes them; the portable kernels computed."
+        )
+    return f"{app} {network} as built. RAM is what the linker said: it had the chip's static RAM."
 
 
 def plain(limit: Limit) -> dict[str, Any]:
