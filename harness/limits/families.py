@@ -37,7 +37,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Sketch:
-    """A network by its layers; a softmax follows the last, a dense one. `input` is height, width, channels."""
+    """A network by its layers; a softmax follows the last, a dense one. `input`: height, width, channels."""
 
     input: Shape
     layers: tuple[Layer, ...]

@@ -30,7 +30,8 @@ def bisect(works: Callable[[int], bool], smallest: int, largest: int) -> Found:
     if low == largest:
         return Found(largest, None)
     found = _between(works, low, high)
-    ahead = range(high + 1, min(high + LOOK_AHEAD, largest) + 1)
+    assert found.first is not None
+    ahead = range(found.first + 1, min(found.first + LOOK_AHEAD, largest) + 1)
     again = next((size for size in ahead if works(size)), None)
     return found if again is None else bisect(works, again, largest)
 

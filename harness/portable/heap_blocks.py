@@ -60,6 +60,9 @@ class HeapBlocks(Placement):
                 life = Buffer(step.scratch_bytes, step.index, step.index)
                 self._blocks.append(_Block(life, f"the working memory of layer {step.index} ({step.op})"))
 
+    def summary(self) -> list[str]:
+        return [f"Activations are {len(self._blocks)} blocks on a heap of {len(self._regions)} regions."]
+
     def storage(self) -> list[str]:
         names = [f"region_{index}" for index in range(len(self._regions))]
         blocks = [

@@ -45,6 +45,10 @@ class Placement(ABC):
         self.plan = plan
 
     @abstractmethod
+    def summary(self) -> list[str]:
+        """What model.c says of it in its first lines."""
+
+    @abstractmethod
     def storage(self) -> list[str]:
         """What stands before the layers."""
 
@@ -67,6 +71,13 @@ class Placement(ABC):
 
 class Arena(Placement):
     """One static arena, in which the plan has an offset for each activation."""
+
+    def summary(self) -> list[str]:
+        memory = self.plan.memory
+        return [
+            f"Activations share an arena of {memory.peak_bytes} bytes; at the busiest layer",
+            f"{memory.lower_bound_bytes} are alive at once, so no plan could need less.",
+        ]
 
     def storage(self) -> list[str]:
         size_bytes = arena_bytes(self.plan)
@@ -127,8 +138,7 @@ def model_source(
         "/*",
         f" * {comment_text(identity.model)}: {layers}, {macs:,} multiply-accumulates.",
         " *",
-        f" * Activations share an arena of {plan.memory.peak_bytes} bytes; at the busiest layer",
-        f" * {plan.memory.lower_bound_bytes} are alive at once, so no plan could need less.",
+        *(f" * {line}" for line in placement.summary()),
         f" * Weights and tables: {plan.constant_bytes} bytes of read-only memory.",
         " */",
         "#include <string.h>",
