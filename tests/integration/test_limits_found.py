@@ -1,4 +1,4 @@
-"""Limits that are built and run: the emulated firmware and the linker against the memory map, and the cache."""
+"""Limits that are built and run: emulated firmware and linker against the memory map, and the cache."""
 
 from __future__ import annotations
 

@@ -44,7 +44,8 @@ int t_run(const uint32_t *sizes, uint32_t regions, const uint32_t *bytes, const 
                 continue;
             }
             const uint32_t r = (uint32_t)(blocks[i].region - held);
-            const uint32_t end = (uint32_t)(blocks[i].data - held[r].start) + heap_block_size(&blocks[i]) - 16u;
+            const uint32_t begin = (uint32_t)(blocks[i].data - held[r].start) - REGION_HEAP_BLOCK_OVERHEAD;
+            const uint32_t end = begin + heap_block_size(&blocks[i]);
             used[r] = end > used[r] ? end : used[r];
             if (first[i] == layer) {
                 memset(blocks[i].data, (int)i + 1, bytes[i]);
