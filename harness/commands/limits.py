@@ -96,9 +96,8 @@ def _limits(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print(json.dumps([plain(limit) for limit in limits], indent=2))
     else:
-        console = Console(soft_wrap=False)
-        console.print(f"{probe.target.id} {probe.maker.runtime}, memory of {parsed.kernels} kernels")
-        console.print(table(limits))
+        print(f"{probe.target.id} {probe.maker.runtime}, memory of {parsed.kernels} kernels")
+        Console().print(table(limits))
         for limit in limits:
             print("\n".join(explanations(limit)))
         print(footnote(probe, not parsed.estimate))

@@ -49,7 +49,7 @@ def find(family: Family, probe: Probe, build: bool, say: Say) -> Limit:
         return real[size].works
 
     found = bisect(by_map, family.smallest, family.largest)
-    say(f"{family.what}: by the memory map, {_sizes(found)} (of {len(reckoned)} sizes asked)")
+    say(f"{family.what}: by the memory map, {_sizes(found)}; {len(reckoned)} sizes were tried")
     known = reckoned
     if build:
         found, known = settle(really, found, family.smallest, family.largest), real

@@ -20,12 +20,11 @@ def table(limits: Sequence[Limit]) -> Table:
     """One row for each search."""
     shown = Table(*COLUMNS, box=box.SIMPLE_HEAD)
     for limit in limits:
-        need = limit.first.ends if limit.first else None
         shown.add_row(
             limit.family.what,
             _short(limit, limit.largest) if limit.largest else "none",
             _short(limit, limit.first) if limit.first else f"none up to {limit.family.largest}",
-            need.resource.partition(" (")[0] if need else "",
+            _ended(limit.first) if limit.first else "",
         )
     return shown
 
@@ -83,6 +82,12 @@ def _short(limit: Limit, verdict: Verdict) -> str:
     if limit.family.name == "parameters":
         return f"{verdict.parameters:,}"
     return image if limit.family.name == "input" else f"{verdict.size} ({image})"
+
+
+def _ended(first: Verdict) -> str:
+    if first.ends is not None:
+        return first.ends.resource.partition(" (")[0]
+    return "WRONG RESULTS" if first.outcome and first.outcome.wrong else "RAM, as built"
 
 
 def _known(verdict: Verdict) -> str:
