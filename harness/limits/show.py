@@ -53,9 +53,12 @@ def footnote(probe: Probe, built: bool) -> str:
     if not built:
         return f"{app} {network}. RAM by the memory map (harness/targets.toml). Nothing was built."
     if vendor:
+        taken = "one block there holds our plan of the arena, not TFLM's own"
+        if probe.apart:
+            taken = "activations are taken there as Espressif's library takes them"
         return (
             f"{app} {network}. RAM is what the emulated firmware found: its heap has the chip's regions, and "
-            "activations are taken there as Espressif's library takes them; the portable kernels computed."
+            f"{taken}; the portable kernels computed."
         )
     return f"{app} {network} as built. RAM is what the linker said: it had the chip's static RAM."
 
@@ -95,7 +98,7 @@ def _known(verdict: Verdict) -> str:
     if outcome is None:
         return "by the memory map"
     if outcome.refusal:
-        return f"built; {outcome.refusal}"
+        return f"{'built' if outcome.flash_bytes else 'compiled'}; {outcome.refusal}"
     if outcome.wrong:
         return f"built, ran in QEMU and is WRONG: {outcome.wrong}"
     ran = f"built, ran in QEMU, {outcome.layers} layers 0 LSB"

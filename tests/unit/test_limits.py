@@ -183,7 +183,7 @@ def verdict(size: int, *needs: Need, outcome: Outcome | None = None) -> Verdict:
         (verdict(2, TOO_LITTLE), "by the memory map"),
         (verdict(2, TOO_LITTLE, outcome=Outcome(layers=8)), "8 layers 0 LSB; too large by the count alone"),
         (
-            verdict(2, ENOUGH, outcome=Outcome(refusal="the firmware: no room")),
+            verdict(2, ENOUGH, outcome=Outcome(9, refusal="the firmware: no room")),
             "built; the firmware: no room",
         ),
         (verdict(2, ENOUGH, outcome=Outcome(wrong="layer 1 differs")), "is WRONG: layer 1 differs"),
