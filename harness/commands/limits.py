@@ -36,8 +36,7 @@ def add_command(commands: Parsers) -> None:
         "channels. The largest that works and the next are built and run in QEMU, in the memory the chip "
         "has, every layer compared. Exit code 1: not even the smallest works, or a layer is wrong. How it is "
         "found: docs/limits.md.",
-        epilog="harness limits --target esp32 --runtime espdl-v1 --bits 16    harness limits --target esp32 "
-        "--runtime espdl-v1 --bits 8 --partition 1536K --search parameters",
+        epilog="harness limits --target esp32 --runtime espdl-v1 --bits 16 --partition 1536K",
     )
     parser.add_argument("--target", required=True, metavar="NAME", help="the chip, e.g. esp32")
     parser.add_argument(
