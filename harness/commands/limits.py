@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from harness.errors import UnsupportedError, UsageError
+from harness.errors import MissingError, UnsupportedError, UsageError
 from harness.fit.options import add_room, chip, room_of
 from harness.limits.families import Family, families
 from harness.limits.find import find
@@ -91,7 +91,12 @@ def _limits(parsed: argparse.Namespace) -> int:
             "Add --estimate",
         )
     say = ConsoleWriter(sys.stderr).line if not parsed.json else silent
-    limits = [find(family, probe, not parsed.estimate, say) for family in searched]
+    try:
+        limits = [find(family, probe, not parsed.estimate, say) for family in searched]
+    except MissingError as error:
+        raise MissingError(
+            error.message, f"{error.remedy}, or search by the memory map: --estimate"
+        ) from None
     if parsed.json:
         print(json.dumps([plain(limit) for limit in limits], indent=2))
     else:

@@ -8,6 +8,7 @@ from harness.limits.families import Family
 from harness.limits.probe import Probe, Verdict
 from harness.limits.search import Found, bisect, settle
 from harness.progress import Say
+from harness.report.figures import many
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def find(family: Family, probe: Probe, build: bool, say: Say) -> Limit:
         return real[size].works
 
     found = bisect(by_map, family.smallest, family.largest)
-    say(f"{family.what}: by the memory map, {_sizes(found)}; {len(reckoned)} sizes were tried")
+    say(f"{family.what}: by the memory map, {_sizes(found)}; {many(len(reckoned), 'size')} tried")
     known = reckoned
     if build:
         found, known = settle(really, found, family.smallest, family.largest), real

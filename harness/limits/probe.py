@@ -19,7 +19,7 @@ import numpy as np
 from harness.boards.qemu import MACHINES, QemuBoard, qemu_version
 from harness.bundled import PACKAGE, firmware_dir
 from harness.deployment import HANDSHAKE_S, LinkedDeployment
-from harness.errors import BuildError, DeviceError
+from harness.errors import BuildError, DeviceError, UnsupportedError
 from harness.exclusive import exclusive
 from harness.fit.code_size import FirmwareSize, base_bytes, estimate
 from harness.fit.verdict import Fit, Need, Room, judge
@@ -47,8 +47,8 @@ ANSWER_S = 600.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one network. `refusal`: what linker or firmware said of memory; `wrong`: layers that are
-    not the oracle's. Both empty: it was built and ran, and `layers` layers were 0 LSB.
+    """What became of one network. `refusal`: how far it came; what planner, linker or firmware said. `wrong`:
+    layers that are not the oracle's. Both empty: it was built and ran, and `layers` layers were 0 LSB.
     """
 
     flash_bytes: int = 0
@@ -95,8 +95,11 @@ class Probe:
 
     def by_map(self, sketch: Sketch, size: int) -> Verdict:
         """Reckoned, nothing built."""
-        artifact = self._artifact(sketch, size)
-        return self._verdict(sketch, size, self._fit(artifact, estimate(artifact, self.target.isa)))
+        try:
+            artifact = self._artifact(sketch, size)
+        except UnsupportedError as error:
+            return _not_planned(sketch, size, error)
+        return _verdict(sketch, size, self._fit(artifact, estimate(artifact, self.target.isa)))
 
     def really(self, sketch: Sketch, size: int) -> Verdict:
         """Built and run, or what was found when it was.
@@ -105,7 +108,10 @@ class Probe:
             MissingError: the compiler or QEMU is not installed.
             BuildError, PortError, SilentError, LinkError: for another reason than memory.
         """
-        artifact = self._artifact(sketch, size)
+        try:
+            artifact = self._artifact(sketch, size)
+        except UnsupportedError as error:
+            return _not_planned(sketch, size, error)
         entry = self.build_root / "limits" / f"{self._key(artifact)}.json"
         with exclusive(entry):
             try:
@@ -122,21 +128,21 @@ class Probe:
         )
         reckoned = outcome.flash_bytes == 0  # what does not link has no size
         fit = self._fit(artifact, estimate(artifact, self.target.isa) if reckoned else sizes)
-        return self._verdict(sketch, size, fit, outcome)
-
-    def _verdict(self, sketch: Sketch, size: int, fit: Fit, outcome: Outcome | None = None) -> Verdict:
-        return Verdict(size, sketch.parameters, sketch.input, fit.needs, outcome)
+        return _verdict(sketch, size, fit, outcome)
 
     def _fit(self, artifact: PlannedArtifact, size: FirmwareSize) -> Fit:
         return judge(artifact, self.target, self.kernels, size, self.room)
 
     def _artifact(self, sketch: Sketch, size: int) -> PlannedArtifact:
-        """The network, read from its file as any other."""
+        """The network, read from its file as any other. Raises UnsupportedError where no kernel takes it."""
         runtime = get_runtime(self.maker.runtime)
         with tempfile.TemporaryDirectory(prefix="limits-") as directory:
             path = Path(directory) / f"size_{size}.{self.maker.suffix}"
             path.write_bytes(self.maker.make(sketch))
-            artifact = runtime.load(path, runtime.variant(self.target))
+            try:
+                artifact = runtime.load(path, runtime.variant(self.target))
+            except UnsupportedError as error:
+                raise UnsupportedError(error.message.removeprefix(f"{path}: ")) from None
         assert isinstance(artifact, PlannedArtifact)
         return artifact
 
@@ -167,7 +173,9 @@ class Probe:
             except BuildError as error:
                 if "static data will not fit" not in error.message:
                     raise
-                return Outcome(refusal="the linker: static data will not fit into the chip's static RAM")
+                return Outcome(
+                    refusal="compiled; the linker: static data will not fit into the chip's static RAM"
+                )
         return self._run(artifact, image)
 
     def _project(self, artifact: PlannedArtifact, directory: Path) -> Project:
@@ -204,12 +212,22 @@ class Probe:
                     _, refused, why = error.message.partition(NO_ROOM)
                     if not refused:
                         raise
-                    return replace(built, refusal=f"the firmware: {refused}{why}")
+                    return replace(built, refusal=f"built; the firmware: {refused}{why}")
         if result.failures:
             kept = self.build_root / "limits" / artifact.path.name
             write_whole(kept, artifact.data)
             return replace(built, wrong=f"{'; '.join(result.failures)}; the network: {kept}")
         return replace(built, layers=len(result.layers))
+
+
+def _verdict(sketch: Sketch, size: int, fit: Fit, outcome: Outcome | None = None) -> Verdict:
+    return Verdict(size, sketch.parameters, sketch.input, fit.needs, outcome)
+
+
+def _not_planned(sketch: Sketch, size: int, error: UnsupportedError) -> Verdict:
+    """No kernel for it, such as where sums outgrow their type."""
+    outcome = Outcome(refusal=f"not generated; the planner: {error.message}")
+    return Verdict(size, sketch.parameters, sketch.input, (), outcome)
 
 
 def _samples(artifact: PlannedArtifact) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:

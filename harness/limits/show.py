@@ -90,7 +90,11 @@ def _short(limit: Limit, verdict: Verdict) -> str:
 def _ended(first: Verdict) -> str:
     if first.ends is not None:
         return first.ends.resource.partition(" (")[0]
-    return "WRONG RESULTS" if first.outcome and first.outcome.wrong else "RAM, as built"
+    assert first.outcome is not None
+    if first.outcome.wrong:
+        return "WRONG RESULTS"
+    _, _, who = first.outcome.refusal.partition("; ")
+    return who.partition(":")[0]
 
 
 def _known(verdict: Verdict) -> str:
@@ -98,7 +102,7 @@ def _known(verdict: Verdict) -> str:
     if outcome is None:
         return "by the memory map"
     if outcome.refusal:
-        return f"{'built' if outcome.flash_bytes else 'compiled'}; {outcome.refusal}"
+        return outcome.refusal
     if outcome.wrong:
         return f"built, ran in QEMU and is WRONG: {outcome.wrong}"
     ran = f"built, ran in QEMU, {outcome.layers} layers 0 LSB"

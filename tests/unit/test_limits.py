@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.cli import main
-from harness.fit.verdict import SDK_APP_BYTES, Need
+from harness.fit.verdict import SDK_APP_BYTES, Need, Room
 from harness.limits.families import Family, Sketch, families
 from harness.limits.find import Limit
 from harness.limits.networks import MAKERS, Maker
-from harness.limits.probe import Outcome, Verdict
+from harness.limits.probe import Outcome, Probe, Verdict
 from harness.limits.search import LOOK_AHEAD, Found, bisect, settle
 from harness.limits.show import explanations, plain
 from harness.runtimes import get_runtime
+from harness.targets import get_target
 
 MIB = 1 << 20
 FAMILIES = {family.name: family for family in families()}
@@ -141,6 +142,17 @@ def test_the_tutorials_64x64x3_ends_at_the_regions_of_the_heap(capsys: pytest.Ca
     assert min(sides["int8"], sides["psram"]) > 64
 
 
+def test_what_no_kernel_takes_is_an_end_too(tmp_path: Path) -> None:
+    probe = Probe(get_target("esp32"), MAKERS["espdl-v1", 8], "vendor", Room(psram_bytes=8 * MIB), tmp_path)
+    refused = probe.by_map(FAMILIES["input"].sketch(320), 320)
+    assert not refused.works
+    limit = Limit(FAMILIES["input"], probe.by_map(FAMILIES["input"].sketch(200), 200), refused)
+    assert limit.largest is not None
+    assert limit.largest.works
+    assert "does not fit 32 bits" in "\n".join(explanations(limit))
+    assert str(tmp_path) not in "\n".join(explanations(limit))
+
+
 def test_nothing_that_works_is_said_and_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["limits", "--target=esp32", "--estimate", "--partition=400K"]) == 1
     output = capsys.readouterr().out
@@ -183,7 +195,7 @@ def verdict(size: int, *needs: Need, outcome: Outcome | None = None) -> Verdict:
         (verdict(2, TOO_LITTLE), "by the memory map"),
         (verdict(2, TOO_LITTLE, outcome=Outcome(layers=8)), "8 layers 0 LSB; too large by the count alone"),
         (
-            verdict(2, ENOUGH, outcome=Outcome(9, refusal="the firmware: no room")),
+            verdict(2, ENOUGH, outcome=Outcome(refusal="built; the firmware: no room")),
             "built; the firmware: no room",
         ),
         (verdict(2, ENOUGH, outcome=Outcome(wrong="layer 1 differs")), "is WRONG: layer 1 differs"),
