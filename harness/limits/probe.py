@@ -119,19 +119,20 @@ class Probe:
             except (OSError, ValueError, TypeError):
                 outcome = self._try(artifact)
                 write_whole(entry, json.dumps(asdict(outcome), indent=2).encode())
-        sizes = FirmwareSize(
-            flash_bytes=outcome.flash_bytes,
-            ram_bytes=outcome.ram_bytes,
-            arena_bytes=estimate(artifact, self.target.isa).arena_bytes,
-            model_bytes=outcome.flash_bytes - base_bytes(self.target.isa)["flash"],
-            built=True,
-        )
-        reckoned = outcome.flash_bytes == 0  # what does not link has no size
-        fit = self._fit(artifact, estimate(artifact, self.target.isa) if reckoned else sizes)
-        return _verdict(sketch, size, fit, outcome)
+        size_bytes = estimate(artifact, self.target.isa)
+        if outcome.flash_bytes:  # what does not link has no size of its own
+            network_bytes = outcome.flash_bytes - base_bytes(self.target.isa)["flash"]
+            size_bytes = replace(
+                size_bytes,
+                flash_bytes=outcome.flash_bytes,
+                ram_bytes=outcome.ram_bytes,
+                model_bytes=network_bytes,
+                built=True,
+            )
+        return _verdict(sketch, size, self._fit(artifact, size_bytes), outcome)
 
-    def _fit(self, artifact: PlannedArtifact, size: FirmwareSize) -> Fit:
-        return judge(artifact, self.target, self.kernels, size, self.room)
+    def _fit(self, artifact: PlannedArtifact, size_bytes: FirmwareSize) -> Fit:
+        return judge(artifact, self.target, self.kernels, size_bytes, self.room)
 
     def _artifact(self, sketch: Sketch, size: int) -> PlannedArtifact:
         """The network, read from its file as any other. Raises UnsupportedError where no kernel takes it."""
