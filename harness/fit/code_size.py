@@ -17,8 +17,9 @@ from importlib.resources import files
 from statistics import median
 from typing import Any
 
+from harness.portable.layer_table import layer_row
 from harness.portable.plan import Plan
-from harness.portable.source import arena_bytes, layer_row, shares_rows
+from harness.portable.source import arena_bytes, shares_rows
 from harness.portable.step import Alias, Step
 from harness.runtimes.planned import PlannedArtifact
 
@@ -87,7 +88,7 @@ def table_bytes(artifact: PlannedArtifact) -> int:
     ends = (*artifact.inputs, *artifact.outputs)
     names = {artifact.name, *(info.name for info in ends), *(step.op for step in plan.steps)}
     strings = sum(len(name.encode()) + 1 for name in names)
-    places = 4 * len(ends)
+    places = 4 * (len(ends) + len(plan.steps))
     coded = [step for step in plan.steps if not isinstance(step, Alias)]
     places += CALL_BYTES * len(coded) + sum(map(_local_table_bytes, coded))
     return layer_row(plan).size_bytes * len(plan.steps) + TENSOR_ROW_BYTES * len(ends) + strings + places

@@ -6,25 +6,18 @@ gives the same bytes, on every machine. Writes no files; `project.py` does.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from harness.portable.c_text import C_TYPES, WIDTH, comment_text, fill, layout, literals, string
 from harness.portable.graph import Tensor
+from harness.portable.layer_table import DTYPES, layer_table, scale_bits
 from harness.portable.plan import Plan
 from harness.portable.step import Alias, Step
 from harness.tensors import TensorInfo
 
 SHARED_FROM = 3  # layers
-DTYPES = {
-    "int8": "ENGINE_INT8",
-    "uint8": "ENGINE_UINT8",
-    "int16": "ENGINE_INT16",
-    "float32": "ENGINE_FLOAT32",
-}
 
 
 @dataclass(frozen=True)
@@ -36,26 +29,118 @@ class Identity:
     digest: str
 
 
-def model_source(plan: Plan, identity: Identity, kernel_headers: Sequence[str] = ()) -> str:
+class Placement(ABC):
+    """Where the activations of a plan lie while it runs: in one static arena, unless somebody needs another
+    arrangement. `headers` are what its C needs of the shared headers.
+    """
+
+    headers: tuple[str, ...] = ()
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    @abstractmethod
+    def summary(self) -> list[str]:
+        """What model.c says of it in its first lines."""
+
+    @abstractmethod
+    def storage(self) -> list[str]:
+        """What stands before the layers."""
+
+    @abstractmethod
+    def at(self, tensor: Tensor) -> str:
+        """A C pointer to an activation, of its own type."""
+
+    @abstractmethod
+    def scratch_at(self, step: Step) -> str:
+        """A C pointer to the scratch memory of a step that needs some."""
+
+    @abstractmethod
+    def tables(self) -> list[str]:
+        """What stands between the layers and the functions of engine.h."""
+
+    @abstractmethod
+    def bodies(self) -> Mapping[str, str]:
+        """By its mark in `_ENGINE`, what the functions that know of memory do."""
+
+
+class Arena(Placement):
+    """One static arena, in which the plan has an offset for each activation."""
+
+    def summary(self) -> list[str]:
+        memory = self.plan.memory
+        return [
+            f"Activations share an arena of {memory.peak_bytes} bytes; at the busiest layer",
+            f"{memory.lower_bound_bytes} are alive at once, so no plan could need less.",
+        ]
+
+    def storage(self) -> list[str]:
+        size_bytes = arena_bytes(self.plan)
+        return [
+            "static union {",
+            f"    int8_t bytes[{size_bytes}];",
+            f"    int16_t halves[{size_bytes // 2}];",
+            f"    uint32_t words[{size_bytes // 4}];",
+            "} arena __attribute__((aligned(16)));",
+        ]
+
+    def at(self, tensor: Tensor) -> str:
+        return self._pointer(self.plan.offsets[tensor.index], tensor.info.dtype)
+
+    def scratch_at(self, step: Step) -> str:
+        return self._pointer(self.plan.scratch[step.index], step.writes[0].info.dtype)
+
+    def _pointer(self, offset: int, dtype: str) -> str:
+        if dtype == "float32":
+            return f"&arena.words[{offset // 4}]"
+        if dtype == "int16":
+            return f"&arena.halves[{offset // 2}]"
+        return f"{'(uint8_t *)' if dtype == 'uint8' else ''}&arena.bytes[{offset}]"
+
+    def tables(self) -> list[str]:
+        graph, offsets = self.plan.graph, self.plan.offsets
+        written = [step.writes[0].index for step in self.plan.steps]
+        return [
+            *number_table("input_offset", [offsets[index] for index in graph.inputs]),
+            *number_table("output_offset", [offsets[index] for index in graph.outputs]),
+            *number_table("layer_offset", [offsets[index] for index in written]),
+        ]
+
+    def bodies(self) -> Mapping[str, str]:
+        return {
+            "INIT": "    memset(&arena, 0, sizeof arena);\n    return NULL;",
+            "INPUT_DATA": "    return &arena.bytes[input_offset[index]];",
+            "OUTPUT_DATA": "    return &arena.bytes[output_offset[index]];",
+            "LAYER_DATA": "    return &arena.bytes[layer_offset[index]];",
+            "BEFORE_LAYER": "",
+            "AFTER_LAYER": "",
+            "MEMORY": "    memory->arena_bytes = sizeof arena;\n    memory->arena_used_bytes = sizeof arena;",
+        }
+
+
+def model_source(
+    plan: Plan, identity: Identity, kernel_headers: Sequence[str] = (), placement: Placement | None = None
+) -> str:
     """model.c: layers in the order they run, then the functions of engine.h."""
+    placement = placement or Arena(plan)
     graph = plan.graph
     inputs = [graph.tensors[index] for index in graph.inputs]
     outputs = [graph.tensors[index] for index in graph.outputs]
     macs = sum(step.macs for step in plan.steps)
     layers = "1 layer" if len(plan.steps) == 1 else f"{len(plan.steps)} layers"
+    included = sorted({"model_weights.h", *kernel_headers, *headers(plan), *placement.headers})
     lines = [
         "/*",
         f" * {comment_text(identity.model)}: {layers}, {macs:,} multiply-accumulates.",
         " *",
-        f" * Activations share an arena of {plan.memory.peak_bytes} bytes; at the busiest layer",
-        f" * {plan.memory.lower_bound_bytes} are alive at once, so no plan could need less.",
+        *(f" * {line}" for line in placement.summary()),
         f" * Weights and tables: {plan.constant_bytes} bytes of read-only memory.",
         " */",
         "#include <string.h>",
         "",
         *_kernels_called(plan),
         '#include "engine.h"',
-        *[f'#include "{header}"' for header in sorted({"model_weights.h", *kernel_headers, *headers(plan)})],
+        *[f'#include "{header}"' for header in included],
         "",
         "/* Layers that are more than a call stay functions of their own: merged into one, they run",
         " * out of registers (rv32imc: 40 % more instructions), and a profiler could not tell them",
@@ -67,19 +152,15 @@ def model_source(plan: Plan, identity: Identity, kernel_headers: Sequence[str] =
         "#define NOINLINE __attribute__((noinline, noclone))",
         "#endif",
         "",
-        "static union {",
-        f"    int8_t bytes[{arena_bytes(plan)}];",
-        f"    int16_t halves[{arena_bytes(plan) // 2}];",
-        f"    uint32_t words[{arena_bytes(plan) // 4}];",
-        "} arena __attribute__((aligned(16)));",
+        *placement.storage(),
         "",
     ]
     for step in plan.steps:
         lines += _function(step, shares_rows(plan))
-    lines += _run_layer(plan)
-    lines += _tensors("inputs", inputs) + _tensors("outputs", outputs) + _layers(plan)
-    lines += _offsets("input_offset", plan, inputs) + _offsets("output_offset", plan, outputs)
-    lines += _engine(plan, identity)
+    lines += _run_layer(plan, placement)
+    lines += _tensors("inputs", inputs) + _tensors("outputs", outputs) + layer_table(plan)
+    lines += placement.tables()
+    lines += _engine(plan, identity, placement)
     return "\n".join(lines)
 
 
@@ -190,36 +271,23 @@ def describe(info: TensorInfo) -> str:
     """One line: shape, type, quantisation, name."""
     shape = "x".join(map(str, info.shape)) or "scalar"
     quantisation = f", scale {info.scale:.9g}, zero point {info.zero_point}" if info.quantised else ""
-    return f"{shape} {info.dtype}{quantisation}, {comment_text(_first_name(info))[:60]}"
+    return f"{shape} {info.dtype}{quantisation}, {comment_text(first_name(info))[:60]}"
 
 
-def _first_name(info: TensorInfo) -> str:
+def first_name(info: TensorInfo) -> str:
     """Converters join the names of all they fused with semicolons."""
     return info.name.split(";")[0]
 
 
-def _at(offset: int, dtype: str) -> str:
-    if dtype == "float32":
-        return f"&arena.words[{offset // 4}]"
-    if dtype == "int16":
-        return f"&arena.halves[{offset // 2}]"
-    return f"{'(uint8_t *)' if dtype == 'uint8' else ''}&arena.bytes[{offset}]"
-
-
-def _arguments(plan: Plan, step: Step) -> str:
-    tensors = (*step.reads, *step.writes)
-    places = [_at(plan.offsets[tensor.index], tensor.info.dtype) for tensor in tensors]
-    if step.scratch_bytes:
-        places.append(_at(plan.scratch[step.index], step.writes[0].info.dtype))
-    return ", ".join(places)
-
-
-def _run_layer(plan: Plan) -> list[str]:
+def _run_layer(plan: Plan, placement: Placement) -> list[str]:
     lines = ["static void run_layer(uint16_t index) {", "    switch (index) {"]
     for step in plan.steps:
         if isinstance(step, Alias):
             continue
-        lines += [f"    case {step.index}:", f"        {step.function}({_arguments(plan, step)});"]
+        places = [placement.at(tensor) for tensor in (*step.reads, *step.writes)]
+        if step.scratch_bytes:
+            places.append(placement.scratch_at(step))
+        lines += [f"    case {step.index}:", f"        {step.function}({', '.join(places)});"]
         lines.append("        break;")
     return [*lines, "    default:", "        break;", "    }", "}", ""]
 
@@ -227,13 +295,9 @@ def _run_layer(plan: Plan) -> list[str]:
 def _tensor(info: TensorInfo) -> str:
     dims = ", ".join(map(str, info.shape)) or "0"
     return (
-        f"{{{string(_first_name(info))}, {DTYPES[info.dtype]}, {len(info.shape)}, {{{dims}}}, "
-        f"{info.size_bytes}, {_scale_bits(info)}, {info.zero_point}}}"
+        f"{{{string(first_name(info))}, {DTYPES[info.dtype]}, {len(info.shape)}, {{{dims}}}, "
+        f"{info.size_bytes}, {scale_bits(info)}, {info.zero_point}}}"
     )
-
-
-def _scale_bits(info: TensorInfo) -> str:
-    return f"0x{struct.unpack('<I', struct.pack('<f', info.scale))[0]:08x}u"
 
 
 def _tensors(name: str, tensors: list[Tensor]) -> list[str]:
@@ -241,83 +305,20 @@ def _tensors(name: str, tensors: list[Tensor]) -> list[str]:
     return [f"static const engine_tensor {name}[] = {{", *rows, "};", ""]
 
 
-@dataclass(frozen=True)
-class LayerRow:
-    """The C types of what a layer's row holds: no wider than the model's largest value needs."""
-
-    macs: str
-    dim: str
-    rank: int
-
-    @property
-    def size_bytes(self) -> int:
-        """Of a row on the device: four words, dtype, element size, rank."""
-        wide = 8 if self.macs == "uint64_t" else 4
-        dims = self.rank * (2 if self.dim == "uint16_t" else 4)
-        before = wide + 16 + 3
-        return -(-(before + -before % (dims // self.rank) + dims) // wide) * wide
+def number_table(name: str, values: Sequence[int]) -> list[str]:
+    """A constant array of 32-bit numbers."""
+    return [f"static const uint32_t {name}[] = {{", *fill(str(value) for value in values), "};", ""]
 
 
-def layer_row(plan: Plan) -> LayerRow:
-    shapes = [step.writes[0].info.shape for step in plan.steps]
-    return LayerRow(
-        macs="uint32_t" if max(step.macs for step in plan.steps) < 1 << 32 else "uint64_t",
-        dim="uint16_t"
-        if max((size for shape in shapes for size in shape), default=0) < 1 << 16
-        else "int32_t",
-        rank=max(1, *(len(shape) for shape in shapes)),
-    )
-
-
-def _layers(plan: Plan) -> list[str]:
-    """A table in less room than one of `engine_layer`, and what makes an `engine_layer` of a row."""
-    row = layer_row(plan)
-    rows = []
-    for step in plan.steps:
-        tensor = step.writes[0]
-        info = tensor.info
-        dims = ", ".join(map(str, info.shape)) or "0"
-        values = (
-            *(f"{step.macs}u", f'"{step.op}"', plan.offsets[tensor.index]),
-            *(_scale_bits(info), info.zero_point, DTYPES[info.dtype], np.dtype(info.dtype).itemsize),
-            *(len(info.shape), f"{{{dims}}}"),
-        )
-        rows += [f"    {{{', '.join(map(str, values))}}},"]
-    head = _LAYER_ROW.replace("@MACS@", row.macs).replace("@DIM@", row.dim).replace("@RANK@", str(row.rank))
-    return [*head.splitlines(), *rows, "};", ""]
-
-
-def _offsets(name: str, plan: Plan, tensors: list[Tensor]) -> list[str]:
-    return [
-        f"static const uint32_t {name}[] = {{",
-        *fill(str(plan.offsets[t.index]) for t in tensors),
-        "};",
-        "",
-    ]
-
-
-def _engine(plan: Plan, identity: Identity) -> list[str]:
+def _engine(plan: Plan, identity: Identity, placement: Placement) -> list[str]:
     counts = f"{len(plan.graph.inputs)}, {len(plan.graph.outputs)}, {len(plan.steps)}"
     names = f'{string(identity.runtime)}, "portable", {string(identity.model)}'
     text = _ENGINE.replace("@INFO@", f"{names},\n    model_artifact,\n    {counts}")
-    return [*text.replace("@MODEL_BYTES@", str(plan.constant_bytes)).splitlines(), ""]
+    text = text.replace("@MODEL_BYTES@", str(plan.constant_bytes))
+    for mark, body in placement.bodies().items():
+        text = text.replace(f"@{mark}@\n", f"{body}\n" if body else "")
+    return [*text.splitlines(), ""]
 
-
-_LAYER_ROW = """\
-/* Layers in the order they run; engine_get_layer() makes an engine_layer of a row. Their tensors' names
- * are above, and not on the device: hosts have them from the artifact. */
-static const struct {
-    @MACS@ macs;
-    const char *op;
-    uint32_t offset;
-    uint32_t scale_bits;
-    int32_t zero_point;
-    uint8_t dtype;
-    uint8_t element_bytes;
-    uint8_t rank;
-    @DIM@ dims[@RANK@];
-} layers[] = {
-"""
 
 _ENGINE = """\
 static const engine_info info = {
@@ -325,8 +326,7 @@ static const engine_info info = {
 };
 
 const char *engine_init(void) {
-    memset(&arena, 0, sizeof arena);
-    return NULL;
+@INIT@
 }
 
 const engine_info *engine_get_info(void) {
@@ -341,50 +341,32 @@ const engine_tensor *engine_output(uint16_t index) {
     return &outputs[index];
 }
 
-const engine_layer *engine_get_layer(uint16_t index) {
-    static engine_layer layer;
-    engine_tensor *const output = &layer.output;
-
-    layer.op = layers[index].op;
-    layer.macs = layers[index].macs;
-    output->name = "";
-    output->dtype = (engine_dtype)layers[index].dtype;
-    output->rank = layers[index].rank;
-    output->bytes = layers[index].element_bytes;
-    output->scale_bits = layers[index].scale_bits;
-    output->zero_point = layers[index].zero_point;
-    for (uint8_t i = 0; i < output->rank; i++) {
-        output->dims[i] = layers[index].dims[i];
-        output->bytes *= (uint32_t)output->dims[i];
-    }
-    return &layer;
-}
-
 void *engine_input_data(uint16_t index) {
-    return &arena.bytes[input_offset[index]];
+@INPUT_DATA@
 }
 
 const void *engine_output_data(uint16_t index) {
-    return &arena.bytes[output_offset[index]];
+@OUTPUT_DATA@
 }
 
 const void *engine_layer_data(uint16_t index) {
-    return &arena.bytes[layers[index].offset];
+@LAYER_DATA@
 }
 
 const char *engine_invoke(uint16_t count, engine_observer observer, void *context) {
     for (uint16_t index = 0; index < count; index++) {
+@BEFORE_LAYER@
         run_layer(index);
         if (observer != NULL) {
             observer(context, index);
         }
+@AFTER_LAYER@
     }
     return NULL;
 }
 
 void engine_get_memory(engine_memory *memory) {
-    memory->arena_bytes = sizeof arena;
-    memory->arena_used_bytes = sizeof arena;
+@MEMORY@
     memory->model_bytes = @MODEL_BYTES@;
 }
 """
