@@ -78,6 +78,18 @@ class Convolution(Step):
         return elements * self.element_bytes
 
     @property
+    def lead_bytes(self) -> int | None:
+        """A row is written after what it is computed from was copied, and nothing above is read again."""
+        if self.inside or self.batches > 1:
+            return None
+        image_row, row = self.width.size * self.in_channels, self.width.out * self.out_channels
+        leads = [
+            y * row - max(0, y * self.height.stride - self.height.pad) * image_row
+            for y in range(1, self.height.out)
+        ]
+        return max([0, *leads]) * self.element_bytes
+
+    @property
     def dilated(self) -> bool:
         return (self.height.dilation, self.width.dilation) != (1, 1)
 

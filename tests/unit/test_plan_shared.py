@@ -1,0 +1,136 @@
+"""A padded convolution's output over its input: the planner's rule, and that nothing is lost by it."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from benchmarks.arena import tflm_arena_bytes
+from benchmarks.instructions import SAME, convolution
+from harness.portable.memory import Buffer, align, overlap_in_time, plan_memory
+from harness.portable.ops.conv import Convolution
+from harness.portable.plan import make_plan
+from harness.runtimes.planned import PlannedArtifact
+from harness.runtimes.tflm import Tflm
+from harness.runtimes.tflm.reader import read
+from tests.engine_host import assert_exact
+from tests.tflite_builder import ModelBuilder
+
+unhurried = settings(deadline=None)
+ZOO = sorted((Path(__file__).parents[2] / "models").glob("*/model.tflite"))
+LAYERS = {
+    "depthwise 48x48x8": convolution(48, 8, 0, padding=SAME),
+    "depthwise 3x3x256": convolution(3, 256, 0, padding=SAME),
+    "depthwise 12x12x32, stride 2": convolution(12, 32, 0, stride=2, padding=SAME),
+    "convolution 8x8x64": convolution(8, 64, 64, padding=SAME),
+    "convolution 4x4x128": convolution(4, 128, 128, padding=SAME),
+    "convolution 96x96x3 to 48x48x8": convolution(96, 3, 8, stride=2, padding=SAME),
+    "convolution 32x32x3 to 32x32x32": convolution(32, 3, 32, padding=SAME),
+    "convolution 16x16x32 to 16x16x4": convolution(16, 32, 4, padding=SAME),
+    "convolution 7x7 of 32x32x3": convolution(32, 3, 16, 7, stride=2, padding=SAME),
+    "int16 convolution 16x16x16": convolution(16, 16, 16, padding=SAME, data="int16"),
+}
+
+
+def layer(name: str, directory: Path) -> PlannedArtifact:
+    model, path = ModelBuilder(), directory / "layer.tflite"
+    path.write_bytes(model.build([LAYERS[name](model, np.random.default_rng(0))]))
+    return Tflm().load(path)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_padding_takes_no_more_than_tflm(name: str, tmp_path: Path) -> None:
+    plan = layer(name, tmp_path).plan
+    assert plan.steps[0].scratch_bytes > 0
+    assert plan.memory.peak_bytes <= tflm_arena_bytes(tmp_path / "layer.tflite").total
+
+
+@pytest.mark.parametrize("path", ZOO, ids=lambda path: path.parent.name)
+def test_zoo_takes_no_more_than_tflm_takes_for_activations(path: Path) -> None:
+    assert Tflm().load(path).plan.memory.peak_bytes <= tflm_arena_bytes(path).activations
+
+
+@pytest.mark.parametrize(
+    "name", ["depthwise 3x3x256", "convolution 16x16x32 to 16x16x4", "convolution 7x7 of 32x32x3"]
+)
+def test_exact_though_the_output_lies_over_the_input(name: str, tmp_path: Path) -> None:
+    artifact = layer(name, tmp_path)
+    (read,), (written,) = artifact.graph.inputs, artifact.graph.outputs
+    assert artifact.plan.offsets[read] < artifact.plan.offsets[written] + artifact.outputs[0].size_bytes
+    assert_exact(artifact, tmp_path / "project")
+
+
+@unhurried
+@given(
+    size=st.integers(1, 9),
+    channels=st.integers(1, 4),
+    outputs=st.integers(0, 9),
+    taps=st.sampled_from([2, 3, 5]),
+    stride=st.integers(1, 3),
+)
+def test_lead_is_what_the_rows_need_and_no_byte_more(
+    size: int, channels: int, outputs: int, taps: int, stride: int
+) -> None:
+    model = ModelBuilder()
+    add = convolution(size, channels, outputs, taps, stride=stride, padding=SAME)
+    step = make_plan(read(model.build([add(model, np.random.default_rng(0))]))).steps[0]
+    assume(step.lead_bytes is not None)
+    assert isinstance(step, Convolution)
+    assert not spoils(step, step.lead_bytes)
+    assert step.lead_bytes == 0 or spoils(step, step.lead_bytes - 1)
+
+
+def spoils(step: Convolution, lead_bytes: int) -> bool:
+    """Whether a row of the output takes the place of a row of the image that is still to be copied."""
+    image_row, row = step.width.size * step.in_channels, step.width.out * step.out_channels
+    written: set[int] = set()
+    for y in range(step.height.out):
+        for image_y in range(y * step.height.stride - step.height.pad, step.height.size)[: step.height.taps]:
+            if image_y >= 0 and not written.isdisjoint(range(image_y * image_row, (image_y + 1) * image_row)):
+                return True
+        written.update(range(y * row - lead_bytes, (y + 1) * row - lead_bytes))
+    return False
+
+
+@st.composite
+def chains(draw: st.DrawFn) -> tuple[list[Buffer], dict[tuple[int, int], int]]:
+    """Each layer reads the one before, and some may write over it, with scratch; some tensors live on."""
+    sizes = draw(st.lists(st.integers(1, 3000), min_size=2, max_size=12))
+    longer = [draw(st.sampled_from([0, 0, 0, 2])) for _ in sizes]
+    tensors = [Buffer(size, i - 1, i + longer[i]) for i, size in enumerate(sizes)]
+    leads = {
+        (i + 1, i): draw(st.integers(0, sizes[i + 1] + 100))
+        for i in range(len(sizes) - 1)
+        if not longer[i] and draw(st.booleans())
+    }
+    scratch = [Buffer(draw(st.integers(1, 500)), i, i) for _, i in leads]
+    return [*tensors, *scratch], leads
+
+
+@unhurried
+@given(chains())
+def test_living_buffers_overlap_only_as_a_lead_allows(
+    chain: tuple[list[Buffer], dict[tuple[int, int], int]],
+) -> None:
+    buffers, leads = chain
+    plan = plan_memory(buffers, leads)
+
+    def apart(lower: int, upper: int) -> bool:
+        size_bytes = buffers[lower].size_bytes
+        distance = min(leads.get((lower, upper), size_bytes), size_bytes)
+        return plan.offsets[upper] - plan.offsets[lower] >= distance
+
+    for i, j in itertools.combinations(range(len(buffers)), 2):
+        assert not overlap_in_time(buffers[i], buffers[j]) or apart(i, j) or apart(j, i)
+    assert plan.lower_bound_bytes <= plan.peak_bytes <= plan_memory(buffers).peak_bytes
+
+
+def test_a_layer_and_what_it_may_overwrite_need_the_lead_only() -> None:
+    buffers = [Buffer(1600, -1, 0), Buffer(1600, 0, 1), Buffer(160, 0, 0)]
+    plan = plan_memory(buffers, {(1, 0): 100})
+    assert plan.peak_bytes == plan.lower_bound_bytes == align(100) + 1600 + 160
