@@ -1,0 +1,72 @@
+"""What is of this machine and its load: start-up, the harness's own time, the link, a night.
+
+Each part gives figures by the rows of `figures.ROWS`; what a row means stands there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import link_efficiency
+from benchmarks.figures import ROOT
+from benchmarks.link_load import load_of
+
+_COMMANDS = {
+    "harness --help": ["harness.cli", "--help"],
+    "pytest --collect-only --target esp32c3": ["pytest", "--collect-only", "-q", "--target", "esp32c3"],
+}
+_TIMES = 5
+
+
+def start_up() -> dict[str, float]:
+    return {
+        name: statistics.median(_wall_s(command) for _ in range(_TIMES))
+        for name, command in _COMMANDS.items()
+    }
+
+
+def _wall_s(module: list[str]) -> float:
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-m", *module], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - started
+
+
+def own_time() -> dict[str, float]:
+    """The second of two runs, whose expected answers are known."""
+    with tempfile.TemporaryDirectory() as directory:
+        reports = Path(directory) / "reports"
+        what = ["mnist_mlp", "--target", "esp32c3", "--runtime", "tflm", "--samples", "1000"]
+        for _ in range(2):
+            subprocess.run(
+                [sys.executable, "-m", "harness.cli", "run", *what, "--report-dir", str(reports)],
+                cwd=ROOT,
+                env={**os.environ, "HARNESS_HISTORY_URL": f"sqlite:///{directory}/history.sqlite"},
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+        (item,) = map(json.loads, (reports / "items.jsonl").read_text(encoding="utf-8").splitlines())
+    return {"of the harness, per image": 1000 * item["harness_s"] / item["runtime_gap"]["samples"]}
+
+
+def link() -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as directory:
+        load = load_of("mnist_mlp", "host", 300, Path(directory))
+        return {
+            f"{baud:,} baud": 100 * link_efficiency.efficiency(load, baud)[0]
+            for baud in link_efficiency.RATES
+        }
+
+
+PARTS: dict[str, Callable[[], dict[str, float]]] = {
+    "start-up": start_up,
+    "own time": own_time,
+    "link": link,
+}
