@@ -58,7 +58,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "harness --help": Row("s", "below 0.3", "wall time, median of five processes"),
         "pytest --collect-only --target esp32c3": Row("s", "below 2", "the same"),
     },
-    "own time": {
+    "own-time": {
         "of the harness, per image": Row(
             "ms",
             "below 1",

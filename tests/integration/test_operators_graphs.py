@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.arena import tflm_arena_bytes
 from harness.bundled import firmware_dir
 from harness.portable.graph import Graph, Operator
 from harness.portable.memory import align
@@ -132,6 +133,7 @@ def test_graph_is_exact(network, tmp_path: Path) -> None:
     assert_exact(artifact, tmp_path / "project", seed=3)
     plan = artifact.plan
     assert plan.memory.peak_bytes < sum(align(layer.output.size_bytes) for layer in artifact.layers)
+    assert plan.memory.peak_bytes <= tflm_arena_bytes(tmp_path / "net.tflite").total
     assert_no_live_overlap(artifact)
 
 

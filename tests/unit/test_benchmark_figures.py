@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import figures
+from benchmarks import __main__ as command
+from benchmarks import figures, machine
 from benchmarks.figures import ARENA, FLASH, PER_INFERENCE, PER_MAC
 
 EXACT = {
@@ -62,11 +63,44 @@ def test_storing_keeps_what_was_not_taken(
         monkeypatch.setattr(figures, name, directory / getattr(figures, name).name)
     figures.PAGE.write_text(f"above\n{figures.BEGIN}\nold\n{figures.END}\nbelow\n", encoding="utf-8")
     figures.store(EXACT, {"start-up": part(0.1)})
-    figures.store({}, {"own time": {**part(0.1), "figures": {"of the harness, per image": 0.7}}})
-    assert set(figures.load(figures.MACHINE)) == {"start-up", "own time"}
+    figures.store({}, {"own-time": {**part(0.1), "figures": {"of the harness, per image": 0.7}}})
+    assert set(figures.load(figures.MACHINE)) == {"start-up", "own-time"}
     assert figures.load(figures.EXACT) == EXACT
     page = figures.PAGE.read_text(encoding="utf-8")
     assert page.startswith("above\n")
     assert page.endswith("below\n")
     assert "old" not in page
     assert "0.70 ms" in page
+
+
+def test_an_unknown_part_is_refused_with_those_there_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--only", "link,nonsense"])
+    with pytest.raises(SystemExit) as left:
+        command.main()
+    assert left.value.code == 2
+    assert (
+        "no part 'nonsense'; there are exact, start-up, own-time, link, night, and all"
+        in capsys.readouterr().err
+    )
+
+
+def test_every_part_has_rows_and_somebody_who_takes_them() -> None:
+    assert machine.PARTS.keys() == figures.ROWS.keys()
+
+
+def test_what_a_night_prints_is_read() -> None:
+    said = "".join(
+        f"{name}: {passed} of 152 items passed, 22000 images, {minutes} min on 2 processes, "
+        "the harness's own time 0.81 ms per image\n"
+        for name, passed, minutes in (("cold", 150, 24.5), ("warm", 152, 9.5))
+    )
+    assert machine.night_figures(said) == {
+        "cold": 24.5,
+        "warm": 9.5,
+        "items": 152,
+        "items passed": 150,
+        "images": 22000,
+        "own time of the harness, per image": 0.81,
+    }
