@@ -10,7 +10,7 @@ A layer that is done with its input row by row may write its output over it: see
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ALIGNMENT_BYTES = 16
 
@@ -71,7 +71,11 @@ def plan_memory(buffers: Sequence[Buffer], leads: Leads | None = None) -> Memory
         ]
     placed = (_place(buffers, leads, order) for order in orders)
     peak_bytes, offsets = min(placed, key=lambda result: result[0])
-    return MemoryPlan(tuple(offsets), peak_bytes, max(alive, default=0))
+    plan = MemoryPlan(tuple(offsets), peak_bytes, max(alive, default=0))
+    if leads:  # an output below its input can also stand in the way of what is placed next
+        plain = replace(plan_memory(buffers), lower_bound_bytes=plan.lower_bound_bytes)
+        plan = min(plan, plain, key=lambda each: each.peak_bytes)
+    return plan
 
 
 def _place(buffers: Sequence[Buffer], leads: Leads, order: Sequence[int]) -> tuple[int, list[int]]:

@@ -164,23 +164,30 @@ def assert_no_live_overlap(artifact: PlannedArtifact) -> None:
 def read_before_overwritten(graph: Graph, operator: Operator, distance: int) -> bool:
     """Whether an operator whose output begins `distance` bytes behind its input reads all of it in time.
 
-    A padded convolution copies the rows under a row of its output before it writes that; others read as
-    they write, and their output must lie elsewhere.
+    A padded convolution copies the rows under a row of its output before it writes that; one of single
+    pixels reads two while it writes them. Of others the output must lie elsewhere.
     """
     read, written = graph.tensors[operator.inputs[0]].info, graph.tensors[operator.outputs[0]].info
-    taps = graph.tensors[operator.inputs[1]].info.shape[1] if "CONV_2D" in operator.op else 1
-    if taps == 1 or read.shape[0] > 1:
+    taps = graph.tensors[operator.inputs[1]].info.shape[1] if "CONV_2D" in operator.op else 0
+    if taps == 0 or read.shape[0] > 1:
         return distance + written.size_bytes <= 0 or read.size_bytes <= distance
-    stride = operator.options["stride_h"]
-    pad = max(0, (written.shape[1] - 1) * stride + taps - read.shape[1]) // 2
-    row_bytes, image_row_bytes = (info.size_bytes // info.shape[1] for info in (written, read))
+    if taps == 1:
+        rows, stride, pad = (written.size_bytes // written.shape[3] + 1) // 2, 1, 0
+        row_bytes, image_row_bytes = 2 * written.shape[3], 2 * read.shape[3]
+    else:
+        rows, stride = written.shape[1], operator.options["stride_h"]
+        pad = max(0, (rows - 1) * stride + taps - read.shape[1]) // 2
+        row_bytes, image_row_bytes = (info.size_bytes // info.shape[1] for info in (written, read))
     lost = np.zeros(read.size_bytes, bool)
-    for y in range(written.shape[1]):
+    for y in range(rows):
+        row = distance + np.arange(y * row_bytes, min((y + 1) * row_bytes, written.size_bytes))
+        over = row[(row >= 0) & (row < read.size_bytes)]
+        if taps == 1:
+            lost[over] = True
         top = y * stride - pad
         if lost[max(0, top) * image_row_bytes : max(0, top + taps) * image_row_bytes].any():
             return False
-        row = distance + y * row_bytes + np.arange(row_bytes)
-        lost[row[(row >= 0) & (row < read.size_bytes)]] = True
+        lost[over] = True
     return True
 
 

@@ -17,7 +17,7 @@ from harness.portable.node import Node
 from harness.portable.ops import tile
 from harness.portable.ops.multiplied_sums import plan_sums
 from harness.portable.ops.sums import Sums, per_channel_axis
-from harness.portable.ops.window import Axis, plan_axes
+from harness.portable.ops.window import Axis, lead_elements, plan_axes
 from harness.portable.step import Constant, Step
 
 
@@ -79,15 +79,10 @@ class Convolution(Step):
 
     @property
     def lead_bytes(self) -> int | None:
-        """A row is written after what it is computed from was copied, and nothing above is read again."""
-        if self.inside or self.batches > 1:
+        if self.batches > 1:
             return None
         image_row, row = self.width.size * self.in_channels, self.width.out * self.out_channels
-        leads = [
-            y * row - max(0, y * self.height.stride - self.height.pad) * image_row
-            for y in range(1, self.height.out)
-        ]
-        return max([0, *leads]) * self.element_bytes
+        return lead_elements(self.height, image_row, row, copied=not self.inside) * self.element_bytes
 
     @property
     def dilated(self) -> bool:
@@ -201,6 +196,15 @@ class Conv2D(Convolution):
         axes = (self.height, self.width)
         alone = all((axis.taps, axis.stride) == (1, 1) for axis in axes)
         return self.sums.tiled and alone and self.inside and self.groups == 1
+
+    @property
+    def lead_bytes(self) -> int | None:
+        """Where pixels are one sequence, two are written before the first is read for the last time."""
+        if not self.pointwise:
+            return super().lead_bytes
+        pixels = self.batches * self.height.size * self.width.size
+        last = pixels * self.out_channels - max(0, pixels - tile.PIXELS) * self.in_channels
+        return max(tile.PIXELS * self.out_channels, last) * self.element_bytes
 
     def constants(self) -> list[Constant]:
         weights = self.sums.weights
