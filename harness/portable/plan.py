@@ -86,6 +86,13 @@ def activation_buffers(plan: Plan) -> list[Buffer]:
     return list(_buffers(plan.graph, plan.steps, _alias_roots(plan.steps)).values())
 
 
+def bytes_apart(plan: Plan) -> int:
+    """What the activations take where none may lie over another that is still read, as vendors' libraries
+    place them.
+    """
+    return plan_memory(activation_buffers(plan)).peak_bytes
+
+
 def _placed(graph: Graph, steps: tuple[Step, ...]) -> Plan:
     roots = _alias_roots(steps)
     lifetimes = _buffers(graph, steps, roots)

@@ -17,7 +17,7 @@ from harness.portable.ops.conv import Convolution
 from harness.portable.ops.depthwise import DepthwiseConv2D
 from harness.portable.ops.pool import Pool
 from harness.portable.ops.window import Axis
-from harness.portable.plan import make_plan
+from harness.portable.plan import bytes_apart, make_plan
 from harness.portable.step import Step
 from harness.runtimes.planned import PlannedArtifact
 from harness.runtimes.tflm import Tflm
@@ -201,3 +201,9 @@ def test_a_layer_and_what_it_may_overwrite_need_the_lead_only() -> None:
     buffers = [Buffer(1600, -1, 0), Buffer(1600, 0, 1), Buffer(160, 0, 0)]
     plan = plan_memory(buffers, {(1, 0): 100})
     assert plan.peak_bytes == plan.lower_bound_bytes == align(100) + 1600 + 160
+
+
+def test_a_vendors_library_is_reckoned_with_input_and_output_apart(tmp_path: Path) -> None:
+    plan = layer("depthwise 48x48x8", tmp_path).plan
+    assert bytes_apart(plan) == 2 * 48 * 48 * 8
+    assert plan.memory.peak_bytes < bytes_apart(plan)
