@@ -68,7 +68,10 @@ def run(chosen: list[str], *, store: bool) -> int:
             print(figures.printed_part(part, machine[part], stored.get(part)) + "\n", flush=True)
     if store:
         figures.store(exact, machine)
-        print(f"stored in {figures.EXACT.name}, {figures.MACHINE.name} and docs/{figures.PAGE.name}")
+        written = [path for path, new in ((figures.EXACT, exact), (figures.MACHINE, machine)) if new]
+        print(
+            "stored in " + ", ".join(str(path.relative_to(figures.ROOT)) for path in (*written, figures.PAGE))
+        )
     return 0
 
 

@@ -110,10 +110,10 @@ def circumstances(part: dict[str, Any]) -> str:
 def printed(title: str, rows: Table, stored: Table) -> str:
     """For a terminal: each figure with its change since the stored one."""
     columns = list(next(iter(rows.values())))
-    lines = [f"{title:40}" + "".join(f"{column:>23}" for column in columns)]
+    lines = [f"{title:40}" + "".join(f"{column:>28}" for column in columns)]
     for name, row in rows.items():
         cells = [
-            f"{_text(title, row[column]):>14} {_change(row, stored, name, column):>8}" for column in columns
+            f"{_text(title, row[column]):>19} {_change(row, stored, name, column):>8}" for column in columns
         ]
         lines.append((f"{name:40}" + "".join(cells)).rstrip())
     return "\n".join(lines)

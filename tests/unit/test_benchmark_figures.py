@@ -104,3 +104,8 @@ def test_what_a_night_prints_is_read() -> None:
         "images": 22000,
         "own time of the harness, per image": 0.81,
     }
+
+
+def test_half_a_night_gives_no_figures() -> None:
+    with pytest.raises(SystemExit, match="did not run to its end; it said:\nno board"):
+        machine.night_figures("no board\n")
