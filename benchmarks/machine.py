@@ -28,16 +28,35 @@ _TIMES = 5
 
 
 def start_up() -> dict[str, float]:
-    return {
-        name: statistics.median(_wall_s(command) for _ in range(_TIMES))
-        for name, command in _COMMANDS.items()
-    }
+    figures = {}
+    for name, module in _COMMANDS.items():
+        times = [_times_s(module) for _ in range(_TIMES)]
+        figures[name] = statistics.median(wall_s for wall_s, _ in times)
+        figures[f"{name}, processor"] = statistics.median(processor_s for _, processor_s in times)
+    return figures
 
 
-def _wall_s(module: list[str]) -> float:
-    started = time.monotonic()
-    subprocess.run([sys.executable, "-m", *module], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    return time.monotonic() - started
+def _times_s(module: list[str]) -> tuple[float, float]:
+    """Wall and processor time of one process."""
+    before, started = os.times(), time.monotonic()
+    _run(module)
+    wall_s, after = time.monotonic() - started, os.times()
+    used = (after.children_user - before.children_user, after.children_system - before.children_system)
+    return wall_s, sum(used)
+
+
+def _run(module: list[str], environment: dict[str, str] | None = None) -> None:
+    """Exits with what it said if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", *module],
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"python -m {' '.join(module)} failed:\n{done.stdout}{done.stderr}")
 
 
 def own_time() -> dict[str, float]:
@@ -45,14 +64,9 @@ def own_time() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as directory:
         reports = Path(directory) / "reports"
         what = ["mnist_mlp", "--target", "esp32c3", "--runtime", "tflm", "--samples", "1000"]
+        history = {"HARNESS_HISTORY_URL": f"sqlite:///{directory}/history.sqlite"}
         for _ in range(2):
-            subprocess.run(
-                [sys.executable, "-m", "harness.cli", "run", *what, "--report-dir", str(reports)],
-                cwd=ROOT,
-                env={**os.environ, "HARNESS_HISTORY_URL": f"sqlite:///{directory}/history.sqlite"},
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
+            _run(["harness.cli", "run", *what, "--report-dir", str(reports)], history)
         (item,) = map(json.loads, (reports / "items.jsonl").read_text(encoding="utf-8").splitlines())
     return {"of the harness, per image": 1000 * item["harness_s"] / item["runtime_gap"]["samples"]}
 
