@@ -27,7 +27,8 @@ class _Block:
 
 class HeapBlocks(Placement):
     """`apart`: a block for each activation, taken and given back as the layers run; else the whole arena
-    is one block, as large as a library takes it in which no output lies over its input. `regions` are their sizes in bytes, in the order in which they are tried.
+    is one block, as large as a library takes it in which no output lies over its input. `regions` are
+    their sizes in bytes, in the order in which they are tried.
     """
 
     headers = ("region_heap.h",)
