@@ -3,7 +3,7 @@
 
 It compiles nothing of the project: its app is a text that says what the firmware would be, which
 tests/stand_in/idf_builds.py boots by other firmware. IDF_STAND_IN_RECORD: where each call is appended;
-IDF_STAND_IN_FAILS: a file with what it says before it fails.
+IDF_STAND_IN_FAILS: a file with what it says before it fails; IDF_STAND_IN_UNKNOWN: a setting it passes over.
 """
 
 import json
@@ -49,6 +49,15 @@ app = {
 (made / "empty.c").write_text("int main(void) { return 0; }\n", encoding="utf-8")
 subprocess.run([shutil.which("gcc"), made / "empty.c", "-o", made / "firmware.elf"], check=True)
 (tree / "dependencies.lock").write_text("version: 2.0.0\n", encoding="utf-8")
+settings = {}
+for file in ("sdkconfig.defaults", f"sdkconfig.defaults.{given('IDF_TARGET')}"):
+    settings |= dict(line.split("=", 1) for line in (tree / file).read_text(encoding="utf-8").splitlines())
+unknown = os.environ.get("IDF_STAND_IN_UNKNOWN", "")
+taken = {name: value for name, value in settings.items() if name != unknown}
+lines = [f"# {name} is not set" if value == "n" else f"{name}={value}" for name, value in taken.items()]
+(tree / "sdkconfig").write_text("\n".join([*lines, ""]), encoding="utf-8")
+(made / "config").mkdir()
+(made / "config/sdkconfig.json").write_text(json.dumps({"IDF_TARGET": given("IDF_TARGET")}), encoding="utf-8")
 flash = {
     "flash_settings": {"flash_mode": "dio", "flash_size": "4MB", "flash_freq": "80m"},
     "flash_files": {

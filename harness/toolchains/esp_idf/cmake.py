@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+# Without esp_psram in a minimal build, ESP-IDF 5.5.0 to 5.5.2 drops the settings of PSRAM and says nothing.
 REQUIRES = (
-    *("esp_driver_uart", "esp_driver_usb_serial_jtag", "esp_hw_support", "esp_partition"),
+    *("esp_driver_uart", "esp_driver_usb_serial_jtag", "esp_hw_support", "esp_partition", "esp_psram"),
     *("esp_rom", "esp_system", "esp_timer", "heap", "spi_flash"),
 )
 # Of ESP-IDF 4.4 and 5.0. Partitions are of spi_flash in the one and required by it in the other.
