@@ -37,7 +37,7 @@ def given(name: str) -> str:
 for folder in ("bootloader", "partition_table"):
     (made / folder).mkdir(parents=True)
 (made / "bootloader/bootloader.bin").write_bytes(b"bootloader")
-shutil.copy(tree / "partitions.csv", made / "partition_table/partition_table.bin")
+shutil.copy(tree / "partitions.csv", made / "partition_table/partition-table.bin")
 weights = tree / "model/model_weights.c"
 app = {
     "digest": given("FIRMWARE_DIGEST"),
@@ -59,20 +59,26 @@ lines = [f"# {name} is not set" if value == "n" else f"{name}={value}" for name,
 (made / "config").mkdir()
 (made / "config/sdkconfig.json").write_text(json.dumps({"IDF_TARGET": given("IDF_TARGET")}), encoding="utf-8")
 flash = {
+    "write_flash_args": ["--flash_mode", "dio", "--flash_size", "4MB", "--flash_freq", "80m"],
     "flash_settings": {"flash_mode": "dio", "flash_size": "4MB", "flash_freq": "80m"},
     "flash_files": {
         "0x0": "bootloader/bootloader.bin",
         "0x10000": "firmware.bin",
-        "0x8000": "partition_table/partition_table.bin",
+        "0x8000": "partition_table/partition-table.bin",
     },
     "app": {"offset": "0x10000", "file": "firmware.bin", "encrypted": "false"},
     "bootloader": {"offset": "0x0", "file": "bootloader/bootloader.bin", "encrypted": "false"},
     "partition-table": {
         "offset": "0x8000",
-        "file": "partition_table/partition_table.bin",
+        "file": "partition_table/partition-table.bin",
         "encrypted": "false",
     },
-    "extra_esptool_args": {"chip": given("IDF_TARGET")},
+    "extra_esptool_args": {
+        "after": "hard_reset",
+        "before": "default_reset",
+        "stub": True,
+        "chip": given("IDF_TARGET"),
+    },
 }
 (made / "flasher_args.json").write_text(json.dumps(flash), encoding="utf-8")
 print("Project build complete.")
