@@ -42,6 +42,7 @@ _QEMU_FLASH_BYTES = (2 << 20, 4 << 20, 8 << 20, 16 << 20)
 ESP_QEMU_REMEDY = (
     "python $IDF_PATH/tools/idf_tools.py install qemu-xtensa qemu-riscv32 && . $IDF_PATH/export.sh"
 )
+_OTHERWISE = "Leave --board out: the best board or emulator that is here is taken"
 ESP_EMU_REMEDY = "see https://github.com/espressif/esp-emulator"
 
 
@@ -196,7 +197,7 @@ def find_espemu(target: str) -> Path | None:
 def require_espemu(target: str) -> Path:
     """Raises UsageError for a chip it does not know, MissingError when it is not on PATH."""
     if target not in ESPEMU_TARGETS:
-        raise UsageError(f"esp-emu emulates {', '.join(ESPEMU_TARGETS)}, not {target}")
+        raise UsageError(f"esp-emu emulates {', '.join(ESPEMU_TARGETS)}, not {target}", _OTHERWISE)
     program = find_espemu(target)
     if program is None:
         raise MissingError(f"{_ESPEMU} is not on PATH", f"Install it: {ESP_EMU_REMEDY}")
@@ -206,7 +207,7 @@ def require_espemu(target: str) -> Path:
 def require_esp_qemu(target: str) -> Path:
     """Raises UsageError for a chip Espressif's QEMU does not know, MissingError when it is not on PATH."""
     if target not in ESP_QEMU_TARGETS:
-        raise UsageError(f"Espressif's QEMU emulates {', '.join(ESP_QEMU_TARGETS)}, not {target}")
+        raise UsageError(f"Espressif's QEMU emulates {', '.join(ESP_QEMU_TARGETS)}, not {target}", _OTHERWISE)
     program = find_esp_qemu(target)
     if program is None:
         raise MissingError(
@@ -247,6 +248,6 @@ def merge(image: FlashImage, out: Path, *, pad: bool) -> None:
         sizes = ", ".join(str(size >> 20) for size in _QEMU_FLASH_BYTES)
         raise BuildError(
             f"Espressif's QEMU has flashes of {sizes} MB, the image is for {image.flash_bytes >> 10} KB",
-            "Set CONFIG_ESPTOOLPY_FLASHSIZE to one of these",
+            "Build for one of these, e.g. --flash-size 16MB",
         )
     merge_parts(image, out, pad_to=f"{image.flash_bytes >> 20}MB" if pad else None)

@@ -58,9 +58,10 @@ lines = [f"# {name} is not set" if value == "n" else f"{name}={value}" for name,
 (tree / "sdkconfig").write_text("\n".join([*lines, ""]), encoding="utf-8")
 (made / "config").mkdir()
 (made / "config/sdkconfig.json").write_text(json.dumps({"IDF_TARGET": given("IDF_TARGET")}), encoding="utf-8")
+(size,) = (name.rpartition("_")[2] for name in settings if name.startswith("CONFIG_ESPTOOLPY_FLASHSIZE_"))
 flash = {
-    "write_flash_args": ["--flash_mode", "dio", "--flash_size", "4MB", "--flash_freq", "80m"],
-    "flash_settings": {"flash_mode": "dio", "flash_size": "4MB", "flash_freq": "80m"},
+    "write_flash_args": ["--flash_mode", "dio", "--flash_size", size, "--flash_freq", "80m"],
+    "flash_settings": {"flash_mode": "dio", "flash_size": size, "flash_freq": "80m"},
     "flash_files": {
         "0x0": "bootloader/bootloader.bin",
         "0x10000": "firmware.bin",
