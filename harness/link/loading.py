@@ -8,6 +8,7 @@ few parts are unacknowledged: it may all be there. Results are not looked at her
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -202,7 +203,7 @@ class Loader:
             job.number = self._numbers.next()
         job.way, job.lost = way, False
         job.restarts = self._pipeline.statistics.restarts
-        job.unsent = _cut(0, len(job.data), way.part_bytes) if way.part_bytes else []
+        job.unsent = _cut(0, len(job.data), -(-len(job.data) // way.part_bytes)) if way.part_bytes else []
 
     def _advance(self, job: Job) -> bool:
         """Sends what is next of `job`; true when the next job may follow."""
@@ -254,7 +255,8 @@ class Loader:
         if reply is None:
             self._count_loss(job, request.what)
             if self._loading is job:
-                job.unsent += _cut(*part, self._way().part_bytes or part[1])
+                best = self._way().part_bytes or part[1]
+                job.unsent += _cut(*part, max(1, round(part[1] / best)))
         elif reply.status == Status.STALE:
             self._numbers.overtake(job.number)
             self._pipeline.statistics.retries += 1
@@ -271,7 +273,7 @@ class Loader:
             raise self._pipeline.hopeless(what, job.lost_in_a_row)
 
 
-def _cut(at: int, size: int, part_bytes: int) -> list[tuple[int, int]]:
-    """Offset and size of parts, the first one last."""
-    starts = range(at, at + size, part_bytes)
-    return [(start, min(part_bytes, at + size - start)) for start in reversed(starts)]
+def _cut(at: int, size: int, parts: int) -> list[tuple[int, int]]:
+    """Offset and size of so many parts, all alike, the first one last."""
+    ends = [at + size * part // parts for part in range(parts + 1)]
+    return [(start, end - start) for start, end in reversed(list(itertools.pairwise(ends)))]

@@ -29,7 +29,7 @@ _START = struct.Struct("<Q")
 _RECORD = struct.Struct("<BQI")
 _LOOKS = struct.Struct("<I")
 # How old the clock of a busy link may be. Far below every wait there is, far above the gap between frames.
-_STALE_NS = 20_000_000
+_STALE_NS = 1_000_000
 _KEPT_LINES = 200
 _SHOWN_DAMAGE_BYTES = 64
 
