@@ -37,7 +37,7 @@ class Request:
 
 
 class InFlight:
-    """Requests by sequence number. `used_bytes` is what they take of the device's window."""
+    """Requests by sequence number. `used_bytes` is what all their copies take of the device's window."""
 
     def __init__(self) -> None:
         self.used_bytes = 0
@@ -60,13 +60,11 @@ class InFlight:
         self._copies.append((self._transmission, request))
         request.transmissions.append(self._transmission)
         request.tries += 1
-        if request.sequence not in self._requests:
-            self._requests[request.sequence] = request
-            self.used_bytes += 0 if request.probe else len(request.encoded)
+        self._requests[request.sequence] = request
+        self.used_bytes += _window_bytes(request)
 
     def remove(self, request: Request) -> None:
         del self._requests[request.sequence]
-        self.used_bytes -= 0 if request.probe else len(request.encoded)
 
     def clear(self) -> None:
         self._requests.clear()
@@ -80,7 +78,13 @@ class InFlight:
         lost = []
         while self._copies and self._copies[0][0] <= proven:
             number, earlier = self._copies.popleft()
+            self.used_bytes -= _window_bytes(earlier)
             earlier.transmissions.remove(number)
             if not earlier.transmissions and self._requests.get(earlier.sequence) is earlier:
                 lost.append(earlier)
         return lost
+
+
+def _window_bytes(request: Request) -> int:
+    """Room for probes is kept apart."""
+    return 0 if request.probe else len(request.encoded)

@@ -13,8 +13,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from harness.link import codec
-from harness.link.codec import ALL_LAYERS, SEND_OUTPUT, Kind, Status, expect_ok
-from harness.link.frames import FRAME_OVERHEAD_BYTES, Frame, payload_limit
+from harness.link.codec import ALL_LAYERS, SEND_COUNTS, SEND_DIGESTS, SEND_OUTPUT, Kind, Status, expect_ok
+from harness.link.frames import FRAME_OVERHEAD_BYTES, Frame, encoded_limit, payload_limit
 from harness.link.in_flight import Request
 from harness.link.messages import DeviceModel, InferenceReply
 from harness.link.pipeline import MAX_TRIES, Pipeline
@@ -107,6 +107,8 @@ class Loader:
         )
         layers = len(model.layers) if ask.layers is None else ask.layers
         self._reply_bytes = codec.infer_reply_bytes(self.result_bytes, layers, ask.flags)
+        # A device need not keep what it counts and digests layer by layer: it would run again.
+        self._may_repeat = not ask.flags & (SEND_COUNTS | SEND_DIGESTS)
         self._whole_bytes = codec.INFER_HEADER_BYTES + model.input_bytes
         self._queue: list[Job] = []
         self._loading: Job | None = None
@@ -142,7 +144,7 @@ class Loader:
     def answers(self) -> list[tuple[Job, Frame]]:
         """Answers to INFER that came since; what was lost goes out again with the next `send`."""
         found: list[tuple[Job, Frame]] = []
-        refused: Frame | None = None
+        refused: dict[Job, Frame] = {}
         while self._settled:
             request = self._settled.popleft()
             job = self._owners.pop(request)
@@ -153,12 +155,14 @@ class Loader:
                 if request.reply is None:
                     self._infer_lost(job)
                 elif job.way.careful and request.reply.status == Status.INPUT_DIGEST:
-                    refused = request.reply
+                    refused[job] = request.reply
                 else:
                     found.append((job, request.reply))
-        last = self._loading
-        if refused and last and last.asked and not (last.unsent or last.parts or last.infers):
-            found.append((last, refused))
+                    job.infers.clear()
+                    refused.pop(job, None)
+        for job, frame in refused.items():
+            if job.asked and not (job.unsent or job.parts or job.infers):
+                found.append((job, frame))
         return found
 
     def again(self, job: Job) -> None:
@@ -222,12 +226,38 @@ class Loader:
             carried = b"" if job.way.part_bytes else job.data
             if not self._pipeline.has_room(codec.INFER_HEADER_BYTES + len(carried)):
                 return False
-            layers = ALL_LAYERS if self._ask.layers is None else self._ask.layers
-            flags = self._ask.flags & ~SEND_OUTPUT if job.way.reads else self._ask.flags
-            payload = codec.pack_infer(job.number, layers, flags, job.digest, carried)
-            job.infers.add(self._submit(job, Kind.INFER, payload, f"INFER {job.number}"))
+            self._ask_for(job, carried)
             job.asked = True
+        if job.way.careful and not job.parts and self._may_repeat and not job.way.reads:
+            return self._insist(job)
         return not job.way.alone
+
+    def _ask_for(self, job: Job, carried: bytes) -> Request:
+        layers = ALL_LAYERS if self._ask.layers is None else self._ask.layers
+        flags = self._ask.flags & ~SEND_OUTPUT if job.way.reads else self._ask.flags
+        payload = codec.pack_infer(job.number, layers, flags, job.digest, carried)
+        request = self._submit(job, Kind.INFER, payload, f"INFER {job.number}")
+        job.infers.add(request)
+        return request
+
+    def _insist(self, job: Job) -> bool:
+        """Asks so often for what is all there that the next input may follow without waiting for the answer.
+
+        Were all copies or all answers lost, the input would have to be sent again, as the next has taken its place.
+        """
+        ask_bytes = encoded_limit(codec.INFER_HEADER_BYTES)
+        round_bytes = ask_bytes + encoded_limit(self._reply_bytes)
+        chance = risk = 1 - (1 - self._pipeline.fault_rate.per_byte) ** round_bytes
+        copies = 1
+        while chance * len(job.data) > ask_bytes:
+            chance *= risk
+            copies += 1
+        if not self._pipeline.has_room(copies * ask_bytes):
+            return False
+        request = self._ask_for(job, b"")
+        for _ in range(copies - 1):
+            self._pipeline.repeat(request)
+        return True
 
     def _submit(self, job: Job, kind: Kind, payload: bytes, what: str) -> Request:
         request = self._pipeline.submit(kind, payload, what, self._settled)
@@ -247,7 +277,7 @@ class Loader:
         if self._loading is job:
             # The device may still hold its result, and then answers without the input.
             job.asked = bool(job.infers)
-        else:
+        elif not job.infers:
             self._requeue(job)
 
     def _part_settled(self, job: Job, request: Request, part: tuple[int, int]) -> None:

@@ -118,7 +118,7 @@ class Pipeline:
 
         A line of which little is known yet gets little at a time: on a faulty one all of it may be lost.
         """
-        if not self._in_flight.used_bytes:
+        if not self._in_flight:
             return True
         most = min(self.window_bytes, _UNTRIED_BYTES + self.fault_rate.answered_bytes)
         return self._in_flight.used_bytes + encoded_limit(payload_bytes) <= most
@@ -144,6 +144,10 @@ class Pipeline:
         request.report_to = report_to
         self._transmit(request)
         return request
+
+    def repeat(self, request: Request) -> None:
+        """One more copy at once, of a request whose loss would cost much."""
+        self._transmit(request)
 
     def wait(self, request: Request) -> Frame:
         while request.reply is None:
