@@ -33,6 +33,7 @@ class Request:
     lost: bool = False
     tries: int = 0
     sent_s: float = 0.0
+    bytes_under_way: int = 0  # when it was sent, itself included
     transmissions: list[int] = field(default_factory=list)
 
 
@@ -62,6 +63,7 @@ class InFlight:
         request.tries += 1
         self._requests[request.sequence] = request
         self.used_bytes += _window_bytes(request)
+        request.bytes_under_way = self.used_bytes
 
     def remove(self, request: Request) -> None:
         del self._requests[request.sequence]

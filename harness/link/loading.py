@@ -86,6 +86,7 @@ class Job:
     lost: bool = False
     lost_in_a_row: int = 0
     restarts: int = 0
+    began_s: float = 0.0
     unsent: list[tuple[int, int]] = field(default_factory=list)
     parts: dict[Request, tuple[int, int]] = field(default_factory=dict)
     infers: set[Request] = field(default_factory=set)
@@ -114,6 +115,7 @@ class Loader:
         self._loading: Job | None = None
         self._settled: deque[Request] = deque()
         self._owners: dict[Request, Job] = {}
+        self._round_trip = pipeline.round_trip
 
     @property
     def idle(self) -> bool:
@@ -207,6 +209,7 @@ class Loader:
             job.number = self._numbers.next()
         job.way, job.lost = way, False
         job.restarts = self._pipeline.statistics.restarts
+        job.began_s = self._pipeline.log.clock()
         job.unsent = _cut(0, len(job.data), -(-len(job.data) // way.part_bytes)) if way.part_bytes else []
 
     def _advance(self, job: Job) -> bool:
@@ -224,6 +227,8 @@ class Loader:
             if job.way.careful and len(job.parts) > _UNACKNOWLEDGED_PARTS:
                 return False
             carried = b"" if job.way.part_bytes else job.data
+            if job.way.careful:
+                self._repeat_parts(job)
             if not self._pipeline.has_room(codec.INFER_HEADER_BYTES + len(carried)):
                 return False
             self._ask_for(job, carried)
@@ -231,6 +236,15 @@ class Loader:
         if job.way.careful and not job.parts and self._may_repeat and not job.way.reads:
             return self._insist(job)
         return not job.way.alone
+
+    def _repeat_parts(self, job: Job) -> None:
+        """Copies of the last parts, as many as go out while the line would wait for answers."""
+        idle_bytes = self._round_trip.idle_bytes / 2
+        for request in job.parts:
+            idle_bytes -= len(request.encoded)
+            if idle_bytes < 0 or not self._pipeline.has_room(len(request.encoded)):
+                return
+            self._pipeline.repeat(request)
 
     def _ask_for(self, job: Job, carried: bytes) -> Request:
         layers = ALL_LAYERS if self._ask.layers is None else self._ask.layers
@@ -294,6 +308,10 @@ class Loader:
         else:
             expect_ok(reply, request.what)
             job.lost_in_a_row = 0
+            # Sent at once into an idle line, as the first parts are: then it is known what was before it.
+            if request.tries == 1 and request.sent_s == job.began_s:
+                seconds = self._pipeline.log.clock() - request.sent_s
+                self._round_trip.measured(request.bytes_under_way, seconds)
 
     def _count_loss(self, job: Job, what: str) -> None:
         job.lost = True
