@@ -163,9 +163,7 @@ class ChaosPort:
 
 
 class _Direction:
-    """What is on its way in one direction. Faults are gaps in bytes from one to the next: clean stretches cost
-    nothing.
-    """
+    """One direction: what is on its way, and its faults as gaps in bytes from one to the next."""
 
     def __init__(self, chaos: Chaos, name: str, faults: dict[str, int]) -> None:
         self._random = random.Random(f"{chaos.seed} {name}")

@@ -38,7 +38,7 @@ class Request:
 
 
 class InFlight:
-    """Requests by sequence number. `used_bytes` is what all their copies take of the device's window."""
+    """Requests by sequence number. `used_bytes` is what they take of the device's window, each copy counted."""
 
     def __init__(self) -> None:
         self.used_bytes = 0
@@ -61,12 +61,15 @@ class InFlight:
         self._copies.append((self._transmission, request))
         request.transmissions.append(self._transmission)
         request.tries += 1
+        if request.sequence not in self._requests or len(request.transmissions) > 1:
+            self.used_bytes += _window_bytes(request)
         self._requests[request.sequence] = request
-        self.used_bytes += _window_bytes(request)
         request.bytes_under_way = self.used_bytes
 
     def remove(self, request: Request) -> None:
         del self._requests[request.sequence]
+        if not request.transmissions:
+            self.used_bytes -= _window_bytes(request)
 
     def clear(self) -> None:
         self._requests.clear()
@@ -80,9 +83,10 @@ class InFlight:
         lost = []
         while self._copies and self._copies[0][0] <= proven:
             number, earlier = self._copies.popleft()
-            self.used_bytes -= _window_bytes(earlier)
             earlier.transmissions.remove(number)
-            if not earlier.transmissions and self._requests.get(earlier.sequence) is earlier:
+            if earlier.transmissions or self._requests.get(earlier.sequence) is not earlier:
+                self.used_bytes -= _window_bytes(earlier)
+            else:
                 lost.append(earlier)
         return lost
 

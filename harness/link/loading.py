@@ -13,7 +13,16 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from harness.link import codec
-from harness.link.codec import ALL_LAYERS, SEND_COUNTS, SEND_DIGESTS, SEND_OUTPUT, Kind, Status, expect_ok
+from harness.link.codec import (
+    ALL_LAYERS,
+    SEND_COUNTS,
+    SEND_DIGESTS,
+    SEND_OUTPUT,
+    Capability,
+    Kind,
+    Status,
+    expect_ok,
+)
 from harness.link.frames import FRAME_OVERHEAD_BYTES, Frame, encoded_limit, payload_limit
 from harness.link.in_flight import Request
 from harness.link.messages import DeviceModel, InferenceReply
@@ -108,14 +117,14 @@ class Loader:
         )
         layers = len(model.layers) if ask.layers is None else ask.layers
         self._reply_bytes = codec.infer_reply_bytes(self.result_bytes, layers, ask.flags)
-        # A device need not keep what it counts and digests layer by layer: it would run again.
-        self._may_repeat = not ask.flags & (SEND_COUNTS | SEND_DIGESTS)
+        # What is counted and digested layer by layer no device keeps: it would run again.
+        keeps = pipeline.hello.capabilities & Capability.KEEPS_RESULT
+        self._may_repeat = bool(keeps) and not ask.flags & (SEND_COUNTS | SEND_DIGESTS)
         self._whole_bytes = codec.INFER_HEADER_BYTES + model.input_bytes
         self._queue: list[Job] = []
         self._loading: Job | None = None
         self._settled: deque[Request] = deque()
         self._owners: dict[Request, Job] = {}
-        self._round_trip = pipeline.round_trip
 
     @property
     def idle(self) -> bool:
@@ -227,22 +236,23 @@ class Loader:
             if job.way.careful and len(job.parts) > _UNACKNOWLEDGED_PARTS:
                 return False
             carried = b"" if job.way.part_bytes else job.data
-            if job.way.careful:
-                self._repeat_parts(job)
             if not self._pipeline.has_room(codec.INFER_HEADER_BYTES + len(carried)):
                 return False
+            if job.way.careful:
+                self._repeat_parts(job)
             self._ask_for(job, carried)
             job.asked = True
-        if job.way.careful and not job.parts and self._may_repeat and not job.way.reads:
-            return self._insist(job)
+        if job.way.careful and self._may_repeat:
+            return not (job.parts or job.way.reads) and self._insist(job)
         return not job.way.alone
 
     def _repeat_parts(self, job: Job) -> None:
-        """Copies of the last parts, as many as go out while the line would wait for answers."""
-        idle_bytes = self._round_trip.idle_bytes / 2
+        """Copies of the last parts, in the time in which the line would only wait for their answers."""
+        idle_bytes = self._pipeline.round_trip.idle_bytes / 2
         for request in job.parts:
-            idle_bytes -= len(request.encoded)
-            if idle_bytes < 0 or not self._pipeline.has_room(len(request.encoded)):
+            size = len(request.encoded)
+            idle_bytes -= size
+            if idle_bytes < 0 or not self._pipeline.has_room(size + encoded_limit(codec.INFER_HEADER_BYTES)):
                 return
             self._pipeline.repeat(request)
 
@@ -255,9 +265,9 @@ class Loader:
         return request
 
     def _insist(self, job: Job) -> bool:
-        """Asks so often for what is all there that the next input may follow without waiting for the answer.
+        """Asks for what is all there, so often that the next input may follow without waiting for the answer.
 
-        Were all copies or all answers lost, the input would have to be sent again, as the next has taken its place.
+        Were all copies or all answers lost, this input would go out again: the next has taken its place.
         """
         ask_bytes = encoded_limit(codec.INFER_HEADER_BYTES)
         round_bytes = ask_bytes + encoded_limit(self._reply_bytes)
@@ -269,6 +279,7 @@ class Loader:
         if not self._pipeline.has_room(copies * ask_bytes):
             return False
         request = self._ask_for(job, b"")
+        job.asked = True
         for _ in range(copies - 1):
             self._pipeline.repeat(request)
         return True
@@ -311,7 +322,7 @@ class Loader:
             # Sent at once into an idle line, as the first parts are: then it is known what was before it.
             if request.tries == 1 and request.sent_s == job.began_s:
                 seconds = self._pipeline.log.clock() - request.sent_s
-                self._round_trip.measured(request.bytes_under_way, seconds)
+                self._pipeline.round_trip.measured(request.bytes_under_way, seconds)
 
     def _count_loss(self, job: Job, what: str) -> None:
         job.lost = True

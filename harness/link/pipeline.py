@@ -148,8 +148,9 @@ class Pipeline:
         return request
 
     def repeat(self, request: Request) -> None:
-        """One more copy at once, of a request whose loss would cost much."""
-        self._transmit(request)
+        """One more copy at once, of a request whose loss would cost much; not if its fate is known by now."""
+        if self._in_flight.get(request.sequence) is request:
+            self._transmit(request)
 
     def wait(self, request: Request) -> Frame:
         while request.reply is None:

@@ -51,9 +51,7 @@ class Wire:
         if len(self._unsent) >= _TOGETHER_BYTES:
             self._hand_over()
 
-    def receive(
-        self, timeout_s: float, take: Callable[[Frame], None], damage: Callable[[], None]
-    ) -> None:
+    def receive(self, timeout_s: float, take: Callable[[Frame], None], damage: Callable[[], None]) -> None:
         """Waits for bytes and gives each frame among them to `take`; `damage` hears of what was one once.
 
         Raises:

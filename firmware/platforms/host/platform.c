@@ -29,7 +29,7 @@ static const platform_info info = {
 static int stream;
 static char **arguments;
 
-/* As a UART's FIFOs and driver do: a system call for each byte or COBS block would cost more than the rest. */
+/* As a UART's driver has: a system call for each COBS block would cost more than all the rest. */
 static uint8_t arrived[4096];
 static size_t arrived_at, arrived_size;
 static uint8_t leaving[4096];
