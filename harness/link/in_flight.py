@@ -38,7 +38,7 @@ class Request:
 
 
 class InFlight:
-    """Requests by sequence number. `used_bytes` is what they take of the device's window, each copy counted."""
+    """Requests by sequence number. `used_bytes` is what all copies take of the device's window."""
 
     def __init__(self) -> None:
         self.used_bytes = 0
