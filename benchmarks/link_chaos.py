@@ -1,7 +1,7 @@
 """Inferences over a faulty wire against a clean one: none wrong, none lost, and what it costs in time.
 
-    ./run benchmark chaos                         the table of docs/link.md, with fewer inferences: a few minutes
-    ./run benchmark chaos [--model test15_sigmoid] [--samples 100000] [--baud N] [--chaos FAULTS]      one line of it
+    ./run benchmark chaos [--samples N]        the table of docs/link.md
+    ./run benchmark chaos --model test15_sigmoid --samples 100000 [--baud N] [--chaos FAULTS]     one line of it
 
 Runs a network of the zoo as a native process (or in QEMU) and compares every output with the
 oracle's. With --baud both wires are paced to that rate; without, they are as fast as this machine, and
@@ -94,14 +94,14 @@ def compare(line: Line, platform: str, chaos: Chaos) -> bool:
             return False
     times = faulty.seconds / clean.seconds
     each = 1000 / len(load.inputs)
-    print(
-        f"{line.model:>15}  {size:>6}  {line.baud or 'unpaced':>8}  {line.samples:>10}  {clean.bad + faulty.bad:>5}  "
-        f"{clean.seconds * each:8.2f}  {faulty.seconds * each:9.2f}  {times:5.2f}  "
-        f"{clean.processor_s * each:6.2f} {faulty.processor_s * each:6.2f}  "
-        f"{clean.moved_bytes / len(load.inputs):6.0f} {faulty.moved_bytes / len(load.inputs):6.0f}  "
+    figures = (
+        f"{line.model:>15}  {size:>6}  {line.baud or 'unpaced':>8}  {line.samples:>10}",
+        f"{clean.bad + faulty.bad:>5}  {clean.seconds * each:8.2f} {faulty.seconds * each:8.2f}  {times:5.2f}",
+        f"{clean.processor_s * each:8.2f} {faulty.processor_s * each:8.2f}",
+        f"{clean.moved_bytes / len(load.inputs):8.0f} {faulty.moved_bytes / len(load.inputs):8.0f}",
         f"{faulty.restarts:>6}  {os.getloadavg()[0]:4.1f}",
-        flush=True,
     )
+    print("  ".join(figures), flush=True)
     wanted = line.baud is not None or size <= SHORT_INPUT_BYTES
     return not clean.bad and not faulty.bad and (times <= MOST_TIMES or not wanted)
 
@@ -120,12 +120,12 @@ def main() -> int:
         lines = [Line(options.model or "mnist_mlp", options.baud, options.samples or 1000)]
     else:
         lines = [Line(line.model, line.baud, options.samples or line.samples) for line in TABLE]
-    print(
-        f"on {options.platform}, {os.cpu_count()} cores; --chaos {options.chaos}\n"
-        f"{'':>48}  {'ms per inference':^24}  {'bench, CPU ms':^13}  {'bytes, both':^13}\n"
-        f"{'network':>15}  {'input':>6}  {'baud':>8}  {'inferences':>10}  {'wrong':>5}  {'clean':>8}  {'faulty':>9}  "
-        f"{'times':>5}  {'clean':>6} {'faulty':>6}  {'clean':>6} {'faulty':>6}  {'resets':>6}  load"
-    )
+    print(f"on {options.platform}, {os.cpu_count()} cores; --chaos {options.chaos}")
+    print(f"{'':52}{'ms per inference':>17}{'':9}{'processor ms':>17}{'':2}{'bytes, both ways':>17}")
+    columns = ("network", "input", "baud", "inferences", "wrong", "clean   faulty", "times", "clean   faulty")
+    widths = (15, 6, 8, 10, 5, 17, 5, 17)
+    heads = (f"{column:>{width}}" for column, width in zip(columns, widths, strict=True))
+    print("  ".join([*heads, f"{'clean   faulty':>17}", "resets", "load"]))
     good = [compare(line, options.platform, options.chaos) for line in lines]
     return int(not all(good))
 

@@ -18,7 +18,7 @@ _in_fork: Callable[[], None] | None = None
 
 @contextlib.contextmanager
 def forks_end_with_us() -> Iterator[None]:
-    """What this thread forks meanwhile is killed by the kernel when the thread ends, however that comes about."""
+    """What this thread forks meanwhile is killed by the kernel when the thread ends, whatever ends it."""
     global _in_fork
     _in_fork = die_with_parent()
     try:
