@@ -1,7 +1,7 @@
 """Inferences over a faulty wire against a clean one: none wrong, none lost, and what it costs in time.
 
     ./run benchmark chaos [--samples N]        the table of docs/link.md
-    ./run benchmark chaos --model test15_sigmoid --samples 100000 [--baud N] [--chaos FAULTS]     one line of it
+    ./run benchmark chaos --model test15_sigmoid --samples 100000 [--baud N] [--chaos FAULTS]     one line
 
 Runs a network of the zoo as a native process (or in QEMU) and compares every output with the
 oracle's. With --baud both wires are paced to that rate; without, they are as fast as this machine, and
@@ -96,7 +96,8 @@ def compare(line: Line, platform: str, chaos: Chaos) -> bool:
     each = 1000 / len(load.inputs)
     figures = (
         f"{line.model:>15}  {size:>6}  {line.baud or 'unpaced':>8}  {line.samples:>10}",
-        f"{clean.bad + faulty.bad:>5}  {clean.seconds * each:8.2f} {faulty.seconds * each:8.2f}  {times:5.2f}",
+        f"{clean.bad + faulty.bad:>5}  {clean.seconds * each:8.2f} {faulty.seconds * each:8.2f}",
+        f"{times:5.2f}",
         f"{clean.processor_s * each:8.2f} {faulty.processor_s * each:8.2f}",
         f"{clean.moved_bytes / len(load.inputs):8.0f} {faulty.moved_bytes / len(load.inputs):8.0f}",
         f"{faulty.restarts:>6}  {os.getloadavg()[0]:4.1f}",

@@ -120,6 +120,8 @@ class ChaosPort:
 
     def read(self, timeout_s: float) -> bytes:
         until_s = time.monotonic() + timeout_s
+        # What is here is late from now on, not from when those before it have been read.
+        self._from_board.put(self._port.read(0.0))
         while True:
             self._pass_on()
             if taken := self._take():
@@ -175,24 +177,25 @@ class _Direction:
         self._faults = faults
         self._noisy_bytes = 0
         self._clean_bytes = self._gap()
-        self._parts: deque[_Part] = deque()
-        self._stalled_until_s = 0.0
+        self._parts: deque[tuple[float, bytes | _Restart]] = deque()
+        self._late_s = 0.0
 
     def put(self, data: bytes) -> None:
-        self._parts.extend(self.spoil(data))
+        for part in self.spoil(data):
+            if isinstance(part, _Stall):
+                self._late_s = max(self._late_s, time.monotonic()) + part.seconds
+            else:
+                self._parts.append((self._late_s, part))
 
     def next_due(self) -> bytes | _Restart | None:
         """What comes next, unless that is late or there is nothing."""
-        while self._parts and time.monotonic() >= self._stalled_until_s:
-            part = self._parts.popleft()
-            if not isinstance(part, _Stall):
-                return part
-            self._stalled_until_s = time.monotonic() + part.seconds
-        return None
+        if not self._parts or time.monotonic() < self.due_s:
+            return None
+        return self._parts.popleft()[1]
 
     @property
     def due_s(self) -> float:
-        return self._stalled_until_s if self._parts else math.inf
+        return self._parts[0][0] if self._parts else math.inf
 
     def spoil(self, data: bytes) -> list[_Part]:
         """What becomes of `data`: bytes, and between them what happens beside them."""

@@ -1,8 +1,9 @@
 """How inputs get onto the device: whole inside INFER, or in parts ahead of it, as the line allows.
 
 On a good line all follow each other without a wait. Where parts are lost they get shorter, and the
-next input waits until INFER is answered, as the device holds only one. INFER is then asked as soon as
-few parts are unacknowledged: it may all be there. Results are not looked at here.
+next input waits until all parts are acknowledged and INFER is answered, or asked so often that it will be, as
+the device holds only one. INFER is asked as soon as few parts are unacknowledged: it may all be there.
+Results are not looked at here.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Way:
 
     @property
     def alone(self) -> bool:
-        """Nothing else may be loaded before this one's result is here."""
+        """Nothing else may be loaded before this one's result is here, or can be relied on."""
         return self.careful or self.reads
 
 

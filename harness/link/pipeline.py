@@ -1,8 +1,8 @@
 """The window: requests on their way, what was lost, what is sent again, and when to give up.
 
-Whenever something may have been lost (a damaged chunk on either side, a quiet line) an empty ECHO
-goes out as a probe: the place of its answer in the order settles what has to be sent again
-(`in_flight`). After a READY the probe is a HELLO. Knows nothing of networks.
+Whenever something may have been lost (damaged chunks on either side, a quiet line) and no answer on its way
+can tell, an empty ECHO goes out as a probe: the place of its answer in the order settles what has to be
+sent again (`in_flight`). After a READY the probe is a HELLO. Knows nothing of networks.
 """
 
 from __future__ import annotations
