@@ -37,6 +37,8 @@ _LEAST_ANSWER_BYTES = codec.infer_reply_bytes(16, 0, SEND_OUTPUT)
 _CAREFUL_FAULTS = 0.1
 # So many are on the wire until an answer could be here; asking later lets the wire run dry.
 _UNACKNOWLEDGED_PARTS = 3
+# Of one round trip: above it, so many copies would be needed that waiting costs less.
+_MOST_RISK = 0.5
 # Less than that many frames in the window, and the wire waits for answers.
 _FRAMES_IN_WINDOW = 3
 
@@ -273,6 +275,8 @@ class Loader:
         ask_bytes = encoded_limit(codec.INFER_HEADER_BYTES)
         round_bytes = ask_bytes + encoded_limit(self._reply_bytes)
         chance = risk = 1 - (1 - self._pipeline.fault_rate.per_byte) ** round_bytes
+        if risk > _MOST_RISK:
+            return False
         copies = 1
         while chance * len(job.data) > ask_bytes:
             chance *= risk
