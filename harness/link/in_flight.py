@@ -33,7 +33,6 @@ class Request:
     lost: bool = False
     tries: int = 0
     sent_s: float = 0.0
-    bytes_under_way: int = 0  # when it was sent, itself included
     transmissions: list[int] = field(default_factory=list)
 
 
@@ -64,7 +63,6 @@ class InFlight:
         if request.sequence not in self._requests or len(request.transmissions) > 1:
             self.used_bytes += _window_bytes(request)
         self._requests[request.sequence] = request
-        request.bytes_under_way = self.used_bytes
 
     def remove(self, request: Request) -> None:
         del self._requests[request.sequence]

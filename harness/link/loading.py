@@ -98,7 +98,6 @@ class Job:
     lost: bool = False
     lost_in_a_row: int = 0
     restarts: int = 0
-    began_s: float = 0.0
     unsent: list[tuple[int, int]] = field(default_factory=list)
     parts: dict[Request, tuple[int, int]] = field(default_factory=dict)
     infers: set[Request] = field(default_factory=set)
@@ -221,7 +220,6 @@ class Loader:
             job.number = self._numbers.next()
         job.way, job.lost = way, False
         job.restarts = self._pipeline.statistics.restarts
-        job.began_s = self._pipeline.log.clock()
         job.unsent = _cut(0, len(job.data), -(-len(job.data) // way.part_bytes)) if way.part_bytes else []
 
     def _advance(self, job: Job) -> bool:
@@ -241,23 +239,11 @@ class Loader:
             carried = b"" if job.way.part_bytes else job.data
             if not self._pipeline.has_room(codec.INFER_HEADER_BYTES + len(carried)):
                 return False
-            if job.way.careful:
-                self._repeat_parts(job)
             self._ask_for(job, carried)
             job.asked = True
         if job.way.careful and self._may_repeat:
             return not (job.parts or job.way.reads) and self._insist(job)
         return not job.way.alone
-
-    def _repeat_parts(self, job: Job) -> None:
-        """Copies of the last parts, in the time in which the line would only wait for their answers."""
-        idle_bytes = self._pipeline.round_trip.idle_bytes / 2
-        for request in job.parts:
-            size = len(request.encoded)
-            idle_bytes -= size
-            if idle_bytes < 0 or not self._pipeline.has_room(size + encoded_limit(codec.INFER_HEADER_BYTES)):
-                return
-            self._pipeline.repeat(request)
 
     def _ask_for(self, job: Job, carried: bytes) -> Request:
         layers = ALL_LAYERS if self._ask.layers is None else self._ask.layers
@@ -324,10 +310,6 @@ class Loader:
         else:
             expect_ok(reply, request.what)
             job.lost_in_a_row = 0
-            # Sent at once into an idle line, as the first parts are: then it is known what was before it.
-            if request.tries == 1 and request.sent_s == job.began_s:
-                seconds = self._pipeline.log.clock() - request.sent_s
-                self._pipeline.round_trip.measured(request.bytes_under_way, seconds)
 
     def _count_loss(self, job: Job, what: str) -> None:
         job.lost = True

@@ -18,7 +18,6 @@ from harness.link.fault_rate import FaultRate
 from harness.link.frames import VERSION, Frame, encode_frame, encoded_limit, payload_limit
 from harness.link.in_flight import InFlight, Request
 from harness.link.messages import Hello, WireStatistics
-from harness.link.round_trip import RoundTrip
 from harness.link.watch import Watch
 from harness.link.wire import Wire
 from harness.link.wirelog import WireLog
@@ -48,7 +47,6 @@ class Pipeline:
         self.timeout_s = timeout_s
         self.wire = Wire(port, log, baud, board_state, watch)
         self.fault_rate = FaultRate()
-        self.round_trip = RoundTrip()
         self.hello = Hello(VERSION, 0, 0, 0, 0, 0)
         self._in_flight = InFlight()
         self._sequence = int.from_bytes(log.random_bytes(2), "little")

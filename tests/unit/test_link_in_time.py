@@ -8,7 +8,6 @@ from benchmarks import paced_port
 from harness.link import chaos, wirelog
 from harness.link.chaos import ChaosPort, parse_chaos
 from harness.link.client import Link
-from harness.link.round_trip import RoundTrip
 from tests.firmware_demo import demo_layers
 from tests.link_devices import PythonDevice, demo_inputs
 from tests.virtual_time import VirtualPort, VirtualTime
@@ -46,14 +45,3 @@ def test_four_faults_in_a_thousand_bytes_cost_a_long_input_less_than_threefold(
 def test_late_wake_ups_cost_a_fast_line_less_than_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
     clean_s = seconds(monkeypatch, 921_600, "", late_s=0.001)
     assert seconds(monkeypatch, 921_600, FAULTS, late_s=0.001) < 3.3 * clean_s
-
-
-def test_the_idle_part_of_a_round_trip() -> None:
-    trip = RoundTrip()
-    assert trip.idle_bytes == 0
-    trip.measured(100, 0.012)
-    assert trip.idle_bytes == 0
-    # 100 us a byte, and 2 ms in which nothing is carried: 20 bytes.
-    for size in (200, 300, 100, 400):
-        trip.measured(size, 0.002 + size / 10_000)
-    assert trip.idle_bytes == pytest.approx(20)
