@@ -38,7 +38,6 @@ def test_collecting_loads_no_framework(tmp_path: Path) -> None:
 
 def test_a_run_of_a_committed_artifact_loads_what_compares_and_no_framework(tmp_path: Path) -> None:
     arguments = ["run", "test17_conv1x1", "--target", "esp32c3", "--runtime", "tflm", "--samples", "2"]
-    code = (
-        f"from harness.cli import main\nassert main({[*arguments, '--report-dir', str(tmp_path / 'r')]}) == 0"
-    )
+    arguments += ["--report-dir", str(tmp_path / "report")]
+    code = f"from harness.cli import main\nassert main({arguments}) == 0"
     assert heavy_modules(tmp_path, code) <= {"onnxruntime", "tflite_micro"}
