@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.build_cache import pruned
 from harness.errors import HarnessError
 from harness.ledger import Ledger
 from harness.nightly.config import Job, Night
@@ -73,7 +74,11 @@ class NightRun:
             for worker in self._workers:
                 worker.kill() if worker.job else worker.close()
             self._drop_journals()
-        return self._ledger.finish(self._pixels)
+        record = self._ledger.finish(self._pixels)
+        for root, limit_bytes in {(each.build_root, each.build_limit_bytes) for each in self._settings}:
+            if said := pruned(root, limit_bytes):
+                self._progress.line(said)
+        return record
 
     def _feed(self) -> bool:
         """Gives every idle worker a job; False when nothing runs, or may run any longer."""
