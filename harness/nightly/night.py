@@ -21,7 +21,7 @@ from harness.nightly.config import Job, Night
 from harness.nightly.progress import NightProgress
 from harness.nightly.schedule import Past, Schedule
 from harness.nightly.verdicts import retried
-from harness.nightly.workers import Finished, Worker, WorkerError, broken, wait_for
+from harness.nightly.workers import Finished, Worker, WorkerError, broken, left_behind, wait_for
 from harness.records.schema import RunRecord
 
 HEARTBEAT_S = 1.0
@@ -105,7 +105,8 @@ class NightRun:
                 )
         except HarnessError as error:
             worker.kill()
-            self._settle(job, Finished(broken(job, error, took_s), (), None, None))
+            done = left_behind(self._ledger.directory.path, worker.number, job.key)
+            self._settle(job, done or Finished(broken(job, error, took_s), (), None, None))
             return self._worker(worker.number)
         if finished is not None:
             worker.job = None
