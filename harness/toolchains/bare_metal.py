@@ -110,6 +110,7 @@ def build(
     sanitize: bool = False,
     defines: Mapping[str, str] | None = None,
     mlperf_dialect: bool = False,
+    static_ram_bytes: int | None = None,
 ) -> Image:
     """Compiles and links `project` with the core and `platform`, or finds the same build done before.
 
@@ -117,7 +118,7 @@ def build(
     the link. The image lies in `<build_root>/<target>-<platform>-<12 digits of its digest>/`. `sanitize`
     (host only) adds address and undefined-behaviour sanitizers. `defines` are preprocessor
     definitions, name to value. `mlperf_dialect` makes the firmware answer MLPerf Tiny's commands too, for
-    5 KB of flash.
+    5 KB of flash. Of more than `static_ram_bytes` of static data, no image is linked (machines of QEMU only).
 
     Raises:
         UsageError: unknown platform, or sanitizers asked for where there are none.
@@ -126,6 +127,9 @@ def build(
         OutputError: `build_root` cannot be written.
     """
     recipe = get_recipe(platform)
+    if static_ram_bytes is not None:
+        limit = f"-Wl,--defsym=_static_ram_limit={static_ram_bytes}"
+        recipe = replace(recipe, link_flags=(*recipe.link_flags, limit))
     if sanitize and platform != "host":
         raise UsageError(f"platform {platform} has no sanitizers", "Only host has")
     compiler = require_program(recipe.compiler)
@@ -182,6 +186,11 @@ def get_recipe(platform: str) -> Recipe:
     if platform not in _RECIPES:
         raise UsageError(f"unknown platform {platform!r}", f"Known platforms: {', '.join(_RECIPES)}")
     return _RECIPES[platform]
+
+
+def compiler_version(platform: str) -> str:
+    """The first line of what the compiler of `platform` says of itself. Raises MissingError without it."""
+    return _version(require_program(get_recipe(platform).compiler))
 
 
 @functools.cache
