@@ -6,23 +6,18 @@ gives the same bytes, on every machine. Writes no files; `project.py` does.
 
 from __future__ import annotations
 
-import struct
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.portable.c_text import C_TYPES, WIDTH, comment_text, fill, layout, literals, string
 from harness.portable.graph import Tensor
+from harness.portable.layer_table import DTYPES, layer_table, scale_bits
 from harness.portable.plan import Plan
 from harness.portable.step import Alias, Step
 from harness.tensors import TensorInfo
 
-DTYPES = {
-    "int8": "ENGINE_INT8",
-    "uint8": "ENGINE_UINT8",
-    "int16": "ENGINE_INT16",
-    "float32": "ENGINE_FLOAT32",
-}
+SHARED_FROM = 3  # layers
 
 
 @dataclass(frozen=True)
@@ -143,12 +138,14 @@ def model_source(
         " */",
         "#include <string.h>",
         "",
+        *_kernels_called(plan),
         '#include "engine.h"',
         *[f'#include "{header}"' for header in included],
         "",
-        "/* Layers stay functions of their own: merged into one, they run out of registers",
-        " * (rv32imc: 40 % more instructions), and a profiler could not tell them apart. And not",
-        " * cloned: gcc 12 -O2 took all that a clone of the softmax stores for dead, its call too. */",
+        "/* Layers that are more than a call stay functions of their own: merged into one, they run",
+        " * out of registers (rv32imc: 40 % more instructions), and a profiler could not tell them",
+        " * apart. And not cloned: gcc 12 -O2 took all that a clone of the softmax stores for dead, its",
+        " * call too. */",
         "#ifdef __clang__",
         "#define NOINLINE __attribute__((noinline))",
         "#else",
@@ -159,12 +156,29 @@ def model_source(
         "",
     ]
     for step in plan.steps:
-        lines += _function(step)
+        lines += _function(step, shares_rows(plan))
     lines += _run_layer(plan, placement)
-    lines += _tensors("inputs", inputs) + _tensors("outputs", outputs) + _layers(plan)
+    lines += _tensors("inputs", inputs) + _tensors("outputs", outputs) + layer_table(plan)
     lines += placement.tables()
     lines += _engine(plan, identity, placement)
     return "\n".join(lines)
+
+
+def _kernels_called(plan: Plan) -> list[str]:
+    """What tells the shared headers which of their functions the layers call, and how many layers do."""
+    kernels = {name for step in plan.steps for name in step.kernels}
+    shapes = {name.rpartition("_")[2].upper() for name in kernels if name.startswith("tile")}
+    if not shapes:
+        return []
+    tiles = " | ".join(f"TILE_{shape}" for shape in sorted(shapes, reverse=True))
+    return [f"#define TILES ({tiles})", f"#define SHARED_ROWS {int(shares_rows(plan))}", ""]
+
+
+def shares_rows(plan: Plan) -> bool:
+    """convolution.h's functions are functions. Few layers have them in themselves: where shapes are constant
+    they take fewer instructions, and hardly more flash.
+    """
+    return sum("convolve_row" in step.kernels for step in plan.steps) >= SHARED_FROM
 
 
 def arena_bytes(plan: Plan) -> int:
@@ -211,7 +225,7 @@ def weights_source(plan: Plan, identity: Identity) -> str:
     return "\n".join(lines)
 
 
-def _function(step: Step) -> list[str]:
+def _function(step: Step, shared_rows: bool) -> list[str]:
     comment = ["/*", f" * Layer {step.index}: {step.op}"]
     for name, tensor in [
         *zip(step.read_names, step.reads, strict=True),
@@ -220,6 +234,9 @@ def _function(step: Step) -> list[str]:
         comment.append(f" *   {name:<8} {describe(tensor.info)}")
     comment += [
         f" * {step.macs:,} multiply-accumulates." if step.macs else "",
+        ""
+        if step.lead_bytes is None
+        else " * `output` may lie over rows of `input` that are not read again.",
         # What depends on the values of constants stands beside them: other weights, the same model.c.
         *([] if step.constants() else _notes(step)),
     ]
@@ -234,7 +251,8 @@ def _function(step: Step) -> list[str]:
     ]
     if step.scratch_bytes:
         parameters.append(f"{C_TYPES[step.writes[0].info.dtype]} *scratch")
-    head = f"static NOINLINE {step.attributes}void {step.function}({', '.join(parameters)}) {{"
+    kind = "inline" if shared_rows and step.is_one_call else f"NOINLINE {step.attributes}".rstrip()
+    head = f"static {kind} void {step.function}({', '.join(parameters)}) {{"
     return [*comment, " */", *_wrapped(head), *layout(step.body(), depth=1), "}", ""]
 
 
@@ -256,10 +274,10 @@ def describe(info: TensorInfo) -> str:
     """One line: shape, type, quantisation, name."""
     shape = "x".join(map(str, info.shape)) or "scalar"
     quantisation = f", scale {info.scale:.9g}, zero point {info.zero_point}" if info.quantised else ""
-    return f"{shape} {info.dtype}{quantisation}, {comment_text(_first_name(info))[:60]}"
+    return f"{shape} {info.dtype}{quantisation}, {comment_text(first_name(info))[:60]}"
 
 
-def _first_name(info: TensorInfo) -> str:
+def first_name(info: TensorInfo) -> str:
     """Converters join the names of all they fused with semicolons."""
     return info.name.split(";")[0]
 
@@ -278,22 +296,16 @@ def _run_layer(plan: Plan, placement: Placement) -> list[str]:
 
 
 def _tensor(info: TensorInfo) -> str:
-    bits = struct.unpack("<I", struct.pack("<f", info.scale))[0]
     dims = ", ".join(map(str, info.shape)) or "0"
     return (
-        f"{{{string(_first_name(info))}, {DTYPES[info.dtype]}, {len(info.shape)}, {{{dims}}}, "
-        f"{info.size_bytes}, 0x{bits:08x}u, {info.zero_point}}}"
+        f"{{{string(first_name(info))}, {DTYPES[info.dtype]}, {len(info.shape)}, {{{dims}}}, "
+        f"{info.size_bytes}, {scale_bits(info)}, {info.zero_point}}}"
     )
 
 
 def _tensors(name: str, tensors: list[Tensor]) -> list[str]:
     rows = [f"    {_tensor(tensor.info)}," for tensor in tensors]
     return [f"static const engine_tensor {name}[] = {{", *rows, "};", ""]
-
-
-def _layers(plan: Plan) -> list[str]:
-    rows = [f'    {{"{s.op}", {s.macs}u, {_tensor(s.writes[0].info)}}},' for s in plan.steps]
-    return ["static const engine_layer layers[] = {", *rows, "};", ""]
 
 
 def number_table(name: str, values: Sequence[int]) -> list[str]:
@@ -332,10 +344,6 @@ const engine_tensor *engine_output(uint16_t index) {
     return &outputs[index];
 }
 
-const engine_layer *engine_get_layer(uint16_t index) {
-    return &layers[index];
-}
-
 void *engine_input_data(uint16_t index) {
 @INPUT_DATA@
 }
@@ -349,9 +357,6 @@ const void *engine_layer_data(uint16_t index) {
 }
 
 const char *engine_invoke(uint16_t count, engine_observer observer, void *context) {
-    if (count > info.layers) {
-        return "more layers asked for than the model has";
-    }
     for (uint16_t index = 0; index < count; index++) {
 @BEFORE_LAYER@
         run_layer(index);

@@ -60,6 +60,16 @@ class Step(ABC):
         return ("fixed_point.h",)
 
     @property
+    def kernels(self) -> frozenset[str]:
+        """Functions of tile.h and convolution.h that the body calls, by their names in C."""
+        return frozenset()
+
+    @property
+    def is_one_call(self) -> bool:
+        """Of a function in convolution.h: the layer needs none of its own where many share that one."""
+        return False
+
+    @property
     def attributes(self) -> str:
         """Of the layer's function in C, beside NOINLINE."""
         return ""
@@ -68,6 +78,11 @@ class Step(ABC):
     def scratch_bytes(self) -> int:
         """Room in the arena while the layer runs; the function gets it as `scratch`, of the output's type."""
         return 0
+
+    @property
+    def lead_bytes(self) -> int | None:
+        """The output may lie over the one input if it begins so many bytes before it; None: it may not."""
+        return None
 
     @abstractmethod
     def constants(self) -> list[Constant]:

@@ -17,7 +17,7 @@ from harness.portable.node import Node
 from harness.portable.ops import tile
 from harness.portable.ops.multiplied_sums import plan_sums
 from harness.portable.ops.sums import Sums, per_channel_axis
-from harness.portable.ops.window import Axis, plan_axes
+from harness.portable.ops.window import Axis, lead_elements, plan_axes
 from harness.portable.step import Constant, Step
 
 
@@ -76,6 +76,13 @@ class Convolution(Step):
     def scratch_bytes(self) -> int:
         elements = 0 if self.inside else self.lead_elements + self.height.taps * self.row_elements
         return elements * self.element_bytes
+
+    @property
+    def lead_bytes(self) -> int | None:
+        if self.batches > 1:
+            return None
+        image_row, row = self.width.size * self.in_channels, self.width.out * self.out_channels
+        return lead_elements(self.height, image_row, row, copied=not self.inside) * self.element_bytes
 
     @property
     def dilated(self) -> bool:
@@ -190,6 +197,36 @@ class Conv2D(Convolution):
         alone = all((axis.taps, axis.stride) == (1, 1) for axis in axes)
         return self.sums.tiled and alone and self.inside and self.groups == 1
 
+    @property
+    def kernels(self) -> frozenset[str]:
+        pixels = self.pixels if self.pointwise else self.width.out
+        tiles = tile.tiles_called(self.sums, self.group_channels, pixels, by_eights=self.by_eights)
+        if not self.by_rows:
+            return tiles
+        return tiles | ({"convolve", "convolve_row"} if self.by_image else {"convolve_row"})
+
+    @property
+    def is_one_call(self) -> bool:
+        return self.by_rows and (self.pointwise or self.by_image)
+
+    @property
+    def by_image(self) -> bool:
+        """All rows are one call."""
+        return self.by_rows and self.inside and self.batches == 1 and not self.pointwise
+
+    @property
+    def pixels(self) -> int:
+        """Of a pointwise convolution."""
+        return self.batches * self.height.size * self.width.size
+
+    @property
+    def lead_bytes(self) -> int | None:
+        """Where pixels are one sequence, two are written before the first is read for the last time."""
+        if not self.pointwise:
+            return super().lead_bytes
+        last = self.pixels * self.out_channels - max(0, self.pixels - tile.PIXELS) * self.in_channels
+        return max(tile.PIXELS * self.out_channels, last) * self.element_bytes
+
     def constants(self) -> list[Constant]:
         weights = self.sums.weights
         if self.sums.tiled and self.by_eights:
@@ -198,13 +235,19 @@ class Conv2D(Convolution):
 
     def shapes(self) -> list[dict[str, int]]:
         if self.pointwise:
-            pixels = self.batches * self.height.size * self.width.size
-            return [{"PIXELS": pixels, "IN_C": self.in_channels, "OUT_C": self.out_channels}]
+            return [{"PIXELS": self.pixels, "IN_C": self.in_channels, "OUT_C": self.out_channels}]
         groups = {"GROUPS": self.groups, "GROUP_C": self.group_channels}
         depth = {"FILTER_C": self.filter_channels, "DEPTH": self.depth}
         return [*super().shapes(), {**depth, **(groups if self.groups > 1 else {})}]
 
     def body(self) -> list[str]:
+        if self.by_image:
+            return [
+                *enum(*self.shapes(), *self.sums.named()),
+                *self.declarations(),
+                "",
+                "convolve(output, input, &layer, OUT_H, OUT_W, STRIDE_H * IN_W * IN_C);",
+            ]
         if not self.pointwise:
             return super().body()
         names = enum(*self.shapes(), *self.sums.named())

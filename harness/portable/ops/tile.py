@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.portable.c_text import END, fill, loop
 from harness.portable.ops.sums import Sums
 
-CHANNELS = 8  # TILE_CHANNELS in tile.h
+CHANNELS, PIXELS = 8, 2  # TILE_CHANNELS and TILE_PIXELS in tile.h
 
 
 def tile_order(weights: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -23,6 +23,16 @@ def tile_order(weights: NDArray[np.generic]) -> NDArray[np.generic]:
     full = channels - channels % CHANNELS
     eights = weights[:full].reshape(-1, CHANNELS, inputs).transpose(0, 2, 1)
     return np.concatenate([eights.reshape(-1), weights[full:].reshape(-1)])
+
+
+def tiles_called(sums: Sums, channels: int, pixels: int, *, by_eights: bool = True) -> frozenset[str]:
+    """For rows of `pixels` with `channels` each, or as many in each group, as `tile_loop` goes over them."""
+    if not sums.tiled:
+        return frozenset()
+    eights = channels // CHANNELS if by_eights else 0
+    heights = ([CHANNELS] if eights else []) + ([1] if channels > eights * CHANNELS else [])
+    widths = ([2] if pixels > 1 else []) + ([1] if pixels % 2 else [])
+    return frozenset(f"tile{sums.in_tiles}_{height}x{width}" for height in heights for width in widths)
 
 
 def window_constant(offsets: Sequence[str], length: str, pixel_stride: str) -> list[str]:

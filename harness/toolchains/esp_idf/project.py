@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.bundled import firmware_dir
 from harness.errors import OutputError, UnsupportedError
+from harness.portable.plan import bytes_apart
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact
 from harness.runtimes.planned import PlannedArtifact
@@ -127,7 +128,10 @@ def write_project(
 
 def _psram(artifact: Artifact, target: Target, kernels: str) -> int:
     """Bytes of activations, where the chip's own RAM cannot hold them; raises where nothing can."""
-    activations = artifact.plan.memory.peak_bytes if isinstance(artifact, PlannedArtifact) else 0
+    activations = 0
+    if isinstance(artifact, PlannedArtifact):
+        plan = artifact.plan
+        activations = plan.memory.peak_bytes if kernels == PORTABLE else bytes_apart(plan)
     if activations <= target.sram_bytes:
         return 0
     if kernels == PORTABLE or not sdkconfig.has_psram(target):
