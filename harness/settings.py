@@ -19,7 +19,7 @@ from harness.farm.file import Farm, find_farm
 from harness.farm.shelf import Wish
 from harness.link.chaos import FAULTS, Chaos, parse_chaos
 from harness.model.preprocess import Preprocess, parse_preprocess
-from harness.toolchains.esp_idf.partitions import Layout, layout_from
+from harness.toolchains.esp_idf.partitions import Layout, layout_from, parse_size
 from harness.toolchains.esp_idf.sdkconfig import read_own
 
 
@@ -162,6 +162,13 @@ OPTIONS = (
         f"a faulty wire between bench and board: faults per byte of {', '.join(FAULTS)}, and seed, "
         "e.g. drop=1e-3,reset=1e-6,seed=1",
     ),
+    Option(
+        "build-limit",
+        "2048MB",
+        "SIZE",
+        "how large build/ may grow: at the end of a run what was used least recently goes, but nothing of "
+        "the last day",
+    ),
     Option("seed", "0", "N", "seed of the random inputs used where there are no data"),
     Option(
         "report-dir", "", "DIR", "where the report goes; default reports/<time>, linked as reports/latest"
@@ -212,6 +219,7 @@ class Settings:
     seed: int
     report_dir: Path | None
     build_root: Path
+    build_limit_bytes: int
     heavy: Heavy | None = None
     preprocess: Preprocess | None = None
     given: Mapping[str, str] = field(default_factory=dict)
@@ -291,6 +299,7 @@ def settings_from(
         seed=_integer("--seed", texts["seed"], 0),
         report_dir=Path(texts["report_dir"]) if texts["report_dir"] else None,
         build_root=build_root_under(root),
+        build_limit_bytes=parse_size("--build-limit", texts["build_limit"]),
         preprocess=parse_preprocess(texts["preprocess"]) if texts["preprocess"] else None,
         given={**texts, **{name: text for name, text in boards.items() if text}},
     )

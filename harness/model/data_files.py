@@ -24,7 +24,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from harness.errors import DataError
@@ -142,6 +141,8 @@ def _not_loaded(path: Path, key: str, error: Exception) -> DataError:
 
 def _csv(path: Path, tensor: TensorInfo, preprocess: Preprocess | None) -> dict[str, Array]:
     """Whole numbers 0..255 are pixels where the model declares what these become."""
+    import pandas as pd  # half a second that only tables need
+
     names = _csv_names(path)
     try:
         table = pd.read_csv(path, header=0 if names else None, dtype=np.float64, encoding="utf-8")

@@ -45,7 +45,6 @@ import difflib
 import json
 import os
 import re
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +54,7 @@ from harness.errors import ModelError, UsageError
 from harness.model import digests
 from harness.model.measurements import Scoped, read_measurements
 from harness.model.preprocess import COLOURS, KINDS, RESIZES, Preprocess
+from harness.toml_file import Table, load
 
 ESPDL_KINDS = tuple(
     f"espdl{scheme}{chips}"
@@ -147,29 +147,30 @@ def read_spec(directory: Path, check_files: bool = True) -> ModelSpec:
     """Reads and checks `directory`/model.toml; `check_files=False` is for training, which makes them.
 
     Raises:
-        ModelError: one line with the file and the key.
+        ModelError: one line with the file, its line and the key.
     """
     path = directory / "model.toml"
+    if not path.exists():
+        raise ModelError(f"{directory}: expected a model.toml in it, found none")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{directory}: expected a model.toml in it, found none") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ModelError(f"{path}: not readable as TOML: {error}") from None
-    spec = _Reader(path).spec(values)
+        file = load(path)
+    except UsageError as error:
+        raise ModelError(error.message, error.remedy) from None
+    reader = _Reader(file)
+    spec = reader.spec(file.values)
     if check_files:
         files: list[tuple[str, Path | None]] = [
             (f"artifacts.{kind}", file) for kind, file in spec.artifacts.items()
         ]
         files += [("dataset.test", spec.test), ("dataset.calibration", spec.calibration)]
-        for key, file in files:
-            if file is None:
+        for key, named in files:
+            if named is None:
                 continue
-            if file.is_dir() and key.startswith("dataset."):
+            if named.is_dir() and key.startswith("dataset."):
                 continue
-            if not file.is_file():
-                raise ModelError(f"{path}: {key}: no such file: {file}")
-            digests.verify(file)
+            if not named.is_file():
+                raise ModelError(f"{reader.at(key)}: no such file: {named}")
+            digests.verify(named)
     return spec
 
 
@@ -211,17 +212,24 @@ def spec_text(model: ModelSpec, directory: Path) -> str:
 
 
 class _Reader:
-    """Checks one model.toml; every message starts with the file and the key."""
+    """Checks one model.toml; every message starts with the file, its line and the key."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, file: Table) -> None:
+        self._file = file
+
+    def at(self, key: str) -> str:
+        """Where `key`, such as artifacts.tflite, stands."""
+        return f"{self._where(key)}: {key}"
+
+    def _where(self, key: str) -> str:
+        return f"{self._file.path}:{self._file.line_of(tuple(key.split('.')))}"
 
     def spec(self, values: dict[str, Any]) -> ModelSpec:
         self._keys("", values, required={"name", "input", "artifacts"}, optional=set(_OPTIONAL_TABLES))
         name = self._text(values, "name")
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise self._error("name", "letters, digits, _ and -", name)
-        directory = self._path.parent.resolve()
+        directory = self._file.path.parent.resolve()
         dataset = self._table(values, "dataset", required=set(), optional={"test", "calibration"})
         artifacts = self._table(values, "artifacts", required=set(), optional=set(ARTIFACT_KINDS))
         if not artifacts:
@@ -238,8 +246,8 @@ class _Reader:
             input_shape=self._shape(values),
             preprocess=self._preprocess(values),
             artifacts={kind: directory / self._text(artifacts, kind, at="artifacts.") for kind in artifacts},
-            test=self._file(dataset, "test", directory),
-            calibration=self._file(dataset, "calibration", directory),
+            test=self._path(dataset, "test", directory),
+            calibration=self._path(dataset, "calibration", directory),
             reference_top1_min=self._share(expect, "reference_top1_min"),
             bench_samples=self._samples(bench),
             measurements=read_measurements(values.get("measurements", {}), self._error),
@@ -247,7 +255,7 @@ class _Reader:
         )
 
     def _error(self, key: str, expected: str, came: object) -> ModelError:
-        return ModelError(f"{self._path}: {key}: expected {expected}, came {came!r}")
+        return ModelError(f"{self.at(key)}: expected {expected}, came {came!r}")
 
     def _keys(self, at: str, values: dict[str, Any], required: set[str], optional: set[str]) -> None:
         known = required | optional
@@ -255,9 +263,9 @@ class _Reader:
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)
                 hint = f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(sorted(known))}"
-                raise ModelError(f"{self._path}: unknown key {at}{key}", hint)
+                raise ModelError(f"{self._where(at + key)}: unknown key {at}{key}", hint)
         for key in sorted(required - set(values)):
-            raise ModelError(f"{self._path}: key {at}{key} is missing")
+            raise ModelError(f"{self._where(at + key)}: key {at}{key} is missing")
 
     def _table(
         self, values: dict[str, Any], key: str, required: set[str], optional: set[str]
@@ -283,7 +291,7 @@ class _Reader:
             raise self._error(at + key, "a finite number", value)
         return float(value)
 
-    def _file(self, dataset: dict[str, Any], key: str, directory: Path) -> Path | None:
+    def _path(self, dataset: dict[str, Any], key: str, directory: Path) -> Path | None:
         if key not in dataset:
             return None
         return Path(os.path.normpath(directory / self._text(dataset, key, at="dataset.")))
