@@ -90,8 +90,11 @@ def runtimes_for(model: ModelSpec, target: Target, asked: Sequence[str], worksho
 
 
 def _taking(model: ModelSpec, target: Target, workshop: Workshop) -> list[str]:
-    """The runtimes of the chip that the model has an artifact for or that can make one."""
-    names = []
+    """The runtimes of the chip that the model has an artifact for or that can make one.
+
+    Those that cannot read its float file are left out where another one can.
+    """
+    names, unread = [], []
     for name, kind in RUNTIMES.items():
         runtime = kind()
         try:
@@ -99,8 +102,15 @@ def _taking(model: ModelSpec, target: Target, workshop: Workshop) -> list[str]:
         except UnsupportedError:
             continue
         if file or _makes(model, runtime, workshop):
-            names.append(name)
-    return names
+            (names if file or _reads(model, runtime) else unread).append(name)
+    return names or unread
+
+
+def _reads(model: ModelSpec, runtime: Runtime) -> bool:
+    try:
+        return runtime.float_file(model) is not None
+    except UnsupportedError:
+        return False
 
 
 def _remedy(model: ModelSpec, workshop: Workshop) -> str:

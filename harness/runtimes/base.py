@@ -111,7 +111,7 @@ class Runtime(ABC):
     by_chip: bool = False
     schemes: tuple[str, ...] = ("int8",)
     quantises: bool = False
-    float_kinds: tuple[str, ...] = ("onnx", "keras")
+    float_kinds: tuple[str, ...] = ("onnx", "keras", "tflite_float", "savedmodel")
     extra: str = ""
     model_folder: str = "model"
     application: bool = False
