@@ -1,6 +1,6 @@
 """What `harness fit` says without a compiler, beside what building and running then shows.
 
-    python -m benchmarks.fit_verdicts [MODEL ...] [--runtime LIST] [--target LIST]
+    python -m benchmarks.fit_verdicts [MODEL ...] [--runtime LIST] [--target LIST] [--build]
 
 Every network runs on the emulated chips as `harness run` runs it (one inference, compared with the oracle).
 The verdict of its true sizes, by the same rules, stands beside the estimated one; flash and static RAM are
@@ -69,8 +69,8 @@ class Row:
         )
 
 
-def rows(models: Sequence[str], targets: str, runtimes: str) -> Iterator[Row]:
-    """Runs everything in one `harness run`, then asks `fit`."""
+def rows(models: Sequence[str], targets: str, runtimes: str, build: bool) -> Iterator[Row]:
+    """Runs everything in one `harness run`, then asks `fit`, which may `build` to answer."""
     root = build_root_under(Path.cwd())
     workshop = Workshop(root / "artifacts")
     chips = [get_target(name) for name in targets.split(",")]
@@ -81,7 +81,7 @@ def rows(models: Sequence[str], targets: str, runtimes: str) -> Iterator[Row]:
             continue
         model, memory = load_model(record["model"]), record["memory"]
         target = next(chip for chip in chips if chip.id == record["target"])
-        question = Question(model, [target], [record["runtime"]], "portable", Room(), build=False)
+        question = Question(model, [target], [record["runtime"]], "portable", Room(), build)
         guess = next(iter(assess(question, root, workshop, silent)))
         assert isinstance(guess, Fit), guess
         artifact = load_artifact(model, record["runtime"], target, workshop)
@@ -106,7 +106,7 @@ def rows(models: Sequence[str], targets: str, runtimes: str) -> Iterator[Row]:
 def run(models: Sequence[str], targets: str, runtimes: str) -> list[dict[str, Any]]:
     """The records of one run of one sample each."""
     with tempfile.TemporaryDirectory() as work:
-        command = [sys.executable, "-m", "harness.cli", "run", *models, "--target", targets]
+        command = [sys.executable, "-m", "harness.cli", "run", ",".join(models), "--target", targets]
         command += ["--runtime", runtimes, "--samples", "1", "--report-dir", f"{work}/run"]
         environment = {**os.environ, "HARNESS_HISTORY_URL": f"sqlite:///{work}/history.sqlite"}
         done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, text=True, check=False)
@@ -144,13 +144,14 @@ def main() -> int:
     parser.add_argument("models", nargs="*", default=zoo(), metavar="MODEL", help="default: the zoo")
     parser.add_argument("--runtime", default=RUNTIMES, metavar="LIST", help=f"default: {RUNTIMES}")
     parser.add_argument("--target", default=TARGETS, metavar="LIST", help=f"default: {TARGETS}")
+    parser.add_argument("--build", action="store_true", help="let fit build, as it does where a compiler is")
     given = parser.parse_args()
     print(
         f"{'':<44}{'fit':<9}{'true':<9}{'ran':<7}{'flash':>9}{'fit':>9}{'RAM':>8}{'fit':>9}{'arena':>8}"
         f"{'used':>8}{'stack':>7}"
     )
     found = []
-    for row in rows(given.models, given.target, given.runtime):
+    for row in rows(given.models, given.target, given.runtime, given.build):
         found.append(row)
         print(row.line(), flush=True)
     print("\n".join(summary(found)))

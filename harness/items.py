@@ -94,7 +94,8 @@ def _taking(model: ModelSpec, target: Target, workshop: Workshop) -> list[str]:
 
     Those that cannot read its float file are left out where another one can.
     """
-    names, unread = [], []
+    names: list[str] = []
+    unread: list[str] = []
     for name, kind in RUNTIMES.items():
         runtime = kind()
         try:
