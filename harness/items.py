@@ -120,7 +120,7 @@ def _remedy(model: ModelSpec, workshop: Workshop) -> str:
         makers = [kind() for kind in RUNTIMES.values() if kind().makes_from(model)]
         lacking = dict.fromkeys(each.extra for each in makers if not available(each.extra))
         return f"Install what quantises it: {', or '.join(map(install_command, lacking))}" if lacking else ""
-    remedy = "A float model is quantised with some 200 typical inputs: --calibration FILE.npz"
+    remedy = "Float models need a calibration set to be quantised: --calibration FILE.npz"
     tflm = RUNTIMES["tflm"]()
     if tflm.makes_from(model):
         file = shown(str(next(iter(model.artifacts.values()))))
