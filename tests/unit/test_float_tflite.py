@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from harness.cli import main
+from harness.items import Workshop, runtimes_for
 from harness.model.keras_onnx import to_onnx
 from harness.model.reference import OnnxReference, TfliteReference, open_reference
 from harness.model.spec import load_model, read_spec
+from harness.runtimes.tflm import Tflm
+from harness.targets import get_target
 from tests.tflite_builder import ModelBuilder
 
 RELU, RELU6 = 1, 3
@@ -110,6 +113,28 @@ def test_a_run_without_data_gives_the_command(tmp_path: Path, capsys: pytest.Cap
     error = capsys.readouterr().err
     assert "net: no runtime of esp32c3 takes a float .tflite" in error
     assert f"harness quantise {path} --runtime tflm --data FILE.npz --out net_int8.tflite" in error
+
+
+def test_runtimes_that_cannot_read_a_file_are_left_out_where_another_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.items.available", lambda extra: True)  # noqa: ARG005
+    workshop = Workshop(tmp_path, calibration=tmp_path / "x.npy")
+    target = get_target("esp32c3")
+    chained = load_model(written(tmp_path / "chain.tflite", chain()))
+    assert runtimes_for(chained, target, ["all"], workshop) == ["tflm", "espdl", "espdl-v1", "tvm"]
+    net = load_model(written(tmp_path / "net.tflite", branched()))
+    assert runtimes_for(net, target, ["all"], workshop) == ["tflm"]
+    monkeypatch.setattr("harness.items.available", lambda extra: extra != "keras")
+    assert runtimes_for(net, target, ["all"], workshop) == ["espdl", "espdl-v1", "tvm"]  # each then says why
+
+
+def test_tflm_makes_no_file_where_one_is_brought() -> None:
+    zoo = load_model("himax_cnn")
+    alone = load_model(zoo.artifacts["keras"])
+    assert not Tflm().makes_from(zoo)
+    assert Tflm().makes_from(alone)
+    assert Tflm().float_file(alone) == zoo.artifacts["keras"]
 
 
 def of_int8() -> bytes:
