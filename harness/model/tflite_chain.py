@@ -76,6 +76,8 @@ class _Reading:
         self._operator = operator
         self.source = graph.tensors[operator.inputs[0]].info.shape
         self.target = graph.tensors[operator.outputs[0]].info.shape
+        if self.source[:1] != (1,) or self.target[:1] != (1,):
+            raise _OtherError(f"from {self.source} to {self.target}, expected batch 1 in both")
 
     def option(self, name: str) -> Any:
         if name not in self._operator.options:
