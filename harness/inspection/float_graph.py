@@ -54,9 +54,11 @@ def macs_of(graph: Graph, operator: Operator) -> int:
 
 def macs_of_tflite(graph: Graph, operator: Operator) -> int:
     """The same of one operator of a float .tflite file."""
-    if operator.op not in WEIGHTED:
+    if operator.op not in WEIGHTED or len(operator.inputs) < 2 or operator.inputs[1] < 0:
         return 0
     weights = graph.tensors[operator.inputs[1]].info
+    if not weights.shape:
+        return 0
     target = graph.tensors[operator.outputs[0]].info
     # Filters lie (out, height, width, in), depthwise (1, height, width, channels).
     channels = weights.shape[-1] if operator.op == "DEPTHWISE_CONV_2D" else weights.shape[0]

@@ -75,6 +75,6 @@ def to_onnx(path: Path) -> Any:
             LAYERS[layer.kind](chain, layer)
         except NotConvertedError as refused:
             raise UnsupportedError(f"{path}: {layer.where}: {refused}") from None
-        except (IndexError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: {layer.where} does not fit: {error}") from error
     return chain.model()

@@ -13,7 +13,7 @@ import numpy as np
 import tflite
 from numpy.typing import NDArray
 
-from harness.errors import UnsupportedError
+from harness.errors import ModelError, UnsupportedError
 from harness.model.keras_file import KerasLayer, KerasModel
 from harness.portable.graph import Graph, Operator
 from harness.runtimes.tflm.float_file import read_float
@@ -38,7 +38,7 @@ def read_tflite_chain(path: Path) -> KerasModel:
     """Reads a float .tflite file; one operator may become several layers.
 
     Raises:
-        ModelError: as `read_float`.
+        ModelError: as `read_float`; or constants do not fit their operator.
         UnsupportedError: the model is no chain, or an operator is not converted, by index and name.
     """
     graph = read_float(path)
@@ -60,6 +60,8 @@ def read_tflite_chain(path: Path) -> KerasModel:
             made = LAYERS[operator.op](_Reading(graph, operator))
         except _OtherError as error:
             raise UnsupportedError(f"{where}: {error}", BRANCHES) from None
+        except (IndexError, KeyError, ValueError) as error:
+            raise ModelError(f"{where} does not fit: {error}", "Convert the model again") from error
         for kind, config, weights in made:
             layers.append(KerasLayer(operator.index, kind, f"{kind.lower()}_{len(layers)}", config, weights))
         reached = operator.outputs[0]
