@@ -153,6 +153,15 @@ def of_no_layer() -> bytes:
     return model.build([y])
 
 
+def of_no_stride() -> bytes:
+    model = ModelBuilder()
+    x = model.input((1, 4, 4, 1), "float32")
+    y = model.tensor((1, 2, 2, 1), "float32")
+    pool = {"filter_width": 2, "filter_height": 2, "stride_w": 2, "stride_h": 0, "padding": VALID}
+    model.operator("MAX_POOL_2D", [x], [y], **pool)
+    return model.build([y])
+
+
 def of_two_samples() -> bytes:
     model = ModelBuilder()
     x = model.input((2, 4), "float32")
@@ -175,6 +184,10 @@ def of_odd_softmax() -> bytes:
         (branched, "operator 1 (ADD) is not the next of a chain"),
         (of_no_layer, "operator 0 (COS) is not converted. Converted: AVERAGE_POOL_2D, CONV_2D"),
         (of_odd_softmax, "operator 0 (SOFTMAX): beta 0.5, expected 1"),
+        (
+            of_no_stride,
+            "layer 0 (MaxPooling2D maxpooling2d_0) does not fit: integer division or modulo by zero",
+        ),
         (of_two_samples, "operator 0 (TANH): from (2, 4) to (2, 4), expected batch 1 in both"),
         (of_int8, "expected a float .tflite file, came one with integers in it"),
         (lambda: chain()[:999], "the .tflite file is truncated: 999 bytes"),
