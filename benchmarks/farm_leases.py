@@ -71,7 +71,7 @@ def contest(
     killed = killed_holding = 0
     while running:
         time.sleep(rng.expovariate(1 / kill_every_s))
-        while running and (ended := os.waitpid(-1, os.WNOHANG)[0]):
+        for ended in [child for child in running if os.waitpid(child, os.WNOHANG)[0]]:
             del running[ended]
         if not running:
             break

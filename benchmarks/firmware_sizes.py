@@ -37,7 +37,10 @@ TARGETS = ("esp32c3", "esp32s3")
 RUNTIMES = ("tflm", "espdl", "espdl-v1", "espdl-v1:int8")
 OBJDUMP = {"riscv32": "riscv64-unknown-elf-objdump", "xtensa": "xtensa-lx106-elf-objdump"}
 KERNEL = re.compile(r"kernel_\d+")
+# What Step.kernels may name.
+SHARED = re.compile(r"tile(16)?_\dx\d$|convolve(_row)?$")
 LAYER = re.compile(r"layer_(\d+)_")
+NETWORK = re.compile(f"{LAYER.pattern}|{SHARED.pattern}")
 Table = dict[str, Any]
 
 
@@ -83,7 +86,7 @@ def read_build(
     sizes, calls = functions(elf), calls_of(elf, isa)
     own: dict[int, int] = {}
     shared: dict[int, set[str]] = {}
-    core = reachable(calls, {"_start", "main", "core_run", "engine_init"}, stop=LAYER)
+    core = reachable(calls, {"_start", "main", "core_run", "engine_init"}, stop=NETWORK)
     for name in sizes:
         if not (match := LAYER.match(name)):
             continue
@@ -92,7 +95,9 @@ def read_build(
         # A kernel that TVM wrote is called for its layer alone.
         alone = {one for one in used if KERNEL.match(one)}
         own[layer] = own.get(layer, 0) + sizes[name] + sum(sizes[one] for one in alone)
-        shared.setdefault(layer, set()).update((used - alone) & sizes.keys())
+        shared.setdefault(layer, set()).update(
+            name for name in (used - alone) & sizes.keys() if not SHARED.match(name)
+        )
     return Build(
         label, artifact.name, code_size.parts(artifact), isa, flash_bytes, ram_bytes, own, shared, sizes
     )
@@ -140,7 +145,7 @@ def table(found: list[Build]) -> Table:
         for each in mine:
             for index, _, key in each.parts.layers:
                 layers.setdefault(key, []).append((each.own[index], frozenset(each.shared[index])))
-            for name in set().union(*each.shared.values()):
+            for name in each.parts.kernels.union(*each.shared.values()):
                 shared.setdefault(name, []).append(each.sizes[name])
         rows = {
             key: {

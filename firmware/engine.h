@@ -71,7 +71,8 @@ const char *engine_init(void);
 
 const engine_info *engine_get_info(void);
 
-/* Descriptors live as long as the image. index < the count in engine_info. */
+/* Descriptors live as long as the image, a layer's until the next one is asked for.
+ * index < the count in engine_info. */
 const engine_tensor *engine_input(uint16_t index);
 const engine_tensor *engine_output(uint16_t index);
 const engine_layer *engine_get_layer(uint16_t index);
@@ -84,7 +85,7 @@ const void *engine_output_data(uint16_t index);
  * stopped right behind it. */
 const void *engine_layer_data(uint16_t index);
 
-/* Runs the first `layers` layers (engine_info.layers for all of them) and
+/* Runs the first `layers` layers (at most engine_info.layers, which are all) and
  * calls `observer`, when it is not NULL, after each one.
  * NULL, or why it failed. */
 const char *engine_invoke(uint16_t layers, engine_observer observer, void *context);

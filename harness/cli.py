@@ -43,6 +43,10 @@ COMMANDS = {
         "harness.commands.fit",
         "does a model fit: flash, RAM by regions, expected time, on every chip and runtime",
     ),
+    "limits": (
+        "harness.commands.limits",
+        "the largest parameter count, input and channel count that a chip takes, and what ends it",
+    ),
     "debug": ("harness.debug", "every layer of one inference, oracle and device side by side"),
     "diff-layers": (
         "harness.diff_layers",

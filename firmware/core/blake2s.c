@@ -8,17 +8,13 @@ static const uint32_t initial[8] = {
     0x6A09E667u, 0xBB67AE85u, 0x3C6EF372u, 0xA54FF53Au, 0x510E527Fu, 0x9B05688Cu, 0x1F83D9ABu, 0x5BE0CD19u,
 };
 
-static const uint8_t sigma[10][16] = {
-    {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
-    {14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3},
-    {11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4},
-    {7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8},
-    {9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13},
-    {2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9},
-    {12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11},
-    {13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10},
-    {6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5},
-    {10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0},
+/* The order of the message words in a round, as pairs for mix(): the first in the low half. */
+static const uint8_t sigma[10][8] = {
+    {0x10, 0x32, 0x54, 0x76, 0x98, 0xBA, 0xDC, 0xFE}, {0xAE, 0x84, 0xF9, 0x6D, 0xC1, 0x20, 0x7B, 0x35},
+    {0x8B, 0x0C, 0x25, 0xDF, 0xEA, 0x63, 0x17, 0x49}, {0x97, 0x13, 0xCD, 0xEB, 0x62, 0xA5, 0x04, 0x8F},
+    {0x09, 0x75, 0x42, 0xFA, 0x1E, 0xCB, 0x86, 0xD3}, {0xC2, 0xA6, 0xB0, 0x38, 0xD4, 0x57, 0xEF, 0x91},
+    {0x5C, 0xF1, 0xDE, 0xA4, 0x70, 0x36, 0x29, 0xB8}, {0xBD, 0xE7, 0x1C, 0x93, 0x05, 0x4F, 0x68, 0xA2},
+    {0xF6, 0x9E, 0x3B, 0x80, 0x2C, 0x7D, 0x41, 0x5A}, {0x2A, 0x48, 0x67, 0x51, 0xBF, 0xE9, 0xC3, 0x0D},
 };
 
 static uint32_t rotate(uint32_t value, unsigned bits) {
@@ -54,9 +50,10 @@ static void compress(blake2s *state, const uint8_t block[BLAKE2S_BLOCK_BYTES], s
     for (unsigned round = 0; round < 10; round++) {
         const uint8_t *s = sigma[round];
         for (unsigned i = 0; i < 4; i++)
-            mix(v, i, i + 4, i + 8, i + 12, m[s[2 * i]], m[s[2 * i + 1]]);
+            mix(v, i, i + 4, i + 8, i + 12, m[s[i] & 15u], m[s[i] >> 4]);
         for (unsigned i = 0; i < 4; i++)
-            mix(v, i, (i + 1) % 4 + 4, (i + 2) % 4 + 8, (i + 3) % 4 + 12, m[s[2 * i + 8]], m[s[2 * i + 9]]);
+            mix(v, i, (i + 1) % 4 + 4, (i + 2) % 4 + 8, (i + 3) % 4 + 12, m[s[i + 4] & 15u],
+                m[s[i + 4] >> 4]);
     }
     for (unsigned i = 0; i < 8; i++)
         state->hash[i] ^= v[i] ^ v[i + 8];

@@ -5,8 +5,8 @@
 #include "frame.h"
 #include "reply.h"
 
-void on_identify(const frame *request, reply *answer);
-void on_describe(const frame *request, reply *answer);
-void on_memory(const frame *request, reply *answer);
+void on_identify(const frame *request);
+void on_describe(const frame *request);
+void on_memory(const frame *request);
 
 #endif

@@ -61,7 +61,8 @@ void infer_forget_input(void) {
 }
 
 bool infer_can_count(void) {
-    return strcmp(platform_get_info()->counter, "none") != 0;
+    static const char none[] = "none"; /* as long as the shortest there is: platform.h */
+    return memcmp(platform_get_info()->counter, none, sizeof none) != 0;
 }
 
 static uint32_t input_bytes(void) {
@@ -136,7 +137,7 @@ static void digest_result(uint8_t digest[BLAKE2S_DIGEST_BYTES]) {
     blake2s_finish(&hash, digest);
 }
 
-static void put_result(reply *answer, uint32_t offset, uint32_t size) {
+static void put_result(uint32_t offset, uint32_t size) {
     uint32_t bytes;
     for (uint16_t i = 0; size > 0; i++) {
         const uint8_t *data = result_part(i, &bytes);
@@ -145,15 +146,15 @@ static void put_result(reply *answer, uint32_t offset, uint32_t size) {
             continue;
         }
         uint32_t take = size < bytes - offset ? size : bytes - offset;
-        reply_bytes(answer, data + offset, take);
+        reply_bytes(data + offset, take);
         size -= take;
         offset = 0;
     }
 }
 
-void on_input(const frame *request, reply *answer) {
+void on_input(const frame *request) {
     if (request->length < INPUT_HEADER_BYTES) {
-        reply_fail(answer, STATUS_MALFORMED, "INPUT takes at least 8 bytes");
+        reply_fail(STATUS_MALFORMED);
         return;
     }
     uint32_t inference = get_u32(request->payload);
@@ -162,11 +163,11 @@ void on_input(const frame *request, reply *answer) {
     uint32_t total = input_bytes();
 
     if (state.engine_failure != NULL) {
-        reply_fail(answer, STATUS_ENGINE, state.engine_failure);
+        reply_engine_failed(state.engine_failure);
     } else if (state.input_begun && inference - state.input_number >= 0x80000000u) {
-        reply_fail(answer, STATUS_STALE, "input of an older inference");
+        reply_fail(STATUS_STALE);
     } else if (offset > total || size > total - offset) {
-        reply_fail(answer, STATUS_RANGE, "beyond the end of the input");
+        reply_fail(STATUS_RANGE);
     } else {
         if (!state.input_begun || inference != state.input_number)
             clear_input();
@@ -177,11 +178,11 @@ void on_input(const frame *request, reply *answer) {
 }
 
 /* Reads what comes before the input bytes; false if the reply has failed. */
-static bool read_request(const frame *request, infer_request *run, reply *answer) {
+static bool read_request(const frame *request, infer_request *run) {
     uint16_t available = engine_get_info()->layers;
 
     if (request->length < INFER_HEADER_BYTES) {
-        reply_fail(answer, STATUS_MALFORMED, "INFER takes at least 16 bytes");
+        reply_fail(STATUS_MALFORMED);
         return false;
     }
     run->inference = get_u32(request->payload);
@@ -191,34 +192,34 @@ static bool read_request(const frame *request, infer_request *run, reply *answer
     if (!run->ends_at_layer)
         run->layers = available;
     if (run->layers > available || (run->ends_at_layer && run->layers == 0)) {
-        reply_fail(answer, STATUS_RANGE, "this network does not have that many layers");
+        reply_fail(STATUS_RANGE);
         return false;
     }
     if ((run->flags & ~KNOWN_FLAGS) != 0) {
-        reply_fail(answer, STATUS_RANGE, "unknown INFER flag");
+        reply_fail(STATUS_RANGE);
         return false;
     }
     if ((run->flags & FLAG_LAYER_COUNTS) != 0 && !infer_can_count()) {
-        reply_fail(answer, STATUS_UNSUPPORTED, "this platform counts nothing");
+        reply_fail(STATUS_UNSUPPORTED);
         return false;
     }
     return true;
 }
 
 /* Puts the input in place and checks it; false if the reply has failed. */
-static bool take_input(const frame *request, uint8_t digest[BLAKE2S_DIGEST_BYTES], reply *answer) {
+static bool take_input(const frame *request, uint8_t digest[BLAKE2S_DIGEST_BYTES]) {
     uint32_t size = request->length - INFER_HEADER_BYTES;
 
     if (size > 0 && size != input_bytes()) {
-        reply_fail(answer, STATUS_MALFORMED, "INFER carries the whole input or none of it");
+        reply_fail(STATUS_MALFORMED);
         return false;
     }
     if (size > 0)
         write_input(0, request->payload + INFER_HEADER_BYTES, size);
     digest_input(digest);
     if (memcmp(digest, request->payload + 8, BLAKE2S_DIGEST_BYTES) != 0) {
-        reply_fail(answer, STATUS_INPUT_DIGEST, "");
-        reply_bytes(answer, digest, BLAKE2S_DIGEST_BYTES);
+        reply_fail(STATUS_INPUT_DIGEST);
+        reply_bytes(digest, BLAKE2S_DIGEST_BYTES);
         return false;
     }
     return true;
@@ -266,12 +267,12 @@ static bool has_run(const frame *request, const infer_request *run) {
 }
 
 /* Runs the network; false if the reply has failed. */
-static bool run_engine(const infer_request *run, layer_trace *trace, reply *answer) {
+static bool run_engine(const infer_request *run, layer_trace *trace) {
     bool observed = (run->flags & (FLAG_LAYER_COUNTS | FLAG_LAYER_DIGESTS)) != 0;
     state.result_held = false;
     const char *failure = measure(run->layers, observed ? observe : NULL, trace, &state.result_spent);
     if (failure != NULL) {
-        reply_fail(answer, STATUS_ENGINE, failure);
+        reply_engine_failed(failure);
         return false;
     }
     state.result_held = true;
@@ -281,34 +282,34 @@ static bool run_engine(const infer_request *run, layer_trace *trace, reply *answ
     return true;
 }
 
-void on_infer(const frame *request, reply *answer) {
+void on_infer(const frame *request) {
     infer_request run;
     uint8_t digest[BLAKE2S_DIGEST_BYTES];
 
     if (state.engine_failure != NULL) {
-        reply_fail(answer, STATUS_ENGINE, state.engine_failure);
+        reply_engine_failed(state.engine_failure);
         return;
     }
-    if (!read_request(request, &run, answer))
+    if (!read_request(request, &run))
         return;
     bool again = has_run(request, &run);
     if (again)
         memcpy(digest, state.result_input, sizeof digest);
-    else if (!take_input(request, digest, answer))
+    else if (!take_input(request, digest))
         return;
 
-    reply_u32(answer, run.inference);
-    reply_u16(answer, run.layers);
-    reply_u16(answer, run.flags);
-    reply_bytes(answer, digest, sizeof digest);
-    uint8_t *result_digest = reply_reserve(answer, BLAKE2S_DIGEST_BYTES);
-    uint8_t *measured = reply_reserve(answer, 16);
+    reply_u32(run.inference);
+    reply_u16(run.layers);
+    reply_u16(run.flags);
+    reply_bytes(digest, sizeof digest);
+    uint8_t *result_digest = reply_reserve(BLAKE2S_DIGEST_BYTES);
+    uint8_t *measured = reply_reserve(16);
     layer_trace trace = {NULL, NULL, run.layers, 0};
     if ((run.flags & FLAG_LAYER_COUNTS) != 0)
-        trace.counts = reply_reserve(answer, 8u * run.layers);
+        trace.counts = reply_reserve(8u * run.layers);
     if ((run.flags & FLAG_LAYER_DIGESTS) != 0)
-        trace.digests = reply_reserve(answer, 8u * run.layers);
-    if (answer->overflow || (!again && !run_engine(&run, &trace, answer)))
+        trace.digests = reply_reserve(8u * run.layers);
+    if (reply_overflowed() || (!again && !run_engine(&run, &trace)))
         return;
 
     memcpy(state.result_input, digest, sizeof digest);
@@ -317,17 +318,17 @@ void on_infer(const frame *request, reply *answer) {
     put_u64(measured + 8, state.result_spent.time_us);
     if ((run.flags & FLAG_OUTPUT) != 0) {
         uint32_t bytes = result_bytes();
-        size_t left = sizeof answer->payload - answer->size;
+        size_t left = reply_room();
         if (left < 4 || bytes > left - 4)
             bytes = 0;
-        reply_u32(answer, bytes);
-        put_result(answer, 0, bytes);
+        reply_u32(bytes);
+        put_result(0, bytes);
     }
 }
 
-void on_read(const frame *request, reply *answer) {
+void on_read(const frame *request) {
     if (request->length != READ_REQUEST_BYTES) {
-        reply_fail(answer, STATUS_MALFORMED, "READ takes 12 bytes");
+        reply_fail(STATUS_MALFORMED);
         return;
     }
     uint32_t inference = get_u32(request->payload);
@@ -335,19 +336,19 @@ void on_read(const frame *request, reply *answer) {
     uint32_t length = get_u32(request->payload + 8);
 
     if (!state.result_held || inference != state.result_number) {
-        reply_fail(answer, STATUS_STALE, "the result of that inference is not held");
+        reply_fail(STATUS_STALE);
         return;
     }
     if (length > LINK_MAX_PAYLOAD - READ_HEADER_BYTES) {
-        reply_fail(answer, STATUS_TOO_LARGE, "READ length is beyond max_payload - 8");
+        reply_fail(STATUS_TOO_LARGE);
         return;
     }
     uint32_t total = result_bytes();
     if (offset > total || length > total - offset) {
-        reply_fail(answer, STATUS_RANGE, "beyond the end of the result");
+        reply_fail(STATUS_RANGE);
         return;
     }
-    reply_u32(answer, inference);
-    reply_u32(answer, total);
-    put_result(answer, offset, length);
+    reply_u32(inference);
+    reply_u32(total);
+    put_result(offset, length);
 }

@@ -12,8 +12,8 @@ void infer_start(const char *engine_failure);
 void infer_forget_input(void);
 bool infer_can_count(void);
 
-void on_input(const frame *request, reply *answer);
-void on_infer(const frame *request, reply *answer);
-void on_read(const frame *request, reply *answer);
+void on_input(const frame *request);
+void on_infer(const frame *request);
+void on_read(const frame *request);
 
 #endif

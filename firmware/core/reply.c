@@ -4,65 +4,87 @@
 
 #include <string.h>
 
-void reply_start(reply *answer) {
-    answer->size = 0;
-    answer->status = STATUS_OK;
-    answer->overflow = false;
+static struct {
+    uint8_t payload[LINK_MAX_PAYLOAD];
+    size_t size;
+    reply_status status;
+    bool overflow;
+} answer;
+
+void reply_start(void) {
+    answer.size = 0;
+    answer.status = STATUS_OK;
+    answer.overflow = false;
 }
 
-uint8_t *reply_reserve(reply *answer, size_t size) {
-    if (answer->overflow || size > sizeof answer->payload - answer->size) {
-        answer->overflow = true;
+uint8_t *reply_reserve(size_t size) {
+    if (answer.overflow || size > sizeof answer.payload - answer.size) {
+        answer.overflow = true;
         return NULL;
     }
-    uint8_t *place = answer->payload + answer->size;
-    answer->size += size;
+    uint8_t *place = answer.payload + answer.size;
+    answer.size += size;
     return place;
 }
 
-void reply_u8(reply *answer, uint8_t value) {
-    uint8_t *to = reply_reserve(answer, 1);
+size_t reply_room(void) {
+    return sizeof answer.payload - answer.size;
+}
+
+bool reply_overflowed(void) {
+    return answer.overflow;
+}
+
+uint8_t *reply_idle_bytes(void) {
+    return answer.payload;
+}
+
+void reply_u8(uint8_t value) {
+    uint8_t *to = reply_reserve(1);
     if (to != NULL)
         *to = value;
 }
 
-void reply_u16(reply *answer, uint16_t value) {
-    uint8_t *to = reply_reserve(answer, 2);
+void reply_u16(uint16_t value) {
+    uint8_t *to = reply_reserve(2);
     if (to != NULL)
         put_u16(to, value);
 }
 
-void reply_u32(reply *answer, uint32_t value) {
-    uint8_t *to = reply_reserve(answer, 4);
+void reply_u32(uint32_t value) {
+    uint8_t *to = reply_reserve(4);
     if (to != NULL)
         put_u32(to, value);
 }
 
-void reply_u64(reply *answer, uint64_t value) {
-    uint8_t *to = reply_reserve(answer, 8);
+void reply_u64(uint64_t value) {
+    uint8_t *to = reply_reserve(8);
     if (to != NULL)
         put_u64(to, value);
 }
 
-void reply_bytes(reply *answer, const void *data, size_t size) {
-    uint8_t *to = reply_reserve(answer, size);
+void reply_bytes(const void *data, size_t size) {
+    uint8_t *to = reply_reserve(size);
     if (to != NULL && size > 0)
         memcpy(to, data, size);
 }
 
-void reply_text(reply *answer, const char *text) {
-    reply_bytes(answer, text, strlen(text));
+void reply_text(const char *text) {
+    reply_bytes(text, strlen(text));
 }
 
-void reply_fail(reply *answer, reply_status status, const char *why) {
-    reply_start(answer);
-    answer->status = status;
-    reply_text(answer, why);
+void reply_fail(reply_status status) {
+    reply_start();
+    answer.status = status;
 }
 
-void reply_send(reply *answer, uint8_t request_type, uint16_t sequence) {
-    if (answer->overflow)
-        reply_fail(answer, STATUS_TOO_LARGE, "the answer does not fit max_payload");
-    /* A reason too long even for that leaves an empty payload, which is still a valid failure. */
-    frame_send(request_type | 0x80u, sequence, (uint16_t)answer->status, answer->payload, answer->size);
+void reply_engine_failed(const char *why) {
+    reply_fail(STATUS_ENGINE);
+    reply_text(why);
+}
+
+void reply_send(uint8_t request_type, uint16_t sequence) {
+    if (answer.overflow)
+        reply_fail(STATUS_TOO_LARGE);
+    frame_send(request_type | 0x80u, sequence, (uint16_t)answer.status, answer.payload, answer.size);
 }

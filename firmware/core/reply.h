@@ -1,4 +1,7 @@
-/* A reply payload under construction: bounded, and an error replaces whatever was in it. */
+/*
+ * The reply under construction: bounded, and an error replaces whatever was in it. There is one, as requests
+ * are answered one after another; handing it to each function took flash in each call.
+ */
 #ifndef REPLY_H
 #define REPLY_H
 
@@ -22,24 +25,24 @@ typedef enum {
     STATUS_TOO_LARGE = 9
 } reply_status;
 
-typedef struct {
-    uint8_t payload[LINK_MAX_PAYLOAD];
-    size_t size;
-    reply_status status;
-    bool overflow;
-} reply;
-
-void reply_start(reply *answer);
+void reply_start(void);
 /* Room for `size` bytes at the end of the payload; NULL, and the reply fails, if there is none. */
-uint8_t *reply_reserve(reply *answer, size_t size);
-void reply_u8(reply *answer, uint8_t value);
-void reply_u16(reply *answer, uint16_t value);
-void reply_u32(reply *answer, uint32_t value);
-void reply_u64(reply *answer, uint64_t value);
-void reply_bytes(reply *answer, const void *data, size_t size);
-void reply_text(reply *answer, const char *text);
-/* Forgets the payload: a status other than OK, and why. */
-void reply_fail(reply *answer, reply_status status, const char *why);
-void reply_send(reply *answer, uint8_t request_type, uint16_t sequence);
+uint8_t *reply_reserve(size_t size);
+size_t reply_room(void);
+/* Something did not fit: the reply is going to say so. */
+bool reply_overflowed(void);
+void reply_u8(uint8_t value);
+void reply_u16(uint16_t value);
+void reply_u32(uint32_t value);
+void reply_u64(uint64_t value);
+void reply_bytes(const void *data, size_t size);
+void reply_text(const char *text);
+/* Forgets the payload: a status other than OK. Request and status say why, in the host's words. */
+void reply_fail(reply_status status);
+/* The engine's reason is its own. */
+void reply_engine_failed(const char *why);
+void reply_send(uint8_t request_type, uint16_t sequence);
+/* Where LINK_MAX_PAYLOAD bytes lie idle while no request is answered. */
+uint8_t *reply_idle_bytes(void);
 
 #endif

@@ -20,8 +20,9 @@
 #define EVENT_BAD_FRAME 0x71u
 
 #define REQUEST_HELLO    0x01u
+#define REQUEST_IDENTIFY 0x02u
+#define REQUEST_MEMORY   0x07u
 #define REQUEST_RESET    0x08u
-#define REQUEST_SET_BAUD 0x09u
 #define REQUEST_LAST     0x3Fu
 
 #define BAUD_CONFIRM_US 1000000u
@@ -38,7 +39,6 @@ enum {
 
 static struct {
     frame_parser parser;
-    reply answer;
     uint32_t frames_seen;
     uint32_t bad_frames;
     bool baud_wanted;      /* a new rate comes into force when the answer has left */
@@ -63,77 +63,70 @@ static uint32_t capabilities(void) {
     return bits;
 }
 
-static void on_hello(const frame *request, reply *answer) {
+static void on_hello(const frame *request) {
     if (request->length != 8) {
-        reply_fail(answer, STATUS_MALFORMED, "HELLO takes 8 bytes");
+        reply_fail(STATUS_MALFORMED);
         return;
     }
     if (request->payload[0] > FRAME_VERSION || request->payload[1] < FRAME_VERSION) {
-        reply_fail(answer, STATUS_VERSION, "");
-        reply_u8(answer, FRAME_VERSION);
-        reply_u8(answer, FRAME_VERSION);
+        reply_fail(STATUS_VERSION);
+        reply_u8(FRAME_VERSION);
+        reply_u8(FRAME_VERSION);
         return;
     }
     infer_forget_input();
-    reply_bytes(answer, request->payload + 4, 4);
-    reply_u8(answer, FRAME_VERSION);
-    reply_u8(answer, (uint8_t)platform_get_boot_reason());
-    reply_u16(answer, LINK_MAX_PAYLOAD);
-    reply_u32(answer, platform_get_info()->rx_window);
-    reply_u32(answer, capabilities());
-    reply_u32(answer, session.frames_seen);
+    reply_bytes(request->payload + 4, 4);
+    reply_u8(FRAME_VERSION);
+    reply_u8((uint8_t)platform_get_boot_reason());
+    reply_u16(LINK_MAX_PAYLOAD);
+    reply_u32(platform_get_info()->rx_window);
+    reply_u32(capabilities());
+    reply_u32(session.frames_seen);
 }
 
-static void on_reset(const frame *request, reply *answer) {
-    (void)answer;
+static void on_reset(const frame *request) {
     (void)request;
     session.reset_wanted = true;
 }
 
-static void on_set_baud(const frame *request, reply *answer) {
+static void on_set_baud(const frame *request) {
     if (request->length != 4) {
-        reply_fail(answer, STATUS_MALFORMED, "SET_BAUD takes 4 bytes");
+        reply_fail(STATUS_MALFORMED);
         return;
     }
     if (platform_get_baud() == 0) {
-        reply_fail(answer, STATUS_UNSUPPORTED, "this link has no baud rate");
+        reply_fail(STATUS_UNSUPPORTED);
         return;
     }
     session.rate_before = platform_get_baud();
     uint32_t baud = get_u32(request->payload);
     /* The platform changes over when it is flushed, after the answer has left. */
     if (baud == 0 || !platform_set_baud(baud))
-        reply_fail(answer, STATUS_RANGE, "not a rate this link can make");
+        reply_fail(STATUS_RANGE);
     else
         session.baud_wanted = true;
 }
 
-static void on_echo(const frame *request, reply *answer) {
-    reply_bytes(answer, request->payload, request->length);
+static void on_echo(const frame *request) {
+    reply_bytes(request->payload, request->length);
 }
 
-static const struct {
-    uint8_t type;
-    bool takes_payload;
-    void (*handle)(const frame *request, reply *answer);
-} requests[] = {
-    {REQUEST_HELLO, true, on_hello}, {0x02u, false, on_identify},      {0x03u, true, on_describe},
-    {0x04u, true, on_input},         {0x05u, true, on_infer},          {0x06u, true, on_read},
-    {0x07u, false, on_memory},       {REQUEST_RESET, false, on_reset}, {REQUEST_SET_BAUD, true, on_set_baud},
-    {0x0Au, true, on_echo},
+/* By type, from REQUEST_HELLO on without a gap. */
+static void (*const handlers[])(const frame *request) = {
+    on_hello, on_identify, on_describe, on_input,    on_infer,
+    on_read,  on_memory,   on_reset,    on_set_baud, on_echo,
 };
 
-static void handle(const frame *request, reply *answer) {
-    for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
-        if (requests[i].type != request->type)
-            continue;
-        if (requests[i].takes_payload || request->length == 0)
-            requests[i].handle(request, answer);
-        else
-            reply_fail(answer, STATUS_MALFORMED, "this request has no payload");
-        return;
-    }
-    reply_fail(answer, STATUS_UNKNOWN, "no such request");
+static const uint32_t without_payload = 1u << REQUEST_IDENTIFY | 1u << REQUEST_MEMORY | 1u << REQUEST_RESET;
+
+static void handle(const frame *request) {
+    size_t index = (size_t)request->type - REQUEST_HELLO;
+    if (index >= sizeof handlers / sizeof handlers[0])
+        reply_fail(STATUS_UNKNOWN);
+    else if (request->length != 0 && (without_payload >> request->type & 1u) != 0)
+        reply_fail(STATUS_MALFORMED);
+    else
+        handlers[index](request);
 }
 
 static void change_baud(void) {
@@ -153,9 +146,9 @@ static void on_frame(const frame *request) {
     session.frames_seen++;
     session.baud_unconfirmed = false;
 
-    reply_start(&session.answer);
-    handle(request, &session.answer);
-    reply_send(&session.answer, request->type, request->sequence);
+    reply_start();
+    handle(request);
+    reply_send(request->type, request->sequence);
 
     if (session.baud_wanted)
         change_baud();
@@ -173,7 +166,7 @@ void session_start(const char *engine_failure) {
     infer_start(engine_failure);
     /* No frame is answered while that dialect is spoken, so it may have the answer's bytes. */
     if (MLPERF_DIALECT)
-        mlperf_start(session.answer.payload, sizeof session.answer.payload, engine_failure);
+        mlperf_start(reply_idle_bytes(), LINK_MAX_PAYLOAD, engine_failure);
     put_u16(ready + 2, LINK_MAX_PAYLOAD);
     frame_send(EVENT_READY, 0, STATUS_OK, ready, sizeof ready);
 }
@@ -207,7 +200,7 @@ uint32_t session_timeout_us(void) {
 }
 
 void session_check_timeout(void) {
-    static const char notice[] = "baud rate not confirmed, back to the old one\n";
+    static const char notice[] = "baud rate not confirmed\n";
     if (!session.baud_unconfirmed || platform_microseconds() < session.baud_deadline_us)
         return;
     platform_set_baud(session.rate_before);

@@ -9,18 +9,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
 from harness.fit.assess import Question, Refused, assess
 from harness.fit.latency import Latency
-from harness.fit.verdict import SDK_APP_BYTES, Fit, Room
+from harness.fit.options import add_room, chip, room_of
+from harness.fit.verdict import SDK_APP_BYTES, Fit
 from harness.items import EVERY, Workshop, check_names
 from harness.model.spec import load_model
 from harness.progress import ConsoleWriter, silent
 from harness.report.figures import byte_size
 from harness.settings import build_root_under, split_list
-from harness.targets import TARGETS, Target, get_target
+from harness.targets import TARGETS, Target
 from harness.toolchains.esp_idf.engines import PORTABLE
-from harness.toolchains.esp_idf.partitions import parse_size
 
 Parsers = Any  # argparse's own type of `add_subparsers` is private
 
@@ -54,11 +53,7 @@ def add_command(commands: Parsers) -> None:
     fit.add_argument(
         "--calibration", type=Path, metavar="FILE.npz", help="typical inputs, to quantise a float model"
     )
-    fit.add_argument(
-        "--partition", default="1MB", metavar="SIZE", help="of the app (default: 1MB, as ESP-IDF's)"
-    )
-    fit.add_argument("--flash-size", default="4MB", metavar="SIZE", help="of the board (default: 4MB)")
-    fit.add_argument("--psram", default="", metavar="SIZE", help="of the board (default: none)")
+    add_room(fit)
     fit.add_argument(
         "--estimate", action="store_true", help="build nothing, even where a compiler is installed"
     )
@@ -69,13 +64,13 @@ def add_command(commands: Parsers) -> None:
 def _fit(parsed: argparse.Namespace) -> int:
     runtimes = split_list("--runtime", parsed.runtime)
     check_names(runtimes)
-    room = Room(
-        parse_size("--partition", parsed.partition),
-        parse_size("--flash-size", parsed.flash_size),
-        parse_size("--psram", parsed.psram) if parsed.psram else 0,
-    )
     question = Question(
-        load_model(parsed.model), _targets(parsed.target), runtimes, parsed.kernels, room, not parsed.estimate
+        load_model(parsed.model),
+        _targets(parsed.target),
+        runtimes,
+        parsed.kernels,
+        room_of(parsed),
+        not parsed.estimate,
     )
     say = silent if parsed.json else ConsoleWriter(sys.stderr).line
     root = build_root_under(Path.cwd())
@@ -94,13 +89,7 @@ def _fit(parsed: argparse.Namespace) -> int:
 def _targets(text: str) -> list[Target]:
     if text == EVERY:
         return [target for target in TARGETS.values() if target.heap_regions]
-    targets = [get_target(name) for name in split_list("--target", text)]
-    for target in targets:
-        if not target.heap_regions:
-            raise UsageError(
-                f"{target.id} is only generated for", f"What fits it: harness generate --target {target.id}"
-            )
-    return targets
+    return [chip(name) for name in split_list("--target", text)]
 
 
 def _lines(answer: Fit | Refused, model: str) -> list[str]:

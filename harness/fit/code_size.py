@@ -11,22 +11,23 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from statistics import median
 from typing import Any
 
+from harness.portable.layer_table import layer_row
 from harness.portable.plan import Plan
-from harness.portable.source import arena_bytes
+from harness.portable.source import arena_bytes, shares_rows
 from harness.portable.step import Alias, Step
 from harness.runtimes.planned import PlannedArtifact
-from harness.tensors import TensorInfo
 
-LAYER_ROW_BYTES = 64
 TENSOR_ROW_BYTES = 48
 CALL_BYTES = 20
-LOCAL_TABLE_BYTES = 16
+ROW_KERNELS = frozenset({"convolve", "convolve_row"})  # of convolution.h
+# A layer's own tables, by C type; of an array, each element.
+LOCAL_TABLE_BYTES = {"convolution": 52, "filter_window": 16, "margin_rows": 32, "int32_t": 4}
 CONSTANT_ALIGNMENT = 16
 
 
@@ -45,14 +46,15 @@ class FirmwareSize:
     unknown: tuple[str, ...] = ()
 
 
-def layer_key(step: Step) -> str:
+def layer_key(step: Step, shared_rows: bool) -> str:
     """What a layer's code goes by: operator, type, the loops' text with numbers left out, and how the sizes
-    named in it divide by the tiles of the kernels, which decides what tiles are called.
+    named in it divide by the tiles of the kernels. `shared_rows`: of shares_rows() for its plan.
     """
     text = re.sub(r"layer_\d+", "layer", "\n".join(step.body()))
     sizes = [_division(int(number)) for number in re.findall(r"\b[A-Z_]+ = (\d+)\b", text)]
     loops = _digest(re.sub(r"(?<!\w)-?\d[\w.]*", "#", text))
-    return f"{operator_key(step)} {loops} {_digest(' '.join(sizes))}"
+    alone = not shared_rows and "convolve_row" in step.kernels
+    return f"{operator_key(step)} {loops}{'-alone' if alone else ''} {_digest(' '.join(sizes))}"
 
 
 def _division(size: int) -> str:
@@ -84,21 +86,28 @@ def table_bytes(artifact: PlannedArtifact) -> int:
     """
     plan = artifact.plan
     ends = (*artifact.inputs, *artifact.outputs)
-    infos: Sequence[TensorInfo] = (*ends, *(step.writes[0].info for step in plan.steps))
-    names = {artifact.name, *(info.name for info in infos), *(step.op for step in plan.steps)}
+    names = {artifact.name, *(info.name for info in ends), *(step.op for step in plan.steps)}
     strings = sum(len(name.encode()) + 1 for name in names)
     places = 4 * (len(ends) + len(plan.steps))
     coded = [step for step in plan.steps if not isinstance(step, Alias)]
-    tables = sum(line.startswith("static const") for step in coded for line in step.body())
-    places += CALL_BYTES * len(coded) + LOCAL_TABLE_BYTES * tables
-    return LAYER_ROW_BYTES * len(plan.steps) + TENSOR_ROW_BYTES * len(ends) + strings + places
+    places += CALL_BYTES * len(coded) + sum(map(_local_table_bytes, coded))
+    return layer_row(plan).size_bytes * len(plan.steps) + TENSOR_ROW_BYTES * len(ends) + strings + places
+
+
+def _local_table_bytes(step: Step) -> int:
+    found = re.findall(r"^static const (\w+) \w+(?:\[\])? = \{([^}]*)", "\n".join(step.body()), re.MULTILINE)
+    sizes = [(LOCAL_TABLE_BYTES.get(c_type, 4), c_type, text.count(",") + 1) for c_type, text in found]
+    return sum(size * (count if c_type.endswith("_t") else 1) for size, c_type, count in sizes)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What an estimate is made of: index, operator and key of each layer with code; bytes known exactly."""
+    """What an estimate is made of: index, operator and key of each layer with a function; the kernels that
+    stand once for all of them; bytes known exactly.
+    """
 
     layers: tuple[tuple[int, str, str], ...]
+    kernels: frozenset[str]
     exact_bytes: int
     arena_bytes: int
 
@@ -107,8 +116,15 @@ def parts(artifact: PlannedArtifact) -> Parts:
     """Of a network, whichever chip it is for."""
     plan = artifact.plan
     coded = [step for step in plan.steps if not isinstance(step, Alias)]
+    shared = shares_rows(plan)
+    kernels = frozenset().union(*(step.kernels for step in coded))
     return Parts(
-        layers=tuple((step.index, step.op, layer_key(step)) for step in coded),
+        layers=tuple(
+            (step.index, step.op, layer_key(step, shared))
+            for step in coded
+            if not (shared and step.is_one_call)
+        ),
+        kernels=kernels if shared else kernels - ROW_KERNELS,
         exact_bytes=constant_bytes(plan) + table_bytes(artifact),
         arena_bytes=arena_bytes(plan),
     )
@@ -121,7 +137,7 @@ def estimate(artifact: PlannedArtifact, isa: str) -> FirmwareSize:
 
 def add_up(network: Parts, measured: Mapping[str, Any]) -> FirmwareSize:
     """The estimate by one instruction set's table: `base`, `shared` and `layers` of code_sizes.json."""
-    code, unknown, shared = 0, [], set()
+    code, unknown, shared = 0, [], set(network.kernels)
     for index, op, key in network.layers:
         found = measured["layers"].get(key)
         if found is None:

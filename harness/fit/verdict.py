@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from harness.fit.code_size import FirmwareSize
 from harness.fit.latency import Latency, expected
 from harness.fit.regions import place
@@ -72,7 +74,10 @@ class Fit:
 def judge(artifact: PlannedArtifact, target: Target, kernels: str, size: FirmwareSize, room: Room) -> Fit:
     """`size` is of the portable firmware on the machine that stands in for `target`."""
     vendor = kernels != PORTABLE
-    model_bytes = len(artifact.data) if vendor else size.model_bytes
+    family = artifact.runtime.partition(":")[0]
+    model_bytes = size.model_bytes
+    if vendor:
+        model_bytes = _coefficient_bytes(artifact) if family == "espdl-v1" else len(artifact.data)
     app_bytes = SDK_APP_BYTES + model_bytes
     flash = Need(
         "app partition",
@@ -86,13 +91,12 @@ def judge(artifact: PlannedArtifact, target: Target, kernels: str, size: Firmwar
         room.flash_bytes,
         "a board with more flash, and --flash-size, or a smaller --partition",
     )
-    family = artifact.runtime.partition(":")[0]
     if not vendor:
         memory = _static(artifact, target, size)
     elif family == "espdl-v1":
         memory = _blocks(artifact, target, room)
     else:
-        memory = _one_block(size, target, room)
+        memory = _one_block(artifact, size, target, room)
     return Fit(
         target=target.id,
         runtime=artifact.runtime,
@@ -104,6 +108,17 @@ def judge(artifact: PlannedArtifact, target: Target, kernels: str, size: Firmwar
     )
 
 
+def _coefficient_bytes(artifact: PlannedArtifact) -> int:
+    """Of an espdl-v1 network as its library has it in the app: filters and biases, as wide as activations are
+    but for the biases that stand beside a filter for each channel.
+    """
+    graph = artifact.plan.graph
+    width = np.dtype(graph.tensors[graph.inputs[0]].info.dtype).itemsize
+    per_channel = "per-channel" in artifact.scheme
+    constants = [tensor.data for tensor in graph.tensors if tensor.data is not None]
+    return sum(data.size * (data.itemsize if per_channel else width) for data in constants)
+
+
 def _static(artifact: PlannedArtifact, target: Target, size: FirmwareSize) -> Need:
     other = ""
     if artifact.runtime.startswith("espdl-v1"):
@@ -113,17 +128,17 @@ def _static(artifact: PlannedArtifact, target: Target, size: FirmwareSize) -> Ne
         "static RAM (arena and firmware in one piece)",
         size.ram_bytes,
         target.static_ram_bytes,
-        f"{other}a smaller input or fewer channels in {_busiest(artifact)}; int8 instead of int16",
+        f"{other}a smaller input or fewer channels in {_busiest(artifact)}{_narrower(artifact)}",
     )
 
 
-def _one_block(size: FirmwareSize, target: Target, room: Room) -> Need:
+def _one_block(artifact: PlannedArtifact, size: FirmwareSize, target: Target, room: Room) -> Need:
     largest = max((*target.heap_regions, room.psram_bytes))
     return Need(
         "largest heap region (arena in one block)",
         size.arena_bytes,
         largest,
-        f"{_psram(room)}a smaller input; int8 instead of int16",
+        f"{_psram(room)}a smaller input{_narrower(artifact)}",
     )
 
 
@@ -131,7 +146,7 @@ def _blocks(artifact: PlannedArtifact, target: Target, room: Room) -> Need:
     """Each activation a block of its own. One that finds no room is set against the widest gap there was."""
     regions = (*target.heap_regions, *([room.psram_bytes] if room.psram_bytes else []))
     placed = place(activation_buffers(artifact.plan), regions)
-    mend = f"{_psram(room)}a smaller input or fewer channels in {_busiest(artifact)}; int8 instead of int16"
+    mend = f"{_psram(room)}a smaller input or fewer channels in {_busiest(artifact)}{_narrower(artifact)}"
     if placed.lost is None:
         return Need("heap regions (a block for each activation)", sum(placed.used), sum(regions), mend)
     beside = " and ".join(kib(used) for used in placed.alive if used)
@@ -145,6 +160,10 @@ def _blocks(artifact: PlannedArtifact, target: Target, room: Room) -> Need:
 
 def _psram(room: Room) -> str:
     return "" if room.psram_bytes else "a board with PSRAM: --psram 2MB; "
+
+
+def _narrower(artifact: PlannedArtifact) -> str:
+    return "; int8 instead of int16" if artifact.inputs[0].dtype == "int16" else ""
 
 
 def _busiest(artifact: PlannedArtifact) -> str:

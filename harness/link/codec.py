@@ -79,6 +79,25 @@ REQUIRED_IDENTITY = (
     *("model", "artifact", "firmware", "counter", "counter_scale"),
 )
 DTYPES = {1: "int8", 2: "uint8", 3: "int16", 4: "int32", 5: "float32", 6: "bool", 7: "int64"}
+# Why a request was refused, where the device sends no text: this project's firmware has none, for its flash.
+_REFUSED: dict[int, str] = {
+    Status.UNKNOWN: "it knows no such request",
+    Status.MALFORMED: "too few bytes, or too many",
+    Status.TOO_LARGE: "the answer does not fit max_payload",
+}
+_REFUSED_FOR: dict[tuple[int, int], str] = {
+    (Kind.DESCRIBE, Status.RANGE): "no tensor or layer of this kind and index",
+    (Kind.INPUT, Status.STALE): "the input of an older inference",
+    (Kind.INPUT, Status.RANGE): "beyond the end of the input",
+    (Kind.INFER, Status.MALFORMED): "it carries neither the whole input nor none of it",
+    (Kind.INFER, Status.RANGE): "more layers than the network has, none, or unknown flags",
+    (Kind.INFER, Status.UNSUPPORTED): "its platform counts nothing",
+    (Kind.READ, Status.STALE): "the result of that inference is not held",
+    (Kind.READ, Status.RANGE): "beyond the end of the result",
+    (Kind.READ, Status.TOO_LARGE): "more bytes than max_payload - 8",
+    (Kind.SET_BAUD, Status.RANGE): "not a rate this link can make",
+    (Kind.SET_BAUD, Status.UNSUPPORTED): "this link has no baud rate",
+}
 _HELLO = struct.Struct("<IBBHIII")
 _DESCRIBE = struct.Struct("<HHBBHIfiQ")
 _INFER = struct.Struct("<IHH8s8sQQ")
@@ -100,10 +119,23 @@ def expect_ok(frame: Frame, what: str) -> None:
     """Raises DeviceError for a failed engine, LinkError for any other status but OK."""
     if frame.status == Status.OK:
         return
-    said = frame.payload.decode("utf-8", "replace")
     if frame.status == Status.ENGINE:
-        raise DeviceError(f"the device's engine failed at {what}: {said}")
-    raise LinkError(f"the device refused {what}: {status_name(frame.status)} {said}".rstrip())
+        raise DeviceError(f"the device's engine failed at {what}: {_text(frame)}")
+    raise LinkError(f"the device refused {what}: {status_name(frame.status)} {refusal(frame)}".rstrip())
+
+
+def refusal(frame: Frame) -> str:
+    """Why, for a status other than OK; empty where neither the device nor this page knows."""
+    if frame.status == Status.INPUT_DIGEST:
+        return f"it holds an input with digest {frame.payload.hex()}"
+    if frame.status == Status.VERSION:
+        return f"it speaks versions {' to '.join(map(str, frame.payload))}"
+    known = _REFUSED_FOR.get((frame.kind & ~REPLY, frame.status), _REFUSED.get(frame.status, ""))
+    return _text(frame) or known
+
+
+def _text(frame: Frame) -> str:
+    return frame.payload.decode("utf-8", "replace")
 
 
 def boot_reason_name(reason: int) -> str:

@@ -122,6 +122,7 @@ def _run_job(directory: Path, out: Path, options: list[str], progress: Callable[
                 progress(line.rstrip("\n"))
         except BaseException:
             job.kill()
+            job.wait()  # leaving the block does not wait where Ctrl-C is the reason
             raise
         status = job.wait()
         log.seek(0)

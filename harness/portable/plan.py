@@ -83,7 +83,16 @@ def layer_alone(plan: Plan, index: int) -> Plan:
 
 def activation_buffers(plan: Plan) -> list[Buffer]:
     """How large each activation is and when it lives; one that aliases another is not counted again."""
-    return list(_buffers(plan.graph, plan.steps, _alias_roots(plan.steps)).values())
+    return [buffer for buffer, _ in activation_owners(plan)]
+
+
+def activation_owners(plan: Plan) -> list[tuple[Buffer, tuple[int, ...]]]:
+    """The same buffers, each with the tensors that lie in it: its owner, then what aliases that."""
+    roots = _alias_roots(plan.steps)
+    return [
+        (buffer, (owner, *(tensor for tensor, root in roots.items() if root == owner)))
+        for owner, buffer in _buffers(plan.graph, plan.steps, roots).items()
+    ]
 
 
 def _placed(graph: Graph, steps: tuple[Step, ...]) -> Plan:

@@ -13,6 +13,7 @@ from harness.errors import OutputError
 from harness.portable.plan import Plan
 from harness.portable.source import (
     Identity,
+    Placement,
     arena_bytes,
     headers,
     model_source,
@@ -23,12 +24,16 @@ from harness.runtimes.base import Project
 
 
 def write_project(
-    plan: Plan, identity: Identity, directory: Path, kernels: Mapping[str, str] | None = None
+    plan: Plan,
+    identity: Identity,
+    directory: Path,
+    kernels: Mapping[str, str] | None = None,
+    placement: Placement | None = None,
 ) -> Project:
     """Writes the engine for `plan`; the same plan gives the same bytes.
 
     `kernels` are further sources and headers by name, where the steps call functions written elsewhere;
-    model.c includes the headers.
+    model.c includes the headers. `placement` is where the activations lie; None: in one static arena.
 
     The directory gets model.c, model_weights.c/.h and the shared headers the kernels use;
     other files in it are left alone. Each file appears whole.
@@ -38,14 +43,15 @@ def write_project(
     """
     shared = firmware_dir() / "runtimes" / "portable"
     kernels = kernels or {}
+    shared_headers = [*headers(plan), *(placement.headers if placement else ())]
     own_headers = [name for name in kernels if name.endswith(".h")]
     files = {
         **kernels,
-        "model.c": model_source(plan, identity, own_headers),
+        "model.c": model_source(plan, identity, own_headers, placement),
         "model_weights.c": weights_source(plan, identity),
         "model_weights.h": weights_header(plan),
     }
-    for name in _with_includes(shared, headers(plan)):
+    for name in _with_includes(shared, shared_headers):
         files[name] = (shared / name).read_text(encoding="utf-8")
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -60,6 +60,16 @@ class Step(ABC):
         return ("fixed_point.h",)
 
     @property
+    def kernels(self) -> frozenset[str]:
+        """Functions of tile.h and convolution.h that the body calls, by their names in C."""
+        return frozenset()
+
+    @property
+    def is_one_call(self) -> bool:
+        """Of a function in convolution.h: the layer needs none of its own where many share that one."""
+        return False
+
+    @property
     def attributes(self) -> str:
         """Of the layer's function in C, beside NOINLINE."""
         return ""

@@ -67,7 +67,7 @@ def _makefile(project: Project, target: Target, platform: str, directory: Path) 
         f"CFLAGS = {' '.join((*LANGUAGE_FLAGS, *recipe.flags))}",
         f"CPPFLAGS = {' '.join(f'-I{folder}' for folder in includes)} \\",
         f"    '-DFIRMWARE_TARGET=\"{target.id}\"'",
-        f"LDFLAGS = {' '.join((*recipe.link_flags, *script))} -Wl,-Map=firmware.map",
+        f"LDFLAGS = {' '.join((*recipe.small, *recipe.link_flags, *script))} -Wl,-Map=firmware.map",
         f"LDLIBS = {' '.join(recipe.libraries)}",
         *_variable("SOURCES", [*model, *own]),
         "OBJECTS = $(addsuffix .o,$(basename $(SOURCES)))",

@@ -17,6 +17,7 @@ from harness.toolchains.bare_metal import build
 @pytest.mark.parametrize(
     ("model", "runtime"),
     [
+        ("test18_conv_pool", "tflm"),
         ("test21_mnist_29k", "tflm"),
         ("himax_cnn", "tflm"),
         ("himax_cnn", "espdl"),

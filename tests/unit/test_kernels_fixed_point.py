@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.portable import fixed_point
@@ -38,8 +38,9 @@ unhurried = settings(deadline=None)
 int32 = st.integers(-(2**31) + 1, 2**31 - 1)
 
 
-@pytest.fixture(scope="module")
-def c(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+@pytest.fixture(scope="module", params=["risc-v", "xtensa"])
+def c(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """This machine's compiler, told that it compiles for one or the other."""
     directory = tmp_path_factory.mktemp("fixed_point")
     (directory / "twin.c").write_text(SOURCE)
     library = directory / "twin.so"
@@ -53,6 +54,7 @@ def c(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
         "-shared",
         "-fPIC",
         f"-I{HEADERS}",
+        *(["-D__XTENSA__"] if request.param == "xtensa" else []),
     ]
     subprocess.run(["gcc", *flags, str(directory / "twin.c"), "-o", str(library)], check=True)
     return ctypes.CDLL(str(library))
@@ -65,6 +67,8 @@ def nearest(value: Fraction) -> int:
 
 @unhurried
 @given(a=int32, b=int32)
+@example(a=-(2**31) + 1, b=2**31 - 1)
+@example(a=-0x8000, b=0xFFFF)
 def test_multiply_q31(c: ctypes.CDLL, a: int, b: int) -> None:
     product = c.t_multiply(a, b)
     assert product == fixed_point.multiply_q31(a, b)

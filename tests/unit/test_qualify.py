@@ -101,7 +101,10 @@ def test_the_estimate_is_near_the_rate_of_the_faults_made() -> None:
     device = PythonDevice()
     link = Link(ChaosPort(device, Chaos(flip=5e-4, seed=3), device.restart))
     link.connect()
-    found = measure(link, 0.8)
+    for seconds in (0.8, 4, 20):  # a busy machine echoes less in a second
+        found = measure(link, seconds)
+        if found.lost > 50:
+            break
     assert found.lost > 50
     assert 2.5e-4 < found.faults_per_byte < 1e-3
     assert not found.clean

@@ -17,9 +17,9 @@ extern uint8_t _static_ram_end[];
 /* Also in start.S, which paints. */
 #define STACK_PAINT 0xA5A5A5A5u
 
-#define NOTE_RUNNING 0x52554E21u
-#define NOTE_RESET   0x52535421u
-#define NOTE_PANIC   0x50414E21u
+/* Above the reason of the next boot, a platform_boot_reason. */
+#define NOTE      0x4E4F5400u
+#define NOTE_MASK 0xFFFFFF00u
 
 #define MIN_BAUD 1200u
 #define MAX_BAUD 5000000u
@@ -33,22 +33,15 @@ int main(void) {
     return 0;
 }
 
+static void note_next_boot(platform_boot_reason reason) {
+    _boot_note[0] = NOTE | (uint32_t)reason;
+}
+
 void platform_init(void) {
-    switch (_boot_note[0]) {
-    case NOTE_RUNNING:
-        boot_reason = PLATFORM_BOOT_PIN; /* reset from outside, while all was well */
-        break;
-    case NOTE_RESET:
-        boot_reason = PLATFORM_BOOT_RESET;
-        break;
-    case NOTE_PANIC:
-        boot_reason = PLATFORM_BOOT_PANIC;
-        break;
-    default:
-        boot_reason = PLATFORM_BOOT_POWER_ON;
-        break;
-    }
-    _boot_note[0] = NOTE_RUNNING;
+    boot_reason = PLATFORM_BOOT_POWER_ON;
+    if ((_boot_note[0] & NOTE_MASK) == NOTE)
+        boot_reason = (platform_boot_reason)(_boot_note[0] & ~NOTE_MASK);
+    note_next_boot(PLATFORM_BOOT_PIN); /* reset from outside, while all is well */
     machine_init();
     uart_start();
 }
@@ -138,21 +131,20 @@ bool platform_get_task(uint16_t index, platform_task *task) {
 }
 
 const char *platform_identity_line(uint16_t index) {
-    static char line[] = "baud=0000000000";
-    uint32_t rest = baud;
+    static const char key[] = "baud=";
+    static char line[sizeof key + 10]; /* ends in a zero */
+    char *text = line + sizeof line - 1;
     if (index != 0)
         return NULL;
-    size_t digits = 1;
-    for (uint32_t n = baud; n >= 10; n /= 10)
-        digits++;
-    line[5 + digits] = '\0';
-    for (size_t i = digits; i > 0; i--, rest /= 10)
-        line[4 + i] = (char)('0' + rest % 10);
-    return line;
+    for (uint32_t rest = baud, tenth; rest > 0; rest = tenth) {
+        tenth = rest / 10;
+        *--text = (char)('0' + (rest - 10 * tenth));
+    }
+    return memcpy(text - (sizeof key - 1), key, sizeof key - 1);
 }
 
 void platform_reset(void) {
-    _boot_note[0] = NOTE_RESET;
+    note_next_boot(PLATFORM_BOOT_RESET);
     machine_reset();
 }
 
@@ -164,7 +156,7 @@ void panic(const char *const names[3], const uint32_t values[3]) {
     static const char hex[] = "0123456789abcdef";
     static const uint8_t delimiter = 0;
 
-    _boot_note[0] = NOTE_PANIC;
+    note_next_boot(PLATFORM_BOOT_PANIC);
     /* Closes the frame that may be half sent, so that the line stands alone. */
     platform_write(&delimiter, 1);
     write_text("PANIC");

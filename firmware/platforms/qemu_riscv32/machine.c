@@ -107,7 +107,7 @@ uint64_t platform_microseconds(void) {
         high = TIME_HIGH;
         low = TIME_LOW;
     } while (high != TIME_HIGH);
-    return ((uint64_t)high << 32 | low) / TIME_TICKS_PER_US;
+    return ticks_to_us((uint64_t)high << 32 | low, TIME_TICKS_PER_US);
 }
 
 void on_trap(uint32_t cause, uint32_t pc, uint32_t value) __attribute__((noreturn));

@@ -59,13 +59,16 @@ static void restore_interrupts(uint32_t before) {
     WRITE_SR("ps", before);
 }
 
-/* Interrupts must be masked. */
-static uint64_t carry_over(void) {
+/* One function without calls: what it takes is part of every count. */
+uint64_t platform_count(void) {
+    uint32_t before = mask_interrupts();
     uint32_t now;
     READ_SR("ccount", now);
-    ticks += now - last_ccount;
+    uint64_t total = ticks + (now - last_ccount);
+    ticks = total;
     last_ccount = now;
-    return ticks;
+    restore_interrupts(before);
+    return total;
 }
 
 static void wake_in(uint32_t delay_ticks) {
@@ -80,7 +83,7 @@ void on_interrupt(void) {
     uint32_t pending;
     READ_SR("interrupt", pending);
     if ((pending & INTERRUPT_TIMER0) != 0) {
-        carry_over();
+        (void)platform_count();
         wake_in(CARRY_OVER_TICKS);
     }
     /* The UART's work is done by whoever slept. */
@@ -88,7 +91,7 @@ void on_interrupt(void) {
 }
 
 void machine_init(void) {
-    carry_over();
+    (void)platform_count();
     wake_in(CARRY_OVER_TICKS);
     WRITE_SR("intenable", INTERRUPT_TIMER0);
     restore_interrupts(0);
@@ -97,10 +100,10 @@ void machine_init(void) {
 void machine_sleep(uint64_t deadline_us) {
     mask_interrupts();
     if (deadline_us != SLEEP_FOR_EVER) {
-        uint64_t now = carry_over();
-        uint64_t deadline = deadline_us * TICKS_PER_US;
-        uint64_t delay = deadline > now ? deadline - now : 1;
-        wake_in(delay < CARRY_OVER_TICKS ? (uint32_t)delay : CARRY_OVER_TICKS);
+        uint64_t now_us = ticks_to_us(platform_count(), TICKS_PER_US);
+        uint64_t delay_us = deadline_us > now_us ? deadline_us - now_us : 1;
+        bool soon = delay_us < CARRY_OVER_TICKS / TICKS_PER_US;
+        wake_in(soon ? (uint32_t)delay_us * TICKS_PER_US : CARRY_OVER_TICKS);
     }
     WRITE_SR("intenable", INTERRUPT_TIMER0 | INTERRUPT_UART);
     __asm__ volatile("waiti 0" : : : "memory");
@@ -123,15 +126,8 @@ void platform_measure_begin(void) {
     wake_in(CARRY_OVER_TICKS);
 }
 
-uint64_t platform_count(void) {
-    uint32_t before = mask_interrupts();
-    uint64_t now = carry_over();
-    restore_interrupts(before);
-    return now;
-}
-
 uint64_t platform_microseconds(void) {
-    return platform_count() / TICKS_PER_US;
+    return ticks_to_us(platform_count(), TICKS_PER_US);
 }
 
 void on_trap(uint32_t cause, uint32_t pc, uint32_t address) __attribute__((noreturn));

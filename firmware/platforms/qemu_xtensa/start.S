@@ -4,18 +4,22 @@
  * loads it again.
  */
     .section .vectors, "ax"
-    .align 1024
     .globl _vectors
-_vectors:
-    .org 0x300                  /* kernel exception; PS.UM is 0, so interrupts come here too */
-    wsr a0, excsave1
+_vectors:                       /* 0x300 above VECBASE: see link.ld */
+    wsr a0, excsave1            /* kernel exception; PS.UM is 0, so interrupts come here too */
     rsr a0, exccause
-    beqi a0, 4, 1f              /* level-1 interrupt */
-    j to_trap
-1:  j interrupt
-    .org 0x340                  /* user exception: never with PS.UM 0 */
-    j to_trap
-    .org 0x3C0                  /* double exception */
+    beqi a0, 4, interrupt       /* level-1 interrupt */
+to_trap:
+    rsr a2, exccause
+    rsr a3, epc1
+    rsr a4, excvaddr
+    movi a1, _stack_top         /* the old one may be what trapped; nothing returns */
+    movi a0, 0x0F               /* EXCM off again, or waiti in the UART driver would not wake */
+    wsr a0, ps
+    rsync
+    movi a0, on_trap
+    jx a0
+    .org 0x40                   /* user exception: never with PS.UM 0 */
     j to_trap
 
     .align 4
@@ -51,20 +55,8 @@ interrupt:
     l32i a11, a1, 40
     addi a1, a1, 64
     rfe
-
-    .text
-    .literal_position
-    .align 4
-to_trap:
-    rsr a2, exccause
-    rsr a3, epc1
-    rsr a4, excvaddr
-    movi a1, _stack_top         /* the old one may be what trapped; nothing returns */
-    movi a0, 0x0F               /* EXCM off again, or waiti in the UART driver would not wake */
-    wsr a0, ps
-    rsync
-    movi a0, on_trap
-    jx a0
+    .org 0xC0                   /* double exception */
+    j to_trap
 
     .section .init, "ax"
     .literal_position
@@ -73,7 +65,7 @@ to_trap:
 _start:
     movi a0, 0
     movi a1, _stack_top
-    movi a2, _vectors
+    movi a2, _vector_base
     wsr a2, vecbase
     movi a2, 0
     wsr a2, intenable

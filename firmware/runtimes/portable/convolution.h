@@ -24,10 +24,18 @@ typedef struct {
     int32_t high;
 } convolution;
 
-#ifdef __clang__
-#define CONVOLUTION_KERNEL static __attribute__((noinline))
+/* Of a model with few such layers, each has it in itself, where its shape is constant: fewer instructions,
+ * and hardly more flash. model.c says so ahead of this. */
+#ifndef SHARED_ROWS
+#define SHARED_ROWS 1
+#endif
+
+#if !SHARED_ROWS
+#define CONVOLUTION_KERNEL static inline __attribute__((always_inline))
+#elif defined __clang__
+#define CONVOLUTION_KERNEL static __attribute__((noinline, unused))
 #else
-#define CONVOLUTION_KERNEL static __attribute__((noinline, noclone))
+#define CONVOLUTION_KERNEL static __attribute__((noinline, noclone, unused))
 #endif
 
 /* `width` output pixels whose windows begin at `inputs`; returns where the next row's begin. */
@@ -65,6 +73,14 @@ CONVOLUTION_KERNEL int8_t *convolve_row(int8_t *output, const int8_t *inputs, co
         output += pixels * channels;
     }
     return output;
+}
+
+/* `height` such rows, the first window of each `row_stride` inputs behind that of the one before. */
+CONVOLUTION_KERNEL void convolve(int8_t *output, const int8_t *input, const convolution *layer,
+                                 int32_t height, int32_t width, int32_t row_stride) {
+    for (int32_t y = 0; y < height; y++, input += row_stride) {
+        output = convolve_row(output, input, layer, width);
+    }
 }
 
 #endif

@@ -18,9 +18,24 @@
  * not fit, INT32_MIN * INT32_MIN; here one factor is always above INT32_MIN.
  * Half a unit is added before a floor: the same as gemmlowp's sign-dependent
  * nudge before a division that truncates. */
+#if HIGH_PRODUCT
 static inline int32_t multiply_q31(int32_t a, int32_t b) {
     return (int32_t)(((int64_t)a * b + (1 << 30)) >> 31);
 }
+#else
+/* Schoolbook in halves of 16 bits; `middle` and `other` are the product's bits from 16 up, one with those
+ * of the other that belong to it. A function of its own: GCC would call one for 64 bits each time. */
+static __attribute__((noinline, unused)) int32_t multiply_q31(int32_t a, int32_t b) {
+    const int32_t a_low = a & 0xffff;
+    const int32_t b_low = b & 0xffff;
+    const int32_t lowest = (int32_t)((uint32_t)a_low * (uint32_t)b_low >> 16);
+    const int32_t middle = (a >> 16) * b_low + lowest;
+    const int32_t other = (b >> 16) * a_low + (middle & 0xffff);
+    const int32_t upper = (a >> 16) * (b >> 16) + (middle >> 16) + (other >> 16);
+
+    return upper * 2 + (((other >> 14 & 3) + 1) >> 1);
+}
+#endif
 
 /* x / 2^shift, rounded to nearest, halves away from zero. 0 <= shift <= 31. */
 static inline int32_t divide_by_power_of_two(int32_t x, int32_t shift) {

@@ -25,7 +25,15 @@ enum {
     TILE_AT_ONCE = MANY_REGISTERS ? 8 : 4
 };
 
-/* What lies under a filter: runs of `length` inputs side by side, each at an offset
+/* The kernels, channels by pixels. A model that does not call them all defines TILES, and the others
+ * take no flash. */
+enum { TILE_8X2 = 1, TILE_8X1 = 2, TILE_1X2 = 4, TILE_1X1 = 8 };
+
+#ifndef TILES
+#define TILES (TILE_8X2 | TILE_8X1 | TILE_1X2 | TILE_1X1)
+#endif
+
+/* What lies under a filter: runs of `length` inputs side by side, 1 at least, each at an offset
  * from the first, and how far apart the windows of two neighbouring pixels are. */
 typedef struct {
     int32_t runs;
@@ -37,7 +45,7 @@ typedef struct {
 #ifdef __clang__
 #define TILE_KERNEL static __attribute__((noinline, unused))
 #else
-#define TILE_KERNEL static __attribute__((noinline, noclone, unused)) IN_THIS_ORDER
+#define TILE_KERNEL static __attribute__((noinline, noclone, unused)) ENTERED_IN_THIS_ORDER
 #endif
 
 /* Inlined with constant channels, pixels and offsets, so that every sum becomes a register. */
@@ -113,6 +121,64 @@ TILE_PART void tile_add(int32_t *sums, const int8_t *weights, int32_t channels, 
     }
 }
 
+/* Adds a run by fours, those that fill no four first; returns the weights behind it. The parameters are
+ * tile_window's. */
+TILE_PART const int8_t *tile_run(int32_t *sums, const int8_t *weights, int32_t step, int32_t channels,
+                                 const uint8_t *a, const uint8_t *b, int32_t length, int32_t size,
+                                 int32_t pixels) {
+    const uint8_t *end = a + (length & 3) * size;
+
+    while (a != end) {
+        tile_add(sums, weights, channels, a, b, size, pixels);
+        a += size;
+        b += size;
+        weights += step;
+    }
+    end += (length & ~3) * size;
+    while (a != end) {
+        tile_add(sums, weights, channels, a, b, size, pixels);
+        tile_add(sums, weights + step, channels, a + size, b + size, size, pixels);
+        tile_add(sums, weights + 2 * step, channels, a + 2 * size, b + 2 * size, size, pixels);
+        tile_add(sums, weights + 3 * step, channels, a + 3 * size, b + 3 * size, size, pixels);
+        a += 4 * size;
+        b += 4 * size;
+        weights += 4 * step;
+    }
+    return weights;
+}
+
+/* The same, but the loop is entered where as many of a four are left: a fifth less code, and fewer
+ * instructions, as long as all sums are in registers. */
+TILE_PART const int8_t *tile_run_entered(int32_t *sums, const int8_t *weights, int32_t step, int32_t channels,
+                                         const uint8_t *a, const uint8_t *b, int32_t length, int32_t size,
+                                         int32_t pixels) {
+    const uint8_t *const end = a + length * size;
+    const int32_t skipped = -length & 3;
+
+    a -= skipped * size;
+    b -= skipped * size;
+    weights -= skipped * step;
+    switch (skipped) {
+        do {
+        case 0:
+            tile_add(sums, weights, channels, a, b, size, pixels);
+            /* fall through */
+        case 1:
+            tile_add(sums, weights + step, channels, a + size, b + size, size, pixels);
+            /* fall through */
+        case 2:
+            tile_add(sums, weights + 2 * step, channels, a + 2 * size, b + 2 * size, size, pixels);
+            /* fall through */
+        default:
+            tile_add(sums, weights + 3 * step, channels, a + 3 * size, b + 3 * size, size, pixels);
+            a += 4 * size;
+            b += 4 * size;
+            weights += 4 * step;
+        } while (a != end);
+    }
+    return weights;
+}
+
 /* `size`: bytes of an input; `step`: from its weight to that of the next input, of the same channel. */
 TILE_PART void tile_window(int32_t *result, const void *input, int32_t size, const int8_t *weights,
                            int32_t step, const int32_t *bias, const filter_window *window, int32_t channels,
@@ -128,26 +194,19 @@ TILE_PART void tile_window(int32_t *result, const void *input, int32_t size, con
     for (int32_t run = 0; run < window->runs; run++) {
         const uint8_t *a = (const uint8_t *)input + window->offsets[run] * size;
         const uint8_t *b = a + window->pixel_stride * size;
-        const uint8_t *end = a + (window->length & 3) * size;
 
-        while (a != end) {
-            tile_add(sums, weights, channels, a, b, size, pixels);
-            a += size;
-            b += size;
-            weights += step;
-        }
-        end += (window->length & ~3) * size;
-        while (a != end) {
-            tile_add(sums, weights, channels, a, b, size, pixels);
-            tile_add(sums, weights + step, channels, a + size, b + size, size, pixels);
-            tile_add(sums, weights + 2 * step, channels, a + 2 * size, b + 2 * size, size, pixels);
-            tile_add(sums, weights + 3 * step, channels, a + 3 * size, b + 3 * size, size, pixels);
-            a += 4 * size;
-            b += 4 * size;
-            weights += 4 * step;
+        if (MANY_REGISTERS || pixels == 1) {
+            weights = tile_run_entered(sums, weights, step, channels, a, b, window->length, size, pixels);
+        } else {
+            weights = tile_run(sums, weights, step, channels, a, b, window->length, size, pixels);
         }
     }
     tile_copy(result, sums, channels * pixels);
+}
+
+/* Whether to take the first of two kernels, or pairs of them: it is wanted, or the model calls no other. */
+TILE_PART int32_t tile_first(int32_t first, int32_t second, int32_t wanted) {
+    return (TILES & first) != 0 && (wanted || (TILES & second) == 0);
 }
 
 /* The kernels of one type of input, and `sum`: the sums of the next channels, [channel][pixel];
@@ -179,11 +238,19 @@ TILE_PART void tile_window(int32_t *result, const void *input, int32_t size, con
     static inline int32_t sum(int32_t *result, const data *input, const int8_t *weights,                     \
                               const int32_t *bias, const filter_window *window, int32_t channels_left,       \
                               int32_t pixels) {                                                              \
-        if (channels_left >= TILE_CHANNELS) {                                                                \
-            (pixels == 2 ? tile##_8x2 : tile##_8x1)(result, input, weights, bias, window);                   \
+        if (tile_first(TILE_8X2 | TILE_8X1, TILE_1X2 | TILE_1X1, channels_left >= TILE_CHANNELS)) {          \
+            if (tile_first(TILE_8X2, TILE_8X1, pixels == 2)) {                                               \
+                tile##_8x2(result, input, weights, bias, window);                                            \
+            } else {                                                                                         \
+                tile##_8x1(result, input, weights, bias, window);                                            \
+            }                                                                                                \
             return TILE_CHANNELS;                                                                            \
         }                                                                                                    \
-        (pixels == 2 ? tile##_1x2 : tile##_1x1)(result, input, weights, bias, window);                       \
+        if (tile_first(TILE_1X2, TILE_1X1, pixels == 2)) {                                                   \
+            tile##_1x2(result, input, weights, bias, window);                                                \
+        } else {                                                                                             \
+            tile##_1x1(result, input, weights, bias, window);                                                \
+        }                                                                                                    \
         return 1;                                                                                            \
     }
 

@@ -190,6 +190,28 @@ class Conv2D(Convolution):
         alone = all((axis.taps, axis.stride) == (1, 1) for axis in axes)
         return self.sums.tiled and alone and self.inside and self.groups == 1
 
+    @property
+    def kernels(self) -> frozenset[str]:
+        pixels = self.pixels if self.pointwise else self.width.out
+        tiles = tile.tiles_called(self.sums, self.group_channels, pixels, by_eights=self.by_eights)
+        if not self.by_rows:
+            return tiles
+        return tiles | ({"convolve", "convolve_row"} if self.by_image else {"convolve_row"})
+
+    @property
+    def is_one_call(self) -> bool:
+        return self.by_rows and (self.pointwise or self.by_image)
+
+    @property
+    def by_image(self) -> bool:
+        """All rows are one call."""
+        return self.by_rows and self.inside and self.batches == 1 and not self.pointwise
+
+    @property
+    def pixels(self) -> int:
+        """Of a pointwise convolution."""
+        return self.batches * self.height.size * self.width.size
+
     def constants(self) -> list[Constant]:
         weights = self.sums.weights
         if self.sums.tiled and self.by_eights:
@@ -198,13 +220,19 @@ class Conv2D(Convolution):
 
     def shapes(self) -> list[dict[str, int]]:
         if self.pointwise:
-            pixels = self.batches * self.height.size * self.width.size
-            return [{"PIXELS": pixels, "IN_C": self.in_channels, "OUT_C": self.out_channels}]
+            return [{"PIXELS": self.pixels, "IN_C": self.in_channels, "OUT_C": self.out_channels}]
         groups = {"GROUPS": self.groups, "GROUP_C": self.group_channels}
         depth = {"FILTER_C": self.filter_channels, "DEPTH": self.depth}
         return [*super().shapes(), {**depth, **(groups if self.groups > 1 else {})}]
 
     def body(self) -> list[str]:
+        if self.by_image:
+            return [
+                *enum(*self.shapes(), *self.sums.named()),
+                *self.declarations(),
+                "",
+                "convolve(output, input, &layer, OUT_H, OUT_W, STRIDE_H * IN_W * IN_C);",
+            ]
         if not self.pointwise:
             return super().body()
         names = enum(*self.shapes(), *self.sums.named())

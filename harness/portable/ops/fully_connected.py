@@ -8,7 +8,14 @@ from harness.portable.c_text import END, enum, loop
 from harness.portable.node import Node
 from harness.portable.ops.multiplied_sums import plan_sums
 from harness.portable.ops.sums import Sums, per_channel_axis
-from harness.portable.ops.tile import layer_constant, pixel_loop, tile_loop, tile_order, window_constant
+from harness.portable.ops.tile import (
+    layer_constant,
+    pixel_loop,
+    tile_loop,
+    tile_order,
+    tiles_called,
+    window_constant,
+)
 from harness.portable.step import Constant, Step
 
 
@@ -24,6 +31,15 @@ class FullyConnected(Step):
         if self.sums.by_rows:
             return (*self.sums.headers, "convolution.h")
         return (*self.sums.headers, "tile.h" if self.sums.tiled else "dot16.h")
+
+    @property
+    def kernels(self) -> frozenset[str]:
+        rows = {"convolve_row"} if self.sums.by_rows else set()
+        return tiles_called(self.sums, self.outputs, self.batches) | rows
+
+    @property
+    def is_one_call(self) -> bool:
+        return self.sums.by_rows
 
     def constants(self) -> list[Constant]:
         weights = self.sums.weights

@@ -25,6 +25,16 @@ def tile_order(weights: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.concatenate([eights.reshape(-1), weights[full:].reshape(-1)])
 
 
+def tiles_called(sums: Sums, channels: int, pixels: int, *, by_eights: bool = True) -> frozenset[str]:
+    """For rows of `pixels` with `channels` each, or as many in each group, as `tile_loop` goes over them."""
+    if not sums.tiled:
+        return frozenset()
+    eights = channels // CHANNELS if by_eights else 0
+    heights = ([CHANNELS] if eights else []) + ([1] if channels > eights * CHANNELS else [])
+    widths = ([2] if pixels > 1 else []) + ([1] if pixels % 2 else [])
+    return frozenset(f"tile{sums.in_tiles}_{height}x{width}" for height in heights for width in widths)
+
+
 def window_constant(offsets: Sequence[str], length: str, pixel_stride: str) -> list[str]:
     """The filter_window that `tile_loop` refers to: runs of `length` inputs at `offsets`."""
     shape = f"{len(offsets)}, runs, {length}, {pixel_stride}"

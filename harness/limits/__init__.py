@@ -1,0 +1,1 @@
+"""How large a network may become on a chip: networks of growing size, built, run and compared."""
