@@ -64,7 +64,7 @@ OPTIONS = (
         "calibration",
         "",
         "FILE",
-        "as --data: typical inputs, from which a float .onnx model is quantised; default: the model's own, "
+        "as --data: typical inputs, from which a float model is quantised; default: the model's own, "
         "else --data",
     ),
     Option(
