@@ -146,7 +146,7 @@ def table(found: list[Build]) -> Table:
             for index, _, key in each.parts.layers:
                 layers.setdefault(key, []).append((each.own[index], frozenset(each.shared[index])))
             for name in each.parts.kernels.union(*each.shared.values()):
-                shared.setdefault(name, []).append(each.sizes[name])
+                shared.setdefault(name, []).append(each.sizes[name.split(" ")[0]])
         rows = {
             key: {
                 "bytes": round(median(size for size, _ in rows)),

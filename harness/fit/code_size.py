@@ -25,7 +25,8 @@ from harness.runtimes.planned import PlannedArtifact
 
 TENSOR_ROW_BYTES = 48
 CALL_BYTES = 20
-ROW_KERNELS = frozenset({"convolve", "convolve_row"})  # of convolution.h
+# Of convolution.h; their size depends on which tiles the model calls, which go with the name.
+ROW_KERNELS = frozenset({"convolve", "convolve_row"})
 # A layer's own tables, by C type; of an array, each element.
 LOCAL_TABLE_BYTES = {"convolution": 52, "filter_window": 16, "margin_rows": 32, "int32_t": 4}
 CONSTANT_ALIGNMENT = 16
@@ -118,13 +119,15 @@ def parts(artifact: PlannedArtifact) -> Parts:
     coded = [step for step in plan.steps if not isinstance(step, Alias)]
     shared = shares_rows(plan)
     kernels = frozenset().union(*(step.kernels for step in coded))
+    tiles = sorted({name.rpartition("_")[2] for name in kernels - ROW_KERNELS})
     return Parts(
         layers=tuple(
             (step.index, step.op, layer_key(step, shared))
             for step in coded
             if not (shared and step.is_one_call)
         ),
-        kernels=kernels if shared else kernels - ROW_KERNELS,
+        kernels=kernels - ROW_KERNELS
+        | {f"{name} {' '.join(tiles)}" for name in kernels & ROW_KERNELS if shared},
         exact_bytes=constant_bytes(plan) + table_bytes(artifact),
         arena_bytes=arena_bytes(plan),
     )
@@ -145,7 +148,7 @@ def add_up(network: Parts, measured: Mapping[str, Any]) -> FirmwareSize:
             found = _typical(measured["layers"], key)
         code += found["bytes"]
         shared |= set(found["shared"])
-    code += sum(measured["shared"][name] for name in shared)
+    code += sum(_shared_bytes(measured["shared"], name) for name in shared)
     base = measured["base"]
     return FirmwareSize(
         flash_bytes=base["flash"] + code + network.exact_bytes,
@@ -161,6 +164,12 @@ def base_bytes(isa: str) -> Mapping[str, int]:
     """Flash and static RAM of the emulated firmware without a network: `flash`, `ram`."""
     base: Mapping[str, int] = _measured()[isa]["base"]
     return base
+
+
+def _shared_bytes(sizes: Mapping[str, int], name: str) -> int:
+    """Of a function, or of its median with other tiles."""
+    alike = [size for other, size in sizes.items() if other.split(" ")[0] == name.split(" ")[0]]
+    return sizes.get(name, round(median(alike)))
 
 
 def _typical(layers: Mapping[str, Any], key: str) -> dict[str, Any]:

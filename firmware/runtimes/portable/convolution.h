@@ -48,10 +48,12 @@ CONVOLUTION_KERNEL int8_t *convolve_row(int8_t *output, const int8_t *inputs, co
     const int32_t zero_point = layer->zero_point;
     const int32_t low = layer->low;
     const int32_t high = layer->high;
+    /* No row of the model has two pixels, or some have. */
+    const int32_t end = (TILES & (TILE_8X2 | TILE_1X2)) == 0 ? 1 : width;
     int32_t sums[TILE_SUMS];
 
-    for (int32_t x = 0, pixels; x < width; x += pixels) {
-        pixels = x + TILE_PIXELS <= width ? TILE_PIXELS : 1;
+    for (int32_t x = 0, pixels; x < end; x += pixels) {
+        pixels = x + TILE_PIXELS <= end ? TILE_PIXELS : 1;
         for (int32_t first = 0, count; first < channels; first += count) {
             const int32_t *next = sums;
 
