@@ -30,11 +30,11 @@ from harness.farm.shelf import Shelf
 from harness.firmware import Firmware
 from harness.flashing import install
 from harness.item_boards import ItemBoards
-from harness.items import EVERY, Item, check_names, runtimes_for
+from harness.items import EVERY, Item, check_names, runtimes_for, shown
 from harness.ledger import Entry, Ledger
 from harness.link.chaos import ChaosPort
 from harness.link.client import Link
-from harness.materials import Materials, shown
+from harness.materials import Materials
 from harness.mlperf_tiny import deployment as mlperf
 from harness.model.spec import ModelSpec
 from harness.printed_deployment import PrintedDeployment

@@ -20,6 +20,7 @@ from harness.farm.shelf import Wish
 from harness.link.chaos import FAULTS, Chaos, parse_chaos
 from harness.model.preprocess import Preprocess, parse_preprocess
 from harness.toolchains.esp_idf.partitions import Layout, layout_from, parse_size
+from harness.toolchains.esp_idf.sdkconfig import read_own
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ OPTIONS = (
         "calibration",
         "",
         "FILE",
-        "as --data: typical inputs, from which a float .onnx model is quantised; default: the model's own, "
+        "as --data: typical inputs, from which a float model is quantised; default: the model's own, "
         "else --data",
     ),
     Option(
@@ -121,6 +122,13 @@ OPTIONS = (
         "where a vendor's engine finds its model: in a flash partition of its own, so that one firmware "
         "runs every model, or linked into the app",
         choices=("partition", "app"),
+    ),
+    Option(
+        "sdkconfig",
+        "",
+        "FILE",
+        "settings of your own for firmware built with ESP-IDF, which overrule ours, e.g. "
+        "CONFIG_SPIRAM_MODE_QUAD=y for a module with quad PSRAM (docs/vendor_engines.md)",
     ),
     Option(
         "farm",
@@ -278,7 +286,9 @@ def settings_from(
             reset=texts["reset"],
         ),
         keep_firmware=_yes("--skip-autoflash", skip_autoflash),
-        layout=layout_from(texts["flash_size"], texts["app_size"], texts["model_in"]),
+        layout=layout_from(
+            texts["flash_size"], texts["app_size"], texts["model_in"], read_own(texts["sdkconfig"])
+        ),
         farm=find_farm(texts["farm"], root),
         tags=frozenset(split_list("--tag", texts["tag"]) if texts["tag"] else ()),
         wait_s=_seconds("--wait", texts["wait"], zero=True),

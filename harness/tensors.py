@@ -30,7 +30,7 @@ class TensorInfo:
 
     @property
     def elements(self) -> int:
-        return math.prod(self.shape)
+        return int(math.prod(self.shape))
 
     @property
     def size_bytes(self) -> int:

@@ -24,6 +24,8 @@
     keras = "model.keras"
     onnx = "model.onnx"
     tflite = "model.tflite"
+    tflite_float = "float.tflite"   a float .tflite
+    savedmodel = "saved_model"      the directory of a SavedModel
     espdl_c = "model.c.espdl"       esp32, s2, c2, c3, c5, c6; also espdl_esp32s3, espdl_esp32p4, or
                                     espdl for a file whose chips are not said
     espdl_int16_c = "model.int16.c.espdl"    for --runtime espdl:int16; also espdl_w8a16_c, ...
@@ -36,7 +38,7 @@
 
     [measurements.NAME]             optional, any number: gates, see measurements.py
 
-This module reads and checks; it opens no artifact.
+This module reads and checks; it opens no artifact, but a single .tflite file to see whether it is float.
 """
 
 from __future__ import annotations
@@ -61,7 +63,16 @@ ESPDL_KINDS = tuple(
     for scheme in ("", "_int16", "_w8a16")
     for chips in ("", "_c", "_esp32p4", "_esp32s3")
 )
-ARTIFACT_KINDS = (*ESPDL_KINDS, "espdlv1", "keras", "onnx", "tflite", "tflite_int16x8")
+ARTIFACT_KINDS = (
+    *ESPDL_KINDS,
+    "espdlv1",
+    "keras",
+    "onnx",
+    "savedmodel",
+    "tflite",
+    "tflite_float",
+    "tflite_int16x8",
+)
 SUFFIXES = {
     ".espdl": "espdl",
     ".espdlv1": "espdlv1",
@@ -93,11 +104,6 @@ class ModelSpec:
     bench_samples: int | None = None
     measurements: tuple[Scoped, ...] = ()
     directory: Path | None = field(default=None, compare=False)
-
-    @property
-    def has_float(self) -> bool:
-        """Whether there is a float model to quantise or to compare with."""
-        return not {"keras", "onnx"}.isdisjoint(self.artifacts)
 
 
 def zoo() -> list[str]:
@@ -133,7 +139,7 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
             )
         # Many a file is just called model.tflite; its folder says more.
         name = path.resolve().parent.name if path.stem == "model" else path.stem
-        return ModelSpec(name=name, artifacts={SUFFIXES[suffix]: path.resolve()})
+        return ModelSpec(name=name, artifacts={_kind(path, SUFFIXES[suffix]): path.resolve()})
     near = difflib.get_close_matches(name, zoo(), n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
     what = "no such file" if suffix in SUFFIXES or "/" in name else "no such model"
@@ -141,6 +147,14 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
         f"{name}: {what}",
         f"{hint}The zoo has: {', '.join(zoo())}; a path to a {', '.join(SUFFIXES)} file works too",
     )
+
+
+def _kind(path: Path, kind: str) -> str:
+    if kind == "tflite":
+        from harness.runtimes.tflm.float_file import is_float  # the runtimes know models, not the other way
+
+        return "tflite_float" if is_float(path) else kind
+    return kind
 
 
 def read_spec(directory: Path, check_files: bool = True) -> ModelSpec:
@@ -166,7 +180,7 @@ def read_spec(directory: Path, check_files: bool = True) -> ModelSpec:
         for key, file in files:
             if file is None:
                 continue
-            if file.is_dir() and key.startswith("dataset."):
+            if file.is_dir() and key.startswith(("dataset.", "artifacts.savedmodel")):
                 continue
             if not file.is_file():
                 raise ModelError(f"{reader.at(key)}: no such file: {file}")
