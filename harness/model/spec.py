@@ -167,24 +167,24 @@ def read_spec(directory: Path, check_files: bool = True) -> ModelSpec:
     if not path.exists():
         raise ModelError(f"{directory}: expected a model.toml in it, found none")
     try:
-        file = load(path)
+        table = load(path)
     except UsageError as error:
         raise ModelError(error.message, error.remedy) from None
-    reader = _Reader(file)
-    spec = reader.spec(file.values)
+    reader = _Reader(table)
+    spec = reader.spec(table.values)
     if check_files:
         files: list[tuple[str, Path | None]] = [
             (f"artifacts.{kind}", file) for kind, file in spec.artifacts.items()
         ]
         files += [("dataset.test", spec.test), ("dataset.calibration", spec.calibration)]
-        for key, named in files:
-            if named is None:
+        for key, file in files:
+            if file is None:
                 continue
-            if named.is_dir() and key.startswith(("dataset.", "artifacts.savedmodel")):
+            if file.is_dir() and key.startswith(("dataset.", "artifacts.savedmodel")):
                 continue
-            if not named.is_file():
-                raise ModelError(f"{reader.at(key)}: no such file: {named}")
-            digests.verify(named)
+            if not file.is_file():
+                raise ModelError(f"{reader.at(key)}: no such file: {file}")
+            digests.verify(file)
     return spec
 
 
