@@ -1,23 +1,20 @@
-"""Instructions per multiply-accumulate of the kernels, and per inference of the zoo, on the emulated chips.
-
-    ./run benchmark [--store]
+"""Instructions per multiply-accumulate of the kernels, per inference of the zoo, flash and arena bytes.
 
 Counted by the emulator, requantisation included: the same on every machine with the same compilers, and
 neither cycles nor milliseconds. Each answer is compared with the oracle first, so that no figure is of a
-wrong kernel. Beside a figure stands its change against benchmarks/instructions.json, which --store writes.
+wrong kernel.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.arena import tflm_arena_bytes
+from benchmarks.figures import ARENA, FLASH, PER_INFERENCE, PER_MAC, ROOT, Figures
 from harness.boards import choose_board
 from harness.link.client import Link
 from harness.runtimes import get_runtime
@@ -28,12 +25,8 @@ from tests.engine_host import random_input
 from tests.firmware_wire import digest8
 from tests.tflite_builder import ModelBuilder
 
-ROOT = Path(__file__).resolve().parents[1]
 TARGETS = ("esp32c3", "esp32s3")
-STORED = ROOT / "benchmarks" / "instructions.json"
-PER_MAC, PER_INFERENCE, FLASH = "instructions per MAC", "instructions per inference", "flash bytes"
 SAME, VALID = 0, 1
-Figures = dict[str, dict[str, dict[str, float]]]
 Layer = Callable[[ModelBuilder, np.random.Generator], int]
 
 
@@ -108,6 +101,16 @@ KERNELS: dict[str, Layer] = {
 }
 
 
+PADDED: dict[str, Layer] = {
+    "depthwise 3x3, 48x48x8, padded": convolution(48, 8, 0, padding=SAME),
+    "depthwise 3x3, 3x3x256, padded": convolution(3, 256, 0, padding=SAME),
+    "depthwise 5x5, 6x6x96, padded": convolution(6, 96, 0, 5, padding=SAME),
+    "conv 3x3, 8x8x64, padded": convolution(8, 64, 64, padding=SAME),
+    "conv 3x3, 96x96x3 to 48x48x8, padded": convolution(96, 3, 8, stride=2, padding=SAME),
+}
+"""Layers whose windows reach over the border, each a model of its own: what their arena takes."""
+
+
 def count(artifact: PlannedArtifact, target_id: str, directory: Path) -> tuple[tuple[int, ...], int]:
     """Instructions of each layer for one input, and flash bytes. Every layer has come out exactly."""
     target, runtime = get_target(target_id), get_runtime(artifact.runtime)
@@ -131,49 +134,35 @@ def count(artifact: PlannedArtifact, target_id: str, directory: Path) -> tuple[t
 
 def measure(directory: Path) -> Figures:
     """All tables: title, row, target, figure."""
-    figures: Figures = {title: {} for title in (PER_MAC, PER_INFERENCE, FLASH)}
-    path = directory / "kernels.tflite"
-    model, rng = ModelBuilder(), np.random.default_rng(0)
-    path.write_bytes(model.build([add(model, rng) for add in KERNELS.values()]))
-    kernels = get_runtime("tflm").load(path)
+    figures: Figures = {title: {} for title in (PER_MAC, PER_INFERENCE, FLASH, ARENA)}
+    kernels = get_runtime("tflm").load(layers_alone(list(KERNELS.values()), directory / "kernels.tflite"))
     counts = {target: count(kernels, target, directory / target)[0] for target in TARGETS}
-    for name, layer in zip(KERNELS, kernels.layers, strict=True):
+    for name, info in zip(KERNELS, kernels.layers, strict=True):
         figures[PER_MAC][name] = {
-            target: round(layers[layer.index] / layer.macs, 3) for target, layers in counts.items()
+            target: round(layers[info.index] / info.macs, 3) for target, layers in counts.items()
         }
     for path in sorted(ROOT.glob("models/*/model.tflite")):
         name, network = path.parent.name, get_runtime("tflm").load(path)
         both = {target: count(network, target, directory / name / target) for target in TARGETS}
         figures[PER_INFERENCE][name] = {target: sum(layers) for target, (layers, _) in both.items()}
         figures[FLASH][name] = {target: flash for target, (_, flash) in both.items()}
+        figures[ARENA][name] = arena(path)
+    for name, layer in PADDED.items():
+        figures[ARENA][name] = arena(layers_alone([layer], directory / "padded.tflite"))
     return figures
 
 
-def table(title: str, rows: dict[str, dict[str, float]], stored: dict[str, dict[str, float]]) -> str:
-    lines = [f"{title:40}" + "".join(f"{target:>23}" for target in TARGETS)]
-    for name, row in rows.items():
-        cells = []
-        for target, value in row.items():
-            before = stored.get(name, {}).get(target)
-            change = f"{100 * (value / before - 1):+.1f} %" if before else "new"
-            shown = f"{value:.2f}" if title == PER_MAC else f"{value:,}"
-            cells.append(f"{shown:>14} {change if change not in ('+0.0 %', '-0.0 %') else '':>8}")
-        lines.append((f"{name:40}" + "".join(cells)).rstrip())
-    return "\n".join(lines)
+def layers_alone(layers: list[Layer], path: Path) -> Path:
+    """Writes a model of layers that have nothing to do with each other."""
+    model, rng = ModelBuilder(), np.random.default_rng(0)
+    path.write_bytes(model.build([add(model, rng) for add in layers]))
+    return path
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--store", action="store_true", help=f"write the figures to {STORED.name}")
-    options = parser.parse_args()
-    stored: Figures = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
-    with tempfile.TemporaryDirectory() as directory:
-        figures = measure(Path(directory))
-    print("\n\n".join(table(title, rows, stored.get(title, {})) for title, rows in figures.items()))
-    if options.store:
-        STORED.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def arena(model: Path) -> dict[str, float]:
+    plan, theirs = get_runtime("tflm").load(model).plan, tflm_arena_bytes(model)
+    return {
+        "here": plan.memory.peak_bytes,
+        "tflite-micro, activations": theirs.activations,
+        "tflite-micro": theirs.total,
+    }

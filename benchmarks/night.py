@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 CHECKOUT = Path(__file__).parents[1]
 NIGHT = CHECKOUT / "docs" / "nightly" / "nightly.toml"
@@ -27,9 +29,13 @@ def main() -> int:
         "config", nargs="?", type=Path, default=NIGHT, help="default: docs/nightly/nightly.toml"
     )
     parser.add_argument("--jobs", default=str(len(os.sched_getaffinity(0))), metavar="N")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave reports and build directory there")
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="night-") as scratch:
-        return max([_night(name, parsed.config, parsed.jobs, Path(scratch)) for name in ("cold", "warm")])
+        place = (parsed.keep or Path(scratch)).resolve()
+        if (place / "build").exists():
+            parser.error(f"{place}/build is there already: the first night would not be cold")
+        return max([_night(name, parsed.config, parsed.jobs, place) for name in ("cold", "warm")])
 
 
 def _night(name: str, config: Path, jobs: str, scratch: Path) -> int:
@@ -41,11 +47,12 @@ def _night(name: str, config: Path, jobs: str, scratch: Path) -> int:
         "HARNESS_HISTORY_URL": f"sqlite:///{scratch}/history.sqlite",
     }
     command = [sys.executable, "-m", "harness.cli", "nightly", str(config), "--jobs", jobs]
-    started = time.monotonic()
+    started, before = time.monotonic(), _processor()
     done = subprocess.run(
         [*command, "--report-dir", str(reports)], env=environment, stdout=subprocess.PIPE, text=True
     )
     took_s = time.monotonic() - started
+    processor_s = [now - then for now, then in zip(_processor(), before, strict=True)]
     if done.returncode not in (0, 1):
         print(done.stdout)
         return done.returncode
@@ -58,7 +65,25 @@ def _night(name: str, config: Path, jobs: str, scratch: Path) -> int:
         f"{name}: {passed} of {len(items)} items passed, {images} images, {took_s / 60:.1f} min on "
         f"{jobs} processes, the harness's own time {own_ms:.2f} ms per image"
     )
+    counted = sum(_instructions(item) for item in ran)
+    print(
+        f"  processor time {sum(processor_s) / 60:.1f} min (user {processor_s[0] / 60:.1f}, system "
+        f"{processor_s[1] / 60:.1f}), about {counted / 1e9:.0f} thousand million instructions, "
+        f"load {os.getloadavg()[0]:.1f}"
+    )
     return done.returncode
+
+
+def _processor() -> tuple[float, float]:
+    """Of all children that have ended, and theirs: what a night takes whatever else the machine does."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime, usage.ru_stime
+
+
+def _instructions(item: dict[str, Any]) -> float:
+    """About what the measured inferences took; those before them are not in it."""
+    counts = item["counts"]
+    return float(counts["median"] * counts["samples"]) if counts else 0.0
 
 
 if __name__ == "__main__":

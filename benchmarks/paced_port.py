@@ -1,20 +1,20 @@
 """A port as slow as a serial line: ten bits a byte, both directions at once, for boards that have no rate.
 
 What is written waits in a buffer, as in a UART, and leaves it at the line's rate whether or not anybody
-looks; bytes that are due are handed on in `read` and `write`. No thread, so that sixteen of them cost
-little.
+looks; bytes that are due are handed on in `read` and `write`. No thread, and nobody is woken before the
+zero that ends a frame, as neither end can do anything before: so sixteen of them cost little.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 
 from harness.boards.base import Port
 
 BITS_PER_BYTE = 10
-# Bytes are handed on so often: about as a USB adapter does.
-_STEP_S = 0.002
+_UP_TO_ZEROS = re.compile(rb"\0*[^\0]+\0*|\0+")
 
 
 class _Lane:
@@ -22,15 +22,13 @@ class _Lane:
 
     def __init__(self, baud: int) -> None:
         self.byte_s = BITS_PER_BYTE / baud
-        self._step_bytes = max(1, int(_STEP_S / self.byte_s))
         self.busy_s = 0.0
         self._pieces: deque[tuple[float, bytes]] = deque()
         self._free_s = 0.0
 
     def put(self, data: bytes, now_s: float) -> None:
         start_s = max(now_s, self._free_s)
-        for at in range(0, len(data), self._step_bytes):
-            piece = data[at : at + self._step_bytes]
+        for piece in _UP_TO_ZEROS.findall(data):
             start_s += len(piece) * self.byte_s
             self._pieces.append((start_s, piece))
         self._free_s = start_s

@@ -19,6 +19,7 @@ from harness.boards.backtrace import decoder
 from harness.boards.base import Board, Port
 from harness.boards.console_watch import ConsoleWatch
 from harness.boards.serial_port import SerialBoard
+from harness.build_cache import pruned
 from harness.deployment import HANDSHAKE_S, Deployment, LinkedDeployment
 from harness.dialects import get_dialect
 from harness.divergence import search
@@ -29,11 +30,11 @@ from harness.farm.shelf import Shelf
 from harness.firmware import Firmware
 from harness.flashing import install
 from harness.item_boards import ItemBoards
-from harness.items import EVERY, Item, check_names, runtimes_for
+from harness.items import EVERY, Item, check_names, runtimes_for, shown
 from harness.ledger import Entry, Ledger
 from harness.link.chaos import ChaosPort
 from harness.link.client import Link
-from harness.materials import Materials, shown
+from harness.materials import Materials
 from harness.mlperf_tiny import deployment as mlperf
 from harness.model.spec import ModelSpec
 from harness.printed_deployment import PrintedDeployment
@@ -72,6 +73,7 @@ class Bench:
         journal: str = JOURNAL,
     ) -> None:
         self.settings = settings
+        self._say = say
         self.targets = tuple(get_target(name) for name in settings.targets)
         printed = settings.dialect not in (None, mlperf.NAME)
         self._dialect = get_dialect(settings.dialect) if settings.dialect and printed else None
@@ -385,7 +387,10 @@ class Bench:
             for record in run.items
             if (pixels := self._materials.pixels(record.model, record.runtime)) is not None
         }
-        return self._ledger.finish(images)
+        finished = self._ledger.finish(images)
+        if said := pruned(self.settings.build_root, self.settings.build_limit_bytes):
+            self._say(said)
+        return finished
 
     def _check_unchanged(self, resumed: Resumed) -> None:
         """Raises UsageError when an artifact, data or firmware is not that of the run that was killed."""

@@ -24,9 +24,11 @@ from harness.boards.esp_emulators import (
 from harness.boards.esptool import Esptool
 from harness.boards.port_faults import may_open, permission_remedy
 from harness.boards.qemu import MACHINES, qemu_version
+from harness.build_cache import described
 from harness.errors import HarnessError, MissingError
 from harness.extras import EXTRAS, install_command
 from harness.farm.labgrid import INSTALL, find_client
+from harness.settings import build_root_under
 from harness.targets import TARGETS
 from harness.toolchains.bare_metal import required_programs
 from harness.toolchains.esp_idf.engines import IDF_VERSIONS, OLDER_IDF
@@ -66,6 +68,7 @@ def diagnose() -> Iterator[Check]:
                 target.id, "generate only: no emulator, and its SDK is not looked for", "", required=False
             )
     yield _labgrid()
+    yield Check("build cache", described(build_root_under(Path.cwd())), "", required=False)
     for extra, modules in EXTRAS.items():
         absent = [module for module in modules if importlib.util.find_spec(module) is None]
         found = None if absent else f"extra, brings {', '.join(modules)}"

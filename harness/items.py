@@ -13,7 +13,7 @@ from pathlib import Path
 from harness import __version__
 from harness.errors import DataError, ModelError, OutputError, UnsupportedError, UsageError
 from harness.exclusive import exclusive
-from harness.extras import available
+from harness.extras import available, install_command
 from harness.model.digests import data_digest
 from harness.model.keras_onnx import float_onnx
 from harness.model.spec import ModelSpec
@@ -84,16 +84,18 @@ def runtimes_for(model: ModelSpec, target: Target, asked: Sequence[str], worksho
             names += [get_runtime(f"{one}:{each}").name for each in schemes]
     if not names:
         raise ModelError(
-            f"{model.name}: no runtime of {target.id} takes {_had(model)}",
-            "Float models need a calibration set to be quantised: --calibration FILE.npz; of a SavedModel "
-            "make a file first: harness quantise MODEL --runtime tflm --data FILE.npz --out FILE.tflite",
+            f"{model.name}: no runtime of {target.id} takes {_had(model)}", _remedy(model, workshop)
         )
     return list(dict.fromkeys(names))
 
 
 def _taking(model: ModelSpec, target: Target, workshop: Workshop) -> list[str]:
-    """The runtimes of the chip that the model has an artifact for or that can make one."""
-    names = []
+    """The runtimes of the chip that the model has an artifact for or that can make one.
+
+    Those that cannot read its float file are left out where another one can.
+    """
+    names: list[str] = []
+    unread: list[str] = []
     for name, kind in RUNTIMES.items():
         runtime = kind()
         try:
@@ -101,15 +103,38 @@ def _taking(model: ModelSpec, target: Target, workshop: Workshop) -> list[str]:
         except UnsupportedError:
             continue
         if file or _makes(model, runtime, workshop):
-            names.append(name)
-    return names
+            (names if file or _reads(model, runtime) else unread).append(name)
+    return names or unread
+
+
+def _reads(model: ModelSpec, runtime: Runtime) -> bool:
+    try:
+        return runtime.float_file(model) is not None
+    except UnsupportedError:
+        return False
+
+
+def _remedy(model: ModelSpec, workshop: Workshop) -> str:
+    """What a float model without a runtime lacks: inputs to calibrate with, or an extra."""
+    if workshop.calibration or model.calibration:
+        makers = [kind() for kind in RUNTIMES.values() if kind().makes_from(model)]
+        lacking = dict.fromkeys(each.extra for each in makers if not available(each.extra))
+        return f"Install what quantises it: {', or '.join(map(install_command, lacking))}" if lacking else ""
+    remedy = "Float models need a calibration set to be quantised: --calibration FILE.npz"
+    tflm = RUNTIMES["tflm"]()
+    if tflm.makes_from(model):
+        file = shown(str(next(iter(model.artifacts.values()))))
+        remedy += (
+            f"; or make a file first: harness quantise {file} --runtime tflm --data FILE.npz "
+            f"--out {model.name}_int8.tflite"
+        )
+    return remedy
 
 
 def _makes(model: ModelSpec, runtime: Runtime, workshop: Workshop) -> bool:
     """Whether a runtime can make its artifacts of this model, here."""
     calibrated = workshop.calibration or model.calibration
-    able = runtime.quantises and available(runtime.extra)
-    return able and model.has_float and calibrated is not None
+    return runtime.makes_from(model) and available(runtime.extra) and calibrated is not None
 
 
 def load_artifact(
@@ -117,7 +142,7 @@ def load_artifact(
 ) -> Artifact:
     """A model's artifact for a runtime on a chip; not every runtime needs to know which.
 
-    Made from the model's float .onnx file in `workshop` when the model brings none.
+    Made from the model's float file in `workshop` when the model brings none.
 
     Raises:
         UsageError: no chip given where the runtime's files differ by chip.
@@ -133,7 +158,7 @@ def load_artifact(
     variant = owner.variant(target) if target else ""
     path = brought(model, owner, variant)
     if path is None:
-        if workshop is None or not owner.quantises or not model.has_float:
+        if workshop is None or not owner.makes_from(model):
             chip = f" for {target.id}" if target and variant else ""
             raise ModelError(
                 f"{model.name}: runtime {runtime} takes a .{owner.artifact_kind} file{chip}, "
@@ -163,9 +188,9 @@ def brought(model: ModelSpec, owner: Runtime, variant: str) -> Path | None:
 
 
 def _make(model: ModelSpec, owner: Runtime, variant: str, workshop: Workshop) -> Path:
-    source = float_model(model, workshop.calibration, workshop.say)
+    source = float_model(model, workshop.calibration, workshop.say, owner)
     recipe = hashlib.sha256(f"{__version__} {owner.name} {variant} {source.preprocess}".encode())
-    for file in (source.onnx, source.calibration):
+    for file in (source.file, source.calibration):
         try:
             recipe.update(bytes.fromhex(data_digest(file)))
         except OSError as error:
@@ -185,16 +210,20 @@ def _make(model: ModelSpec, owner: Runtime, variant: str, workshop: Workshop) ->
     return path
 
 
-def float_model(model: ModelSpec, calibration: Path | None = None, say: Say = silent) -> FloatModel:
-    """What an artifact can be made from; `calibration` instead of the model's own.
+def float_model(
+    model: ModelSpec, calibration: Path | None = None, say: Say = silent, owner: Runtime | None = None
+) -> FloatModel:
+    """What an artifact of `owner`, else one that is made of ONNX, can be made from; `calibration` instead of
+    the model's own.
 
     Raises:
-        ModelError: the model has no float .onnx file, or no calibration set.
+        ModelError: the model has no float file, or no calibration set.
     """
-    onnx = float_onnx(model)
-    if onnx is None:
+    file = owner.float_file(model) if owner else float_onnx(model)
+    if file is None:
         raise ModelError(
-            f"{model.name}: expected a float .onnx, .keras or .h5 file, this model has {_had(model)}",
+            f"{model.name}: expected a float .onnx, .keras, .h5 or .tflite file or a SavedModel, "
+            f"this model has {_had(model)}",
             "Export it to ONNX with batch 1",
         )
     chosen = calibration or model.calibration
@@ -202,8 +231,14 @@ def float_model(model: ModelSpec, calibration: Path | None = None, say: Say = si
         raise ModelError(
             f"{model.name} has no calibration set", "Give some 200 typical inputs: --calibration FILE.npz"
         )
-    return FloatModel(model.name, onnx, chosen, model.preprocess, say)
+    return FloatModel(model.name, file, chosen, model.preprocess, say)
 
 
 def _had(model: ModelSpec) -> str:
-    return ", ".join(f".{key}".replace("_", " for ", 1) for key in model.artifacts)
+    words = {"savedmodel": "a SavedModel", "tflite_float": "a float .tflite"}
+    return ", ".join(words.get(key, f".{key}".replace("_", " for ", 1)) for key in model.artifacts)
+
+
+def shown(source: str) -> str:
+    """A path as a reader in this directory would type it; anything else as it is."""
+    return source.removeprefix(f"{Path.cwd()}{os.sep}")

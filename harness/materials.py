@@ -6,15 +6,13 @@ Nothing here has to do with boards.
 from __future__ import annotations
 
 import dataclasses
-import os
-from pathlib import Path
 
 import numpy as np
 
 from harness.errors import UsageError
 from harness.expectation import Expectation, expect
 from harness.expectation_store import remembered
-from harness.items import Item, Workshop, load_artifact
+from harness.items import Item, Workshop, load_artifact, shown
 from harness.model.dataset import Dataset, load_dataset, random_dataset
 from harness.model.reference import Reference, open_reference
 from harness.model.spec import ModelSpec, load_model, zoo
@@ -143,11 +141,6 @@ class Materials:
             source, artifact.inputs, model.preprocess, elements if elements > 1 else None, model.classes
         )
         return dataset.take(samples)
-
-
-def shown(source: str) -> str:
-    """A path as a reader in this directory would type it; anything else as it is."""
-    return source.removeprefix(f"{Path.cwd()}{os.sep}")
 
 
 def _check_names(models: dict[str, ModelSpec]) -> None:

@@ -72,7 +72,8 @@ def write_project(
     spec = load_model(model)
     if preprocess:
         spec = dataclasses.replace(spec, preprocess=parse_preprocess(preprocess))
-    if any(path.is_dir() for path in spec.artifacts.values()):
+    project = spec.artifacts.get("espdlv1")
+    if project is not None and project.is_dir():
         raise UsageError(
             f"{model} is a v1 project, which runs as it is", f"harness run {model} --target esp32"
         )
@@ -114,6 +115,10 @@ def _target(spec: ModelSpec, found: Inspection) -> str:
     )
 
 
+def _file_name(kind: str, path: Path) -> str:
+    return "saved_model" if kind == "savedmodel" else f"model{path.suffix.lower()}"
+
+
 def _copied(spec: ModelSpec, found: Inspection, directory: Path) -> tuple[ModelSpec, dict[str, Path]]:
     """The model as it will be declared, and what is copied, by its name in the directory."""
     copies: dict[str, Path] = {}
@@ -124,7 +129,7 @@ def _copied(spec: ModelSpec, found: Inspection, directory: Path) -> tuple[ModelS
 
     alone = len(spec.artifacts) == 1
     artifacts = {
-        kind: copy(path, f"model{path.suffix.lower()}" if alone else path.name)
+        kind: copy(path, _file_name(kind, path) if alone else path.name)
         for kind, path in spec.artifacts.items()
     }
     test = spec.test and copy(spec.test, f"test_data{spec.test.suffix}")

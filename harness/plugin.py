@@ -33,6 +33,7 @@ from harness.spread import gather
 from harness.targets import get_target
 from harness.toolchains.base import Image
 from harness.toolchains.esp_idf.project import IdfProject
+from harness.worker_end import forks_end_with_us
 
 _ITEMS = pytest.StashKey[list[Item]]()
 _PHASES = pytest.StashKey[list[str]]()
@@ -73,6 +74,17 @@ def pytest_configure_node(node: Any) -> None:
     bench = bench_of(node.config)
     if bench is not None:
         node.workerinput[RUN] = str(bench.directory.path.resolve())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    # pytest-embedded's own, in every session: it forks.
+    if fixturedef.argname != "_mp_manager" or not worker_input(request.config, "workerid"):
+        return (yield)
+    with forks_end_with_us():
+        return (yield)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -17,8 +17,8 @@ from harness.records.journal import JournalContents, read_journal
 JOURNAL = "journal.jsonl"
 LATEST = "latest"
 _ANEW = "Run it anew, without --resume"
-# Where the report goes is no part of what is measured.
-_FREE = ("report_dir",)
+# Where the report goes is no part of what is measured, nor how much is kept for the next run.
+_FREE = ("report_dir", "build_limit")
 
 
 @dataclass(frozen=True)

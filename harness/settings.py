@@ -19,7 +19,8 @@ from harness.farm.file import Farm, find_farm
 from harness.farm.shelf import Wish
 from harness.link.chaos import FAULTS, Chaos, parse_chaos
 from harness.model.preprocess import Preprocess, parse_preprocess
-from harness.toolchains.esp_idf.partitions import Layout, layout_from
+from harness.toolchains.esp_idf.partitions import Layout, layout_from, parse_size
+from harness.toolchains.esp_idf.sdkconfig import read_own
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ OPTIONS = (
         "calibration",
         "",
         "FILE",
-        "as --data: typical inputs, from which a float .onnx model is quantised; default: the model's own, "
+        "as --data: typical inputs, from which a float model is quantised; default: the model's own, "
         "else --data",
     ),
     Option(
@@ -123,6 +124,13 @@ OPTIONS = (
         choices=("partition", "app"),
     ),
     Option(
+        "sdkconfig",
+        "",
+        "FILE",
+        "settings of your own for firmware built with ESP-IDF, which overrule ours, e.g. "
+        "CONFIG_SPIRAM_MODE_QUAD=y for a module with quad PSRAM (docs/vendor_engines.md)",
+    ),
+    Option(
         "farm",
         "",
         "FILE",
@@ -153,6 +161,13 @@ OPTIONS = (
         "FAULTS",
         f"a faulty wire between bench and board: faults per byte of {', '.join(FAULTS)}, and seed, "
         "e.g. drop=1e-3,reset=1e-6,seed=1",
+    ),
+    Option(
+        "build-limit",
+        "2048MB",
+        "SIZE",
+        "how large build/ may grow: at the end of a run what was used least recently goes, but nothing of "
+        "the last day",
     ),
     Option("seed", "0", "N", "seed of the random inputs used where there are no data"),
     Option(
@@ -204,6 +219,7 @@ class Settings:
     seed: int
     report_dir: Path | None
     build_root: Path
+    build_limit_bytes: int
     heavy: Heavy | None = None
     preprocess: Preprocess | None = None
     given: Mapping[str, str] = field(default_factory=dict)
@@ -270,7 +286,9 @@ def settings_from(
             reset=texts["reset"],
         ),
         keep_firmware=_yes("--skip-autoflash", skip_autoflash),
-        layout=layout_from(texts["flash_size"], texts["app_size"], texts["model_in"]),
+        layout=layout_from(
+            texts["flash_size"], texts["app_size"], texts["model_in"], read_own(texts["sdkconfig"])
+        ),
         farm=find_farm(texts["farm"], root),
         tags=frozenset(split_list("--tag", texts["tag"]) if texts["tag"] else ()),
         wait_s=_seconds("--wait", texts["wait"], zero=True),
@@ -281,6 +299,7 @@ def settings_from(
         seed=_integer("--seed", texts["seed"], 0),
         report_dir=Path(texts["report_dir"]) if texts["report_dir"] else None,
         build_root=build_root_under(root),
+        build_limit_bytes=parse_size("--build-limit", texts["build_limit"]),
         preprocess=parse_preprocess(texts["preprocess"]) if texts["preprocess"] else None,
         given={**texts, **{name: text for name, text in boards.items() if text}},
     )

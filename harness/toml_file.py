@@ -40,7 +40,10 @@ class Table:
 
     def line(self, key: str = "", index: int | None = None) -> int:
         """Where a key, or an element of its list, stands; without one, or for one missing, the table."""
-        place: Place = (*self.place, *([key] if key else []), *([] if index is None else [index]))
+        return self.line_of((*self.place, *([key] if key else []), *([] if index is None else [index])))
+
+    def line_of(self, place: Place) -> int:
+        """Where a place of the file stands, or the nearest table around it that does."""
         while place and place not in self.lines:
             place = place[:-1]
         return self.lines.get(place, 1)

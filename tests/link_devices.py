@@ -41,6 +41,7 @@ class PythonDevice:
     version: int = 1
     artifact: str = ARTIFACT
     counter_scale: str = "1/1"
+    keeps_result: bool = False
     banner: bytes = b""
     mute: bool = False
     on_infer: Callable[[int, bytes], bytes] = lambda _, payload: payload
@@ -93,6 +94,7 @@ class PythonDevice:
         self._held = bytearray(self.elements)
         self._held_number: int | None = None
         self._result: tuple[int, bytes] | None = None
+        self._kept: tuple[bytes, bytes] | None = None
         self.say(self.banner)
         if not self.mute:
             self._send(0x70, 0, 0, struct.pack("<BBH", 1, reason, self.max_payload))
@@ -134,7 +136,8 @@ class PythonDevice:
         if not lowest <= self.version <= highest:
             return 7, bytes([self.version, self.version])
         self._held_number = None
-        limits = struct.pack("<HIII", self.max_payload, self.rx_window, 0x7F, self._frames_seen)
+        offers = 0x7F | self.keeps_result << 7
+        limits = struct.pack("<HIII", self.max_payload, self.rx_window, offers, self._frames_seen)
         return 0, struct.pack("<IBB", nonce, self.version, self._reason) + limits
 
     def _identify(self, _: bytes) -> tuple[int, bytes]:
@@ -167,12 +170,16 @@ class PythonDevice:
         if number != self._held_number:
             self._held, self._held_number = bytearray(self.elements), number
         self._held[offset : offset + len(data)] = data
+        self._kept = None
         return 0, b""
 
     def _infer(self, payload: bytes) -> tuple[int, bytes]:
         number, wanted, flags = struct.unpack_from("<IHH", payload)
         if data := payload[16:]:
             self._held, self._held_number = bytearray(data), None
+        asked = payload[:6] + payload[8:16]
+        if self._kept and self._kept[0] == asked and not data and not flags & 6:
+            return 0, self._kept[1]
         held = bytes(self._held)
         if digest8(held) != payload[8:16]:
             return 4, digest8(held)
@@ -190,6 +197,9 @@ class PythonDevice:
         if flags & 1:
             sent = output if len(reply) + 4 + len(output) <= self.max_payload else b""
             reply += struct.pack("<I", len(sent)) + sent
+        if self.keeps_result:
+            # The run has overwritten the input.
+            self._kept, self._held = (asked, reply), bytearray(self.elements)
         return 0, self.on_infer(number, reply)
 
     def _read(self, payload: bytes) -> tuple[int, bytes]:

@@ -34,7 +34,8 @@ enum {
     CAPABILITY_SET_BAUD = 1u << 3,
     CAPABILITY_RESET = 1u << 4,
     CAPABILITY_MEMORY = 1u << 5,
-    CAPABILITY_EXACT_COUNTS = 1u << 6
+    CAPABILITY_EXACT_COUNTS = 1u << 6,
+    CAPABILITY_KEEPS_RESULT = 1u << 7
 };
 
 static struct {
@@ -50,7 +51,7 @@ static struct {
 
 static uint32_t capabilities(void) {
     const platform_info *platform = platform_get_info();
-    uint32_t bits = CAPABILITY_RESET | CAPABILITY_MEMORY;
+    uint32_t bits = CAPABILITY_RESET | CAPABILITY_MEMORY | CAPABILITY_KEEPS_RESULT;
     if (engine_get_info()->layers > 0) {
         bits |= CAPABILITY_LAYER_TAPS | CAPABILITY_LAYER_DIGESTS;
         if (infer_can_count())

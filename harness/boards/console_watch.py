@@ -24,7 +24,9 @@ _PANICS = (
 )
 _RESET = re.compile(r"rst:0x[0-9a-f]+ \((\w+)\)")
 _PANIC_ENDS = re.compile(r"Rebooting\.\.\.|CPU halted|Entering gdb stub")
-_CORE_DUMP = re.compile(r"core dump has started|Save core dump to flash|CORE DUMP START", re.IGNORECASE)
+# To the console, between two markers, or to a flash partition.
+_CORE_DUMPED = re.compile("CORE DUMP START")
+_CORE_DUMP = re.compile(r"core dump has started|Save core dump to flash", re.IGNORECASE)
 _ADDRESSES = re.compile(r"Backtrace:|at PC 0x|^PANIC |\bM?EPC\d? *:|\bRA +: ")
 _BOOT_LOOP_RESETS = 3
 # A panic prints without pausing; after such a gap it has ended, whatever its last line was.
@@ -131,7 +133,12 @@ class ConsoleWatch:
         self._restarted = None
         name = self._panic_name
         remedy = [_remedy(name)] if _remedy(name) else []
-        if any(_CORE_DUMP.search(line) for line in lines):
+        if any(_CORE_DUMPED.search(line) for line in lines):
+            remedy.append(
+                "The log holds a core dump: save what is between its markers, then "
+                "esp-coredump info_corefile -t b64 -c FILE firmware.elf"
+            )
+        elif any(_CORE_DUMP.search(line) for line in lines):
             remedy.append("A core dump was made: idf.py coredump-info reads it")
         addresses = [line for line in lines if _ADDRESSES.search(line)]
         decoded = self._decode(addresses) if self._decode and addresses else []

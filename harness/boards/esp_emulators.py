@@ -1,8 +1,9 @@
 """Espressif's emulators as boards of fidelity `soc`: they emulate the chip and boot its flash image.
 
 `esp_qemu` is Espressif's QEMU (esp32, esp32c3, esp32s3), `espemu` is esp-emu (esp32c3, esp32c6,
-esp32h2, esp32p4). Command lines as in pytest-embedded's services `qemu` and `espemu`. Neither can be
-installed by this project's package managers; neither has been run with its firmware yet.
+esp32h2, esp32p4). Image, eFuses and machine are those of pytest-embedded's services `qemu` and `espemu`; the
+UART is our own channel, since theirs is read every 50 ms. Neither program can be installed by this project's
+package managers; neither has been run with its firmware yet.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -34,10 +36,13 @@ _EFUSES: dict[str, tuple[int, Mapping[int, int]]] = {
 ESP_QEMU_TARGETS = tuple(_EFUSES)
 ESPEMU_TARGETS = ("esp32c3", "esp32c6", "esp32h2", "esp32p4")
 _ESPEMU = "esp-emu"
+_START_TIMEOUT_S = 10.0
+_CONNECT_STEP_S = 0.02
 _QEMU_FLASH_BYTES = (2 << 20, 4 << 20, 8 << 20, 16 << 20)
 ESP_QEMU_REMEDY = (
     "python $IDF_PATH/tools/idf_tools.py install qemu-xtensa qemu-riscv32 && . $IDF_PATH/export.sh"
 )
+_OTHERWISE = "Leave --board out: the best board or emulator that is here is taken"
 ESP_EMU_REMEDY = "see https://github.com/espressif/esp-emulator"
 
 
@@ -87,7 +92,9 @@ class EspQemuBoard(QemuProcess, _FlashImageBoard):
 
 
 class EspEmuBoard(_FlashImageBoard):
-    """esp-emu with UART0 on its standard input and output. It has no reset: it is started again."""
+    """esp-emu with UART0 on a TCP port: from its standard input it passes on whole lines of text, and frames
+    are bytes. It has no reset: it is started again.
+    """
 
     def __init__(self, target: str, image: FlashImage) -> None:
         """Raises UsageError for a chip it does not know, MissingError when it is not installed."""
@@ -137,24 +144,38 @@ class EspEmuBoard(_FlashImageBoard):
 
     def _start(self) -> socket.socket:
         assert self._directory
-        ours, theirs = socket.socketpair()
-        command = [
-            self._program,
-            "--chip",
-            self.info.target,
-            "--firmware",
-            str(self._directory / "flash.bin"),
-        ]
-        with theirs:
-            try:
-                self._process = BoardProcess(command, wire=theirs.fileno())
-            except PortError:
-                ours.close()
-                raise
-        return ours
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            address: tuple[str, int] = free.getsockname()
+        firmware = str(self._directory / "flash.bin")
+        command = [self._program, "--chip", self.info.target, "--firmware", firmware]
+        self._process = BoardProcess([*command, "--uart-tcp", f"{address[0]}:{address[1]}"])
+        give_up_s = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < give_up_s:
+            if (connection := _connected(address)) is not None:
+                return connection
+            if self._process.wait(_CONNECT_STEP_S):
+                raise PortError(f"esp-emu ended at its start: {self._process.state()}")
+        raise PortError(
+            f"esp-emu did not open 127.0.0.1:{address[1]} within {_START_TIMEOUT_S:.0f} s",
+            "Update it: esp-emu update (it must know --uart-tcp)",
+        )
 
     def _death(self) -> PortError:
         return self._process.death() if self._process else PortError("the board is closed")
+
+
+def _connected(address: tuple[str, int]) -> socket.socket | None:
+    """A connection to `address`; None while nothing listens there."""
+    try:
+        connection = socket.create_connection(address, _START_TIMEOUT_S)
+    except ConnectionRefusedError:
+        return None
+    if connection.getsockname() == connection.getpeername():
+        # Both ports are of the kernel's choosing: a socket can meet itself.
+        connection.close()
+        return None
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
 
 
 def find_esp_qemu(target: str) -> Path | None:
@@ -176,7 +197,7 @@ def find_espemu(target: str) -> Path | None:
 def require_espemu(target: str) -> Path:
     """Raises UsageError for a chip it does not know, MissingError when it is not on PATH."""
     if target not in ESPEMU_TARGETS:
-        raise UsageError(f"esp-emu emulates {', '.join(ESPEMU_TARGETS)}, not {target}")
+        raise UsageError(f"esp-emu emulates {', '.join(ESPEMU_TARGETS)}, not {target}", _OTHERWISE)
     program = find_espemu(target)
     if program is None:
         raise MissingError(f"{_ESPEMU} is not on PATH", f"Install it: {ESP_EMU_REMEDY}")
@@ -186,7 +207,7 @@ def require_espemu(target: str) -> Path:
 def require_esp_qemu(target: str) -> Path:
     """Raises UsageError for a chip Espressif's QEMU does not know, MissingError when it is not on PATH."""
     if target not in ESP_QEMU_TARGETS:
-        raise UsageError(f"Espressif's QEMU emulates {', '.join(ESP_QEMU_TARGETS)}, not {target}")
+        raise UsageError(f"Espressif's QEMU emulates {', '.join(ESP_QEMU_TARGETS)}, not {target}", _OTHERWISE)
     program = find_esp_qemu(target)
     if program is None:
         raise MissingError(
@@ -227,6 +248,6 @@ def merge(image: FlashImage, out: Path, *, pad: bool) -> None:
         sizes = ", ".join(str(size >> 20) for size in _QEMU_FLASH_BYTES)
         raise BuildError(
             f"Espressif's QEMU has flashes of {sizes} MB, the image is for {image.flash_bytes >> 10} KB",
-            "Set CONFIG_ESPTOOLPY_FLASHSIZE to one of these",
+            "Build for one of these, e.g. --flash-size 16MB",
         )
     merge_parts(image, out, pad_to=f"{image.flash_bytes >> 20}MB" if pad else None)

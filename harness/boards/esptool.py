@@ -114,7 +114,8 @@ class Esptool:
 
         Raises, before anything is written:
             IdentityError: another chip than the image's.
-            FlashError: flash or PSRAM is smaller than the image needs; no ROM loader answers.
+            FlashError: flash or PSRAM is smaller than the image needs, the chip is of a revision it is not
+                for; no ROM loader answers.
             PortError: the port is absent, busy or not permitted.
             BuildError: the image's parts overlap.
 
@@ -127,7 +128,7 @@ class Esptool:
             raise FlashError(
                 f"the image needs {image.flash_bytes >> 20} MB of flash, the {chip.description} on "
                 f"{self._port} has {chip.flash_bytes / (1 << 20):g} MB; nothing was written",
-                "Build for the smaller flash (CONFIG_ESPTOOLPY_FLASHSIZE) or use another board",
+                f"Build for it: --flash-size {chip.flash_bytes >> 20}MB, or use another board",
             )
         if chip.psram_bytes is not None and chip.psram_bytes < image.psram_bytes:
             raise FlashError(
@@ -236,6 +237,15 @@ class Esptool:
             if urlsplit(self._port).scheme:
                 return PortError(f"cannot reach {self._port}: {unopened[1]}", "Check host, port and server")
             return why_not_opened(self._port, unopened[1])
+        if older := re.search(
+            r"requires chip revision (.+) \(this chip is revision (\S+)\)\. Use --force", said
+        ):
+            return FlashError(
+                f"the firmware is for chip revision {older[1]}, the chip on {self._port} is {older[2]}; "
+                "nothing was written",
+                "Build for it with --sdkconfig FILE: CONFIG_ESP32P4_SELECTS_REV_LESS_V3=y is for an ESP32-P4 "
+                "below v3.0",
+            )
         boot = "Hold BOOT, press RESET, let go, and run again with --reset none"
         if "Wrong boot mode detected" in said:
             return FlashError(f"the chip on {self._port} ran its firmware, not the ROM loader", boot)

@@ -6,6 +6,7 @@ import contextlib
 import grp
 import os
 import stat
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,6 +38,19 @@ def check_port(name: str) -> None:
     """Raises PortError for a device path that is absent or may not be opened. Opens nothing."""
     if not urlsplit(name).scheme and not may_open(name):
         raise why_not_opened(name, "not readable and writable")
+
+
+def check_not_shared(name: str) -> None:
+    """Raises PortError for a port that pytest-embedded's `dut` reads in this process: each would get some of
+    the bytes. It locks nothing, so opening would succeed.
+    """
+    theirs = sys.modules.get("pytest_embedded_serial.serial")
+    taken = theirs.Serial.occupied_ports if theirs is not None else ()
+    if os.path.realpath(name) in map(os.path.realpath, taken):
+        raise PortError(
+            f"{name} is busy, held by this test's own pytest-embedded fixture (dut, serial)",
+            "Make it two tests, each with one of them: a port is closed when its test ends",
+        )
 
 
 def may_open(name: str) -> bool:

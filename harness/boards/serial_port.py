@@ -21,7 +21,7 @@ import serial
 
 from harness.boards.base import UNKNOWN_FIDELITY, Board, BoardInfo, Port
 from harness.boards.esptool import Esptool
-from harness.boards.port_faults import port_holders, why_not_opened
+from harness.boards.port_faults import check_not_shared, port_holders, why_not_opened
 from harness.boards.socket_port import SocketPort
 from harness.errors import PortError, UsageError
 from harness.progress import Progress
@@ -130,6 +130,7 @@ class SerialBoard(Board):
         return isinstance(self._port, SerialPort) and self._port.pulse_reset()
 
     def _open_device(self) -> Any:
+        check_not_shared(self._name)
         try:
             return serial.Serial(
                 self._name, self._baud, timeout=0, write_timeout=_WRITE_TIMEOUT_S, exclusive=True

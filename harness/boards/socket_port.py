@@ -55,13 +55,19 @@ class SocketPort:
                     f"the board took no bytes for {_WRITE_TIMEOUT_S:.0f} s ({len(view)} left to send)"
                 )
             try:
-                readable, writable, _ = select.select([self._connection], [self._connection], [], left_s)
-                if writable:
-                    view = view[self._connection.send(view) :]
-                elif readable:
-                    self._arrived += self._connection.recv(_READ_BYTES) or self._ended()
+                view = view[self._connection.send(view) :]
+            except BlockingIOError:
+                self._wait_for_room(left_s)
             except (OSError, ValueError) as error:
                 raise self._on_end() from error
+
+    def _wait_for_room(self, timeout_s: float) -> None:
+        try:
+            readable, writable, _ = select.select([self._connection], [self._connection], [], timeout_s)
+            if readable and not writable:
+                self._arrived += self._connection.recv(_READ_BYTES) or self._ended()
+        except (OSError, ValueError) as error:
+            raise self._on_end() from error
 
     def _ended(self) -> bytes:
         raise self._on_end()

@@ -49,7 +49,7 @@ def add_command(commands: Parsers) -> None:
 def _export_v1(parsed: argparse.Namespace) -> int:
     source = float_model(load_model(parsed.model), parsed.calibration)
     done = export_v1(
-        source.onnx,
+        source.file,
         source.calibration,
         parsed.out,
         chip=parsed.target,

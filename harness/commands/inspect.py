@@ -72,6 +72,11 @@ def _show(found: Any) -> None:
         _data(found.data)
     print()
     _support(found.support)
+    if not found.runtime and found.file.suffix == ".tflite":
+        print(
+            f"  a float file; quantise it: harness quantise {_path(found.file)} --runtime tflm "
+            f"--data FILE.npz --out {found.name}_int8.tflite"
+        )
     if found.others:
         print(f"other files, inspected by name: {', '.join(map(_path, found.others))}")
 

@@ -29,14 +29,14 @@ def add_command(commands: Parsers) -> None:
     quantised = commands.add_parser(
         "quantise",
         help="make an .espdl, QDQ .onnx or .tflite file of a float model (extras [espdl], [keras])",
-        description="Quantises, for espdl with esp-ppq, for tflm with TensorFlow (from a .keras or .h5 file "
-        "or a SavedModel), and reads the result back with our own reader.",
+        description="Quantises, for espdl with esp-ppq, for tflm with TensorFlow (from a .keras or .h5 file, "
+        "a float .tflite or a SavedModel), and reads the result back with our own reader.",
         epilog="harness quantise my.onnx --target esp32s3 --data typical.npz --out my.espdl; "
-        "harness quantise saved_model --runtime tflm --data typical.npz --out my.tflite",
+        "harness quantise float.tflite --runtime tflm --data typical.npz --out my.tflite",
     )
     quantised.add_argument(
         "model",
-        help="zoo name, directory with a model.toml, .onnx, .keras or .h5 file, or for tflm a SavedModel",
+        help="zoo name, directory with a model.toml, .onnx, .keras, .h5 or float .tflite file, or SavedModel",
     )
     quantised.add_argument("--runtime", default="espdl", choices=("espdl", "tvm", "tflm"))
     quantised.add_argument("--target", metavar="CHIP", help=f"for espdl, of {', '.join(ESPDL_CHIPS)}")

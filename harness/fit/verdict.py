@@ -12,7 +12,7 @@ import numpy as np
 from harness.fit.code_size import FirmwareSize
 from harness.fit.latency import Latency, expected
 from harness.fit.regions import place
-from harness.portable.plan import activation_buffers
+from harness.portable.plan import activation_buffers, bytes_apart
 from harness.runtimes.planned import PlannedArtifact
 from harness.targets import Target
 from harness.toolchains.esp_idf.engines import PORTABLE
@@ -96,7 +96,7 @@ def judge(artifact: PlannedArtifact, target: Target, kernels: str, size: Firmwar
     elif family == "espdl-v1":
         memory = _blocks(artifact, target, room)
     else:
-        memory = _one_block(artifact, size, target, room)
+        memory = _one_block(artifact, target, room)
     return Fit(
         target=target.id,
         runtime=artifact.runtime,
@@ -132,11 +132,11 @@ def _static(artifact: PlannedArtifact, target: Target, size: FirmwareSize) -> Ne
     )
 
 
-def _one_block(artifact: PlannedArtifact, size: FirmwareSize, target: Target, room: Room) -> Need:
+def _one_block(artifact: PlannedArtifact, target: Target, room: Room) -> Need:
     largest = max((*target.heap_regions, room.psram_bytes))
     return Need(
         "largest heap region (arena in one block)",
-        size.arena_bytes,
+        bytes_apart(artifact.plan),
         largest,
         f"{_psram(room)}a smaller input{_narrower(artifact)}",
     )

@@ -1,5 +1,6 @@
-"""A float .onnx file as a `Graph`, to be looked at: operators, shapes, constants. Nothing is refused that
-has shapes, and nothing is computed; what a quantiser would make of it is not said here.
+"""A float .onnx file as a `Graph`, to be looked at: operators, shapes, constants; and what the operators of
+float files multiply. Nothing is refused that has shapes, and nothing is computed; what a quantiser would make
+of it is not said here.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import onnx
 
 from harness.errors import ModelError
 from harness.portable.graph import Graph, Operator, Tensor
+from harness.runtimes.tflm.reader import WEIGHTED
 from harness.tensors import TensorInfo
 
 
@@ -48,6 +50,19 @@ def macs_of(graph: Graph, operator: Operator) -> int:
     if operator.op == "MatMul" and source.shape:
         return target.elements * source.shape[-1]
     return 0
+
+
+def macs_of_tflite(graph: Graph, operator: Operator) -> int:
+    """The same of one operator of a float .tflite file."""
+    if operator.op not in WEIGHTED or len(operator.inputs) < 2 or operator.inputs[1] < 0:
+        return 0
+    weights = graph.tensors[operator.inputs[1]].info
+    if not weights.shape:
+        return 0
+    target = graph.tensors[operator.outputs[0]].info
+    # Filters lie (out, height, width, in), depthwise (1, height, width, channels).
+    channels = weights.shape[-1] if operator.op == "DEPTHWISE_CONV_2D" else weights.shape[0]
+    return target.elements * weights.elements // channels
 
 
 def _close_inputs(graph: Any) -> None:

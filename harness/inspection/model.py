@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import HarnessError, ModelError
-from harness.inspection.float_graph import read_onnx
+from harness.inspection.float_graph import macs_of_tflite, read_onnx
 from harness.inspection.graph import GraphFacts, float_facts, planned_facts
 from harness.inspection.support import RUNS, Support, support
 from harness.items import brought
@@ -21,7 +21,10 @@ from harness.portable.graph import Tensor
 from harness.runtimes import RUNTIMES
 from harness.runtimes.espdl.variants import VARIANTS
 from harness.runtimes.planned import PlannedRuntime
+from harness.runtimes.tflm.float_file import float_tflite, read_float
 from harness.tensors import TensorInfo
+
+FLOAT_KINDS = ("onnx", "keras", "tflite_float", "savedmodel")
 
 
 @dataclass(frozen=True)
@@ -83,15 +86,23 @@ def _graph(model: ModelSpec) -> tuple[Path, str, GraphFacts]:
             except HarnessError as error:
                 first = first or _about(error, path)
     try:
-        onnx = float_onnx(model)
-        if onnx is not None:
-            shown = model.artifacts.get("onnx") or model.artifacts["keras"]
-            return shown, "", float_facts(read_onnx(onnx))
+        shown = next((model.artifacts[kind] for kind in FLOAT_KINDS if kind in model.artifacts), None)
+        if shown is not None:
+            return shown, "", _float_facts(model)
     except HarnessError as error:
         first = first or error
-    raise first or ModelError(
-        f"{model.name}: a SavedModel, which is not read as it is", RUNTIMES["tflm"].conversion_hint
-    )
+    raise first or ModelError(f"{model.name}: no file of it can be shown", RUNTIMES["tflm"].conversion_hint)
+
+
+def _float_facts(model: ModelSpec) -> GraphFacts:
+    """A .tflite, or what TensorFlow makes of a SavedModel, is shown with its own operators."""
+    if not {"onnx", "keras"}.isdisjoint(model.artifacts):
+        onnx = float_onnx(model)
+        assert onnx is not None
+        return float_facts(read_onnx(onnx))
+    tflite = float_tflite(model)
+    assert tflite is not None
+    return float_facts(read_float(tflite), macs_of_tflite)
 
 
 def _about(error: HarnessError, path: Path) -> HarnessError:

@@ -14,7 +14,6 @@ from pathlib import Path
 from harness.errors import HarnessError, UnsupportedError
 from harness.extras import available, install_command
 from harness.items import brought
-from harness.model.keras_onnx import float_onnx
 from harness.model.spec import ModelSpec
 from harness.runtimes import RUNTIMES
 from harness.runtimes.base import Artifact, Runtime
@@ -83,16 +82,16 @@ def _verdict(model: ModelSpec, runtime: Runtime, variant: str) -> tuple[str, str
         if runtime.scheme == named:
             return RUNS, path.name, artifact
         reason = f"the file is {artifact.scheme}"
-    if runtime.quantises and model.has_float:
+    if runtime.makes_from(model):
         return (*_quantisable(model, runtime), None)
     return NO, reason or f"takes a .{runtime.artifact_kind} file. {runtime.conversion_hint}", None
 
 
 def _quantisable(model: ModelSpec, runtime: Runtime) -> tuple[str, str]:
     try:
-        onnx = float_onnx(model)
-        assert onnx is not None
-        runtime.check_float(onnx)
+        file = runtime.float_file(model)
+        assert file is not None
+        runtime.check_float(file)
     except HarnessError as error:
         return NO, _without_path(error, *model.artifacts.values())
     needs = []

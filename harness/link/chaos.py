@@ -117,47 +117,41 @@ class ChaosPort:
         self._reset = reset
         self._to_board = _Direction(chaos, "to board", self.faults)
         self._from_board = _Direction(chaos, "from board", self.faults)
-        self._arrived: deque[_Part] = deque()
-        self._stalled_until_s = 0.0
 
     def read(self, timeout_s: float) -> bytes:
         until_s = time.monotonic() + timeout_s
+        # What is here is late from now on, not from when those before it have been read.
+        self._from_board.put(self._port.read(0.0))
         while True:
-            if not self._arrived:
-                data = self._port.read(max(0.0, until_s - time.monotonic()))
-                self._arrived.extend(self._from_board.spoil(data))
-            if taken := self._take(until_s):
+            self._pass_on()
+            if taken := self._take():
                 return taken
+            wake_s = min(until_s, self._to_board.due_s, self._from_board.due_s)
+            self._from_board.put(self._port.read(max(0.0, wake_s - time.monotonic())))
             if time.monotonic() >= until_s:
-                return b""
+                self._pass_on()
+                return self._take()
 
     def write(self, data: bytes) -> None:
-        for part in self._to_board.spoil(data):
-            if isinstance(part, bytes):
-                self._port.write(part)
-            elif isinstance(part, _Stall):
-                time.sleep(part.seconds)
-            else:
-                self._restart()
+        """What is late, and all behind it, goes out in a later `read` or `write`."""
+        self._to_board.put(data)
+        self._pass_on()
 
     def set_baud(self, baud: int) -> None:
         self._port.set_baud(baud)
 
-    def _take(self, until_s: float) -> bytes:
-        """The next bytes that may be seen by `until_s`; a longer stall goes on in the next call."""
-        while self._arrived:
-            now_s = time.monotonic()
-            if self._stalled_until_s > now_s:
-                time.sleep(max(0.0, min(self._stalled_until_s, until_s) - now_s))
-                if self._stalled_until_s > until_s:
-                    return b""
-            part = self._arrived.popleft()
+    def _pass_on(self) -> None:
+        while (part := self._to_board.next_due()) is not None:
             if isinstance(part, bytes):
-                return part
-            if isinstance(part, _Stall):
-                self._stalled_until_s = time.monotonic() + part.seconds
+                self._port.write(part)
             else:
                 self._restart()
+
+    def _take(self) -> bytes:
+        while (part := self._from_board.next_due()) is not None:
+            if isinstance(part, bytes):
+                return part
+            self._restart()
         return b""
 
     def _restart(self) -> None:
@@ -171,7 +165,7 @@ class ChaosPort:
 
 
 class _Direction:
-    """The faults of one direction, as gaps in bytes from one to the next: clean stretches cost nothing."""
+    """One direction: what is on its way, and its faults as gaps in bytes from one to the next."""
 
     def __init__(self, chaos: Chaos, name: str, faults: dict[str, int]) -> None:
         self._random = random.Random(f"{chaos.seed} {name}")
@@ -183,6 +177,25 @@ class _Direction:
         self._faults = faults
         self._noisy_bytes = 0
         self._clean_bytes = self._gap()
+        self._parts: deque[tuple[float, bytes | _Restart]] = deque()
+        self._late_s = 0.0
+
+    def put(self, data: bytes) -> None:
+        for part in self.spoil(data):
+            if isinstance(part, _Stall):
+                self._late_s = max(self._late_s, time.monotonic()) + part.seconds
+            else:
+                self._parts.append((self._late_s, part))
+
+    def next_due(self) -> bytes | _Restart | None:
+        """What comes next, unless that is late or there is nothing."""
+        if not self._parts or time.monotonic() < self.due_s:
+            return None
+        return self._parts.popleft()[1]
+
+    @property
+    def due_s(self) -> float:
+        return self._parts[0][0] if self._parts else math.inf
 
     def spoil(self, data: bytes) -> list[_Part]:
         """What becomes of `data`: bytes, and between them what happens beside them."""

@@ -59,6 +59,7 @@ class Capability(IntEnum):
     RESET = 1 << 4
     MEMORY = 1 << 5
     EXACT_COUNTS = 1 << 6
+    KEEPS_RESULT = 1 << 7
 
 
 class Described(IntEnum):

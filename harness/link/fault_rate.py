@@ -17,8 +17,10 @@ class FaultRate:
     def __init__(self) -> None:
         self._bytes = 0.0
         self._lost = 0.0
+        self.answered_bytes = 0
 
     def count(self, frame_bytes: int, *, lost: bool) -> None:
+        self.answered_bytes += 0 if lost else frame_bytes
         self._bytes += frame_bytes
         self._lost += lost
         if self._bytes > 2 * _MEMORY_BYTES:

@@ -37,7 +37,7 @@ class Request:
 
 
 class InFlight:
-    """Requests by sequence number. `used_bytes` is what they take of the device's window."""
+    """Requests by sequence number. `used_bytes` is what all copies take of the device's window."""
 
     def __init__(self) -> None:
         self.used_bytes = 0
@@ -60,13 +60,14 @@ class InFlight:
         self._copies.append((self._transmission, request))
         request.transmissions.append(self._transmission)
         request.tries += 1
-        if request.sequence not in self._requests:
-            self._requests[request.sequence] = request
-            self.used_bytes += 0 if request.probe else len(request.encoded)
+        if request.sequence not in self._requests or len(request.transmissions) > 1:
+            self.used_bytes += _window_bytes(request)
+        self._requests[request.sequence] = request
 
     def remove(self, request: Request) -> None:
         del self._requests[request.sequence]
-        self.used_bytes -= 0 if request.probe else len(request.encoded)
+        if not request.transmissions:
+            self.used_bytes -= _window_bytes(request)
 
     def clear(self) -> None:
         self._requests.clear()
@@ -81,6 +82,13 @@ class InFlight:
         while self._copies and self._copies[0][0] <= proven:
             number, earlier = self._copies.popleft()
             earlier.transmissions.remove(number)
-            if not earlier.transmissions and self._requests.get(earlier.sequence) is earlier:
+            if earlier.transmissions or self._requests.get(earlier.sequence) is not earlier:
+                self.used_bytes -= _window_bytes(earlier)
+            else:
                 lost.append(earlier)
         return lost
+
+
+def _window_bytes(request: Request) -> int:
+    """Room for probes is kept apart."""
+    return 0 if request.probe else len(request.encoded)

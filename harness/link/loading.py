@@ -1,19 +1,30 @@
 """How inputs get onto the device: whole inside INFER, or in parts ahead of it, as the line allows.
 
 On a good line all follow each other without a wait. Where parts are lost they get shorter, and the
-next input waits until INFER is answered, as the device holds only one. INFER is then asked as soon as
-few parts are unacknowledged: it may all be there. Results are not looked at here.
+next input waits until all parts are acknowledged and INFER is answered, or asked so often that it will be, as
+the device holds only one. INFER is asked as soon as few parts are unacknowledged: it may all be there.
+Results are not looked at here.
 """
 
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections import deque
 from dataclasses import dataclass, field
 
 from harness.link import codec
-from harness.link.codec import ALL_LAYERS, SEND_OUTPUT, Kind, Status, expect_ok
-from harness.link.frames import FRAME_OVERHEAD_BYTES, Frame, payload_limit
+from harness.link.codec import (
+    ALL_LAYERS,
+    SEND_COUNTS,
+    SEND_DIGESTS,
+    SEND_OUTPUT,
+    Capability,
+    Kind,
+    Status,
+    expect_ok,
+)
+from harness.link.frames import FRAME_OVERHEAD_BYTES, Frame, encoded_limit, payload_limit
 from harness.link.in_flight import Request
 from harness.link.messages import DeviceModel, InferenceReply
 from harness.link.pipeline import MAX_TRIES, Pipeline
@@ -26,6 +37,8 @@ _LEAST_ANSWER_BYTES = codec.infer_reply_bytes(16, 0, SEND_OUTPUT)
 _CAREFUL_FAULTS = 0.1
 # So many are on the wire until an answer could be here; asking later lets the wire run dry.
 _UNACKNOWLEDGED_PARTS = 3
+# Of one round trip: above it, so many copies would be needed that waiting costs less.
+_MOST_RISK = 0.5
 # Less than that many frames in the window, and the wire waits for answers.
 _FRAMES_IN_WINDOW = 3
 
@@ -49,7 +62,7 @@ class Way:
 
     @property
     def alone(self) -> bool:
-        """Nothing else may be loaded before this one's result is here."""
+        """Nothing else may be loaded before this one's result is here, or can be relied on."""
         return self.careful or self.reads
 
 
@@ -106,6 +119,9 @@ class Loader:
         )
         layers = len(model.layers) if ask.layers is None else ask.layers
         self._reply_bytes = codec.infer_reply_bytes(self.result_bytes, layers, ask.flags)
+        # What is counted and digested layer by layer no device keeps: it would run again.
+        keeps = pipeline.hello.capabilities & Capability.KEEPS_RESULT
+        self._may_repeat = bool(keeps) and not ask.flags & (SEND_COUNTS | SEND_DIGESTS)
         self._whole_bytes = codec.INFER_HEADER_BYTES + model.input_bytes
         self._queue: list[Job] = []
         self._loading: Job | None = None
@@ -141,7 +157,7 @@ class Loader:
     def answers(self) -> list[tuple[Job, Frame]]:
         """Answers to INFER that came since; what was lost goes out again with the next `send`."""
         found: list[tuple[Job, Frame]] = []
-        refused: Frame | None = None
+        refused: dict[Job, Frame] = {}
         while self._settled:
             request = self._settled.popleft()
             job = self._owners.pop(request)
@@ -152,12 +168,14 @@ class Loader:
                 if request.reply is None:
                     self._infer_lost(job)
                 elif job.way.careful and request.reply.status == Status.INPUT_DIGEST:
-                    refused = request.reply
+                    refused[job] = request.reply
                 else:
                     found.append((job, request.reply))
-        last = self._loading
-        if refused and last and last.asked and not (last.unsent or last.parts or last.infers):
-            found.append((last, refused))
+                    job.infers.clear()
+                    refused.pop(job, None)
+        for job, frame in refused.items():
+            if job.asked and not (job.unsent or job.parts or job.infers):
+                found.append((job, frame))
         return found
 
     def again(self, job: Job) -> None:
@@ -202,7 +220,7 @@ class Loader:
             job.number = self._numbers.next()
         job.way, job.lost = way, False
         job.restarts = self._pipeline.statistics.restarts
-        job.unsent = _cut(0, len(job.data), way.part_bytes) if way.part_bytes else []
+        job.unsent = _cut(0, len(job.data), -(-len(job.data) // way.part_bytes)) if way.part_bytes else []
 
     def _advance(self, job: Job) -> bool:
         """Sends what is next of `job`; true when the next job may follow."""
@@ -221,12 +239,41 @@ class Loader:
             carried = b"" if job.way.part_bytes else job.data
             if not self._pipeline.has_room(codec.INFER_HEADER_BYTES + len(carried)):
                 return False
-            layers = ALL_LAYERS if self._ask.layers is None else self._ask.layers
-            flags = self._ask.flags & ~SEND_OUTPUT if job.way.reads else self._ask.flags
-            payload = codec.pack_infer(job.number, layers, flags, job.digest, carried)
-            job.infers.add(self._submit(job, Kind.INFER, payload, f"INFER {job.number}"))
+            self._ask_for(job, carried)
             job.asked = True
+        if job.way.careful and self._may_repeat:
+            return not (job.parts or job.way.reads) and self._insist(job)
         return not job.way.alone
+
+    def _ask_for(self, job: Job, carried: bytes) -> Request:
+        layers = ALL_LAYERS if self._ask.layers is None else self._ask.layers
+        flags = self._ask.flags & ~SEND_OUTPUT if job.way.reads else self._ask.flags
+        payload = codec.pack_infer(job.number, layers, flags, job.digest, carried)
+        request = self._submit(job, Kind.INFER, payload, f"INFER {job.number}")
+        job.infers.add(request)
+        return request
+
+    def _insist(self, job: Job) -> bool:
+        """Asks for what is all there, so often that the next input may follow without waiting for the answer.
+
+        Were all copies or all answers lost, this input would go out again: the next has taken its place.
+        """
+        ask_bytes = encoded_limit(codec.INFER_HEADER_BYTES)
+        round_bytes = ask_bytes + encoded_limit(self._reply_bytes)
+        chance = risk = 1 - (1 - self._pipeline.fault_rate.per_byte) ** round_bytes
+        if risk > _MOST_RISK:
+            return False
+        copies = 1
+        while chance * len(job.data) > ask_bytes:
+            chance *= risk
+            copies += 1
+        if not self._pipeline.has_room(copies * ask_bytes):
+            return False
+        request = self._ask_for(job, b"")
+        job.asked = True
+        for _ in range(copies - 1):
+            self._pipeline.repeat(request)
+        return True
 
     def _submit(self, job: Job, kind: Kind, payload: bytes, what: str) -> Request:
         request = self._pipeline.submit(kind, payload, what, self._settled)
@@ -246,7 +293,7 @@ class Loader:
         if self._loading is job:
             # The device may still hold its result, and then answers without the input.
             job.asked = bool(job.infers)
-        else:
+        elif not job.infers:
             self._requeue(job)
 
     def _part_settled(self, job: Job, request: Request, part: tuple[int, int]) -> None:
@@ -254,7 +301,8 @@ class Loader:
         if reply is None:
             self._count_loss(job, request.what)
             if self._loading is job:
-                job.unsent += _cut(*part, self._way().part_bytes or part[1])
+                best = self._way().part_bytes or part[1]
+                job.unsent += _cut(*part, max(1, round(part[1] / best)))
         elif reply.status == Status.STALE:
             self._numbers.overtake(job.number)
             self._pipeline.statistics.retries += 1
@@ -271,7 +319,7 @@ class Loader:
             raise self._pipeline.hopeless(what, job.lost_in_a_row)
 
 
-def _cut(at: int, size: int, part_bytes: int) -> list[tuple[int, int]]:
-    """Offset and size of parts, the first one last."""
-    starts = range(at, at + size, part_bytes)
-    return [(start, min(part_bytes, at + size - start)) for start in reversed(starts)]
+def _cut(at: int, size: int, parts: int) -> list[tuple[int, int]]:
+    """Offset and size of so many parts, all alike, the first one last."""
+    ends = [at + size * part // parts for part in range(parts + 1)]
+    return [(start, end - start) for start, end in reversed(list(itertools.pairwise(ends)))]

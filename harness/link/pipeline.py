@@ -1,8 +1,8 @@
 """The window: requests on their way, what was lost, what is sent again, and when to give up.
 
-Whenever something may have been lost (a damaged chunk on either side, a quiet line) an empty ECHO
-goes out as a probe: the place of its answer in the order settles what has to be sent again
-(`in_flight`). After a READY the probe is a HELLO. Knows nothing of networks.
+Whenever something may have been lost (damaged chunks on either side, a quiet line) and no answer on its way
+can tell, an empty ECHO goes out as a probe: the place of its answer in the order settles what has to be
+sent again (`in_flight`). After a READY the probe is a HELLO. Knows nothing of networks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _PROBE_BYTES = encoded_limit(8)
 _MAX_PROBES = 4
 MAX_TRIES = 20
 _MAX_RESTARTS = 3
-_FIRST_QUIET_S = 0.05
+_FIRST_QUIET_S = 0.02
+_UNTRIED_BYTES = 2048
 # A request that takes no longer is as good a probe as an ECHO, and needs no second round trip.
 _SHORT_S = 0.05
 
@@ -53,6 +54,7 @@ class Pipeline:
         self._boots_seen = 0
         self._restarts_in_a_row = 0
         self._suspicious = False
+        self._damages = 0  # on either side, since the last answer
         self._ready_seen = False
         self._progress_s = 0.0
         self._quiet_periods = 0
@@ -112,8 +114,14 @@ class Pipeline:
         return self.hello
 
     def has_room(self, payload_bytes: int) -> bool:
-        """Whether a request with such a payload may be sent now."""
-        return self._in_flight.used_bytes + encoded_limit(payload_bytes) <= self.window_bytes
+        """Whether a request with such a payload may be sent now.
+
+        A line of which little is known yet gets little at a time: on a faulty one all of it may be lost.
+        """
+        if not self._in_flight:
+            return True
+        most = min(self.window_bytes, _UNTRIED_BYTES + self.fault_rate.answered_bytes)
+        return self._in_flight.used_bytes + encoded_limit(payload_bytes) <= most
 
     def submit(
         self, kind: Kind, payload: bytes, what: str, report_to: deque[Request] | None = None
@@ -136,6 +144,11 @@ class Pipeline:
         request.report_to = report_to
         self._transmit(request)
         return request
+
+    def repeat(self, request: Request) -> None:
+        """One more copy at once, of a request whose loss would cost much; not if its fate is known by now."""
+        if self._in_flight.get(request.sequence) is request:
+            self._transmit(request)
 
     def wait(self, request: Request) -> Frame:
         while request.reply is None:
@@ -264,6 +277,9 @@ class Pipeline:
                 self._transmit(probes[0])
         elif self._ready_seen:
             self._send_hello()
+        elif not quiet and self._damages < len(self._in_flight):
+            # Not all that are in flight can have been lost: the next answer tells which.
+            pass
         elif len(self._in_flight) == 1 and not probes and not quiet and self._answer_s < _SHORT_S:
             self.statistics.retries += 1
             self._transmit(next(iter(self._in_flight)))
@@ -279,12 +295,15 @@ class Pipeline:
                 self._in_flight.remove(request)
 
     def _take_suspicion(self) -> bool:
-        suspicious = self._suspicious or self.wire.damaged
-        self._suspicious = self.wire.damaged = False
+        suspicious, self._suspicious = self._suspicious, False
         return suspicious
 
     def _poll(self, timeout_s: float) -> None:
-        self.wire.receive(timeout_s, self._take)
+        self.wire.receive(timeout_s, self._take, self._note_damage)
+
+    def _note_damage(self) -> None:
+        self._damages += 1
+        self._suspicious = True
 
     def _take(self, frame: Frame) -> None:
         if frame.kind == Kind.READY:
@@ -295,7 +314,7 @@ class Pipeline:
                 self._count_restart(frame.payload[1] if len(frame.payload) > 1 else 0)
         elif frame.kind == Kind.BAD_FRAME:
             self.statistics.device_bad_frames += 1
-            self._suspicious = True
+            self._note_damage()
         else:
             request = self._in_flight.get(frame.sequence)
             if request is None or frame.kind != request.kind | REPLY:
@@ -375,4 +394,4 @@ class Pipeline:
 
     def _note_progress(self) -> None:
         self._progress_s = self.log.clock()
-        self._quiet_periods = 0
+        self._quiet_periods = self._damages = 0

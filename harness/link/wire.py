@@ -16,10 +16,12 @@ from harness.link.watch import Watch
 from harness.link.wirelog import Direction, WireLog
 
 _TAIL_LINES = 10
+# Frames are handed to the port together, as each hand-over costs the host more than a short frame does.
+_TOGETHER_BYTES = 4096
 
 
 class Wire:
-    """What goes over `port`. `damaged` is set when a chunk came that was a frame once."""
+    """What goes over `port`."""
 
     def __init__(
         self,
@@ -31,36 +33,38 @@ class Wire:
     ) -> None:
         self.log = log
         self.statistics = WireStatistics(baud=baud)
-        self.damaged = False
         self._port = port
         self._board_state = board_state
         self._watch = watch
         self._reader = FrameReader()
+        self._unsent = bytearray()
 
     @property
     def unfinished_text(self) -> bytes:
         return self._reader.pending
 
     def send(self, encoded: bytes) -> None:
-        self.log.data(Direction.TO_DEVICE, encoded)
+        """Sends a frame, at the latest when the next bytes are waited for."""
         self.statistics.frames_sent += 1
         self.statistics.bytes_sent += len(encoded)
-        with self._told():
-            self._port.write(encoded)
+        self._unsent += encoded
+        if len(self._unsent) >= _TOGETHER_BYTES:
+            self._hand_over()
 
-    def receive(self, timeout_s: float, take: Callable[[Frame], None]) -> None:
-        """Waits for bytes and gives each frame among them to `take`.
+    def receive(self, timeout_s: float, take: Callable[[Frame], None], damage: Callable[[], None]) -> None:
+        """Waits for bytes and gives each frame among them to `take`; `damage` hears of what was one once.
 
         Raises:
             DeviceError: the watch knows what the device printed for a crash.
             PortError: the port is gone.
         """
+        self._hand_over()
         if self._watch is not None:
             timeout_s = min(timeout_s, self._watch.look_again_s())
         with self._told():
             data = self._port.read(timeout_s)
         if data:
-            self._take_data(data, take)
+            self._take_data(data, take, damage)
         if self._watch is not None and (fault := self._watch.fault()):
             what, remedy = fault
             raise DeviceError(what, "\n".join(filter(None, (remedy, self.last_words()))))
@@ -86,7 +90,16 @@ class Wire:
             return f"The device printed nothing{where}"
         return f"The device's last lines{where}:\n" + "\n".join(f"  | {line}" for line in lines)
 
-    def _take_data(self, data: bytes, take: Callable[[Frame], None]) -> None:
+    def _hand_over(self) -> None:
+        if not self._unsent:
+            return
+        data = bytes(self._unsent)
+        self._unsent.clear()
+        self.log.data(Direction.TO_DEVICE, data)
+        with self._told():
+            self._port.write(data)
+
+    def _take_data(self, data: bytes, take: Callable[[Frame], None], damage: Callable[[], None]) -> None:
         self.log.data(Direction.FROM_DEVICE, data)
         self.statistics.bytes_received += len(data)
         for item in self._reader.feed(data):
@@ -97,7 +110,8 @@ class Wire:
                 take(item)
             elif item.damaged:
                 self.statistics.crc_errors += 1
-                self.damaged |= len(item.data) >= MIN_BODY_BYTES
+                if len(item.data) >= MIN_BODY_BYTES:
+                    damage()
                 self.log.damaged(item.data)
             else:
                 self.statistics.text_bytes += len(item.data)

@@ -28,8 +28,8 @@ MAGIC = b"HWIRE1\n"
 _START = struct.Struct("<Q")
 _RECORD = struct.Struct("<BQI")
 _LOOKS = struct.Struct("<I")
-# How old the clock of a busy link may be. Far below every wait there is, far above the gap between frames.
-_STALE_NS = 20_000_000
+# How old the clock of a busy link may be. Far below every wait there is, which would else end in a busy loop.
+_STALE_NS = 1_000_000
 _KEPT_LINES = 200
 _SHOWN_DAMAGE_BYTES = 64
 
@@ -84,7 +84,7 @@ class WireLog:
             self._wire.write(_RECORD.pack(direction, self._event_ns, len(data)) + data)
 
     def clock(self) -> float:
-        """Seconds since the log began: when the last record was made, or 20 ms later at most."""
+        """Seconds since the log began: when the last record was made, or 1 ms later at most."""
         self._looks += 1
         if time.monotonic_ns() - self._start_ns - self._event_ns > _STALE_NS:
             self.data(Direction.CLOCK, _LOOKS.pack(self._looks))

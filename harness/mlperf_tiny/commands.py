@@ -58,7 +58,7 @@ def _run(parsed: argparse.Namespace) -> int:
         run = run_accuracy if parsed.mode == "accuracy" else run_performance
         session = run(device, samples, progress)
     write_new(directory, session.files())
-    print("\n".join(session.results))
+    print("\n".join([*session.results, *filter(None, [session.quality])]))
     print(f"{directory}: log.txt, results.txt, results.json")
     return 0 if session.valid else 1
 

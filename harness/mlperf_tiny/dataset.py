@@ -13,6 +13,8 @@ from pathlib import Path
 from harness.errors import DataError
 
 LABELS = "y_labels.csv"
+PIXEL_ZERO_POINT = -128
+"""Of an int8 input that holds pixels: the bytes come as 0...255, and the device subtracts 128."""
 _REMEDY = "See benchmark/evaluation/datasets of github.com/mlcommons/tiny"
 
 

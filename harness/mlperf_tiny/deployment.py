@@ -19,6 +19,7 @@ from harness.errors import DeviceError, UnsupportedError
 from harness.expectation import Expectation
 from harness.items import Item
 from harness.link.wirelog import Direction, WireLog
+from harness.mlperf_tiny.dataset import PIXEL_ZERO_POINT
 from harness.mlperf_tiny.device import Inference, MlperfDevice
 from harness.model.reference import Reference
 from harness.progress import Progress
@@ -31,7 +32,6 @@ RUNTIME = "tflm"
 """What such firmware is taken to run, where --runtime does not say."""
 
 DECIMALS = 3
-_PIXEL_ZERO_POINT = -128
 
 
 class MlperfDeployment(Deployment):
@@ -99,7 +99,7 @@ class MlperfDeployment(Deployment):
             "chip and fidelity are not checked, its layers cannot be read",
             f"scores are printed with {DECIMALS} decimals: equal in all of them counts as equal",
         ]
-        if self.artifact.inputs[0].zero_point == _PIXEL_ZERO_POINT:
+        if self.artifact.inputs[0].zero_point == PIXEL_ZERO_POINT:
             said.append(
                 "the input's zero point is -128: it was sent as pixels, 0 to 255 (docs/mlperf_tiny.md)"
             )
@@ -162,7 +162,7 @@ def as_sent(payload: bytes, tensor: TensorInfo) -> bytes:
 
     That is the reference devices' rule for their images (ic01, vww01), which subtract 128.
     """
-    if tensor.zero_point != _PIXEL_ZERO_POINT:
+    if tensor.zero_point != PIXEL_ZERO_POINT:
         return payload
     return bytes((np.frombuffer(payload, np.uint8) ^ 0x80).tobytes())
 

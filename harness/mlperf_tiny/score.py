@@ -12,6 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 Scores = NDArray[np.float64]
+AUC, TOP1 = "AUC", "Top-1 in percent"
+QUALITY_TARGETS = {"ad01": (AUC, 0.85), "ic01": (TOP1, 85.0), "kws01": (TOP1, 90.0), "vww01": (TOP1, 80.0)}
+"""Of the closed division: benchmark/MLPerfTiny_Rules.adoc of mlcommons/tiny, by the model's name."""
+
+
+def quality(model: str, top1: float, area: float | None) -> str | None:
+    """Whether a model of the benchmark is as good as the closed division wants it; None for any other."""
+    if model not in QUALITY_TARGETS:
+        return None
+    figure, least = QUALITY_TARGETS[model]
+    came = area if figure == AUC else top1
+    reached = came is not None and came >= least
+    shown = "unknown" if came is None else f"{came:.{3 if figure == AUC else 1}f}"
+    word = "reached" if reached else "not reached"
+    return f"{model}: {figure} {shown}, the closed division asks for {least:g}: {word}"
 
 
 def mean_scores(windows: Sequence[Sequence[float]]) -> Scores:

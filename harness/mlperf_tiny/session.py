@@ -19,7 +19,7 @@ import numpy as np
 from harness.errors import DeviceError
 from harness.mlperf_tiny.dataset import Sample
 from harness.mlperf_tiny.device import Inference, MlperfDevice
-from harness.mlperf_tiny.score import area_under_curve, mean_scores, top1_percent
+from harness.mlperf_tiny.score import area_under_curve, mean_scores, quality, top1_percent
 from harness.progress import Progress
 
 WINDOWS = 5
@@ -35,12 +35,15 @@ _NOT_SILICON = ("-isa", "-soc", "-host")
 
 @dataclass
 class Session:
-    """What a run has to show: lines and records, and whether it is fit to be submitted."""
+    """What a run has to show: lines and records, and whether it is fit to be submitted. `quality` says
+    whether a model of the benchmark is as good as the closed division wants it; "" for any other.
+    """
 
     log: list[str] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
     records: list[dict[str, object]] = field(default_factory=list)
     valid: bool = True
+    quality: str = ""
 
     def say(self, text: str) -> None:
         self.log.append(f"{datetime.now():%m%d.%H%M%S} ulp-mlperf: {text}")
@@ -93,13 +96,16 @@ def run_accuracy(device: MlperfDevice, samples: Sequence[Sample], progress: Prog
         rows.append(mean_scores(windows))
         progress(number + 1, len(samples))
     scores, labels = np.array(rows), [sample.label for sample in samples]
-    session.conclude(f"Top 1% = {top1_percent(scores, labels):2.1f}")
-    area = area_under_curve(scores, labels)
+    top1, area = top1_percent(scores, labels), area_under_curve(scores, labels)
+    session.conclude(f"Top 1% = {top1:2.1f}")
     if area is None:
         session.valid = False
         session.conclude("ERROR no area under the curve: the data set does not have samples of every class")
     else:
         session.conclude(f"AUC = {area:.3f}")
+    session.quality = quality(device.model, top1, area) or ""
+    if session.quality:
+        session.say(session.quality)
     _end(session, device)
     return session
 

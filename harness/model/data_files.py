@@ -7,7 +7,8 @@
     .bin, .raw           the model's input as the device takes it, sample after sample;
                          NAME.float32.bin, NAME.uint8.bin, ... say another type
                          In .csv, .bin and .raw, images are row by row, channels last
-    a folder             images, as image_folder.py has them, in the size and colours the model takes
+    a folder             images, as image_folder.py has them, in the size and colours the model takes; or,
+                         with a y_labels.csv, a data set of MLPerf Tiny
 
 Whether the values can be meant is for dataset.py to say. Pickles are refused everywhere.
 """
@@ -24,10 +25,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from harness.errors import DataError
+from harness.mlperf_tiny.dataset import LABELS as LABELS_FILE
+from harness.mlperf_tiny.dataset import PIXEL_ZERO_POINT, read_dataset
 from harness.model.image_folder import Form, read_images
 from harness.model.preprocess import Preprocess
 from harness.tensors import TensorInfo
@@ -67,6 +69,8 @@ def read_arrays(
     Raises:
         DataError: not of these formats, damaged, or not what such a model can take.
     """
+    if (path / LABELS_FILE).is_file():
+        return _mlperf_tiny(path, _only(path, tensors), preprocess)
     if path.is_dir():
         return _images(path, _only(path, tensors), preprocess, classes)
     if not path.is_file():
@@ -142,6 +146,8 @@ def _not_loaded(path: Path, key: str, error: Exception) -> DataError:
 
 def _csv(path: Path, tensor: TensorInfo, preprocess: Preprocess | None) -> dict[str, Array]:
     """Whole numbers 0..255 are pixels where the model declares what these become."""
+    import pandas as pd  # half a second that only tables need
+
     names = _csv_names(path)
     try:
         table = pd.read_csv(path, header=0 if names else None, dtype=np.float64, encoding="utf-8")
@@ -223,6 +229,30 @@ def _raw(path: Path, tensor: TensorInfo) -> Array:
             f"{path.suffix}",
         )
     return np.frombuffer(data, dtype).astype(dtype.name).reshape(-1, *_stored_shape(tensor))
+
+
+def _mlperf_tiny(path: Path, tensor: TensorInfo, preprocess: Preprocess | None) -> dict[str, Array]:
+    """The bytes as the benchmark's runner sends them, each window of a file a sample with the file's class.
+
+    One byte a value is a pixel where the model declares what becomes of pixels or has the zero point -128, as
+    ic01 and vww01 have; else an int8 of the input's own. Four bytes are float32 (ad01), whose class is about
+    the whole file and left out.
+    """
+    rows = [(window, sample.label) for sample in read_dataset(path) for window in sample.windows]
+    data, sizes = b"".join(window for window, _ in rows), {len(window) for window, _ in rows}
+    shape = (-1, *_stored_shape(tensor))
+    if sizes == {4 * tensor.elements}:
+        return {"x": np.frombuffer(data, "<f4").astype(np.float32).reshape(shape)}
+    if sizes != {tensor.elements} or (tensor.dtype != "int8" and preprocess is None):
+        came = ", ".join(map(str, sorted(sizes)))
+        raise DataError(
+            f"{path}: samples of {came} bytes, the model's input is {tensor.elements} of {tensor.dtype}",
+            "Give the data set of this model; a float model needs --preprocess to know what pixels become",
+        )
+    x = np.frombuffer(data, np.uint8)
+    if preprocess is None:
+        x = (x ^ 0x80 if tensor.zero_point == PIXEL_ZERO_POINT else x).view(np.int8)
+    return {"x": x.reshape(shape), "y": np.array([label for _, label in rows], np.int64)}
 
 
 def _stored_shape(tensor: TensorInfo) -> tuple[int, ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from harness.errors import DataError
@@ -36,6 +35,8 @@ def _header(path: Path) -> list[str]:
 
 def read_table(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Pixels (N, side, side) and labels (N,). Raises DataError, with the line where it can."""
+    import pandas as pd  # half a second that only tables need
+
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:

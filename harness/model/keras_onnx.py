@@ -1,4 +1,5 @@
-"""A Keras file to a float ONNX model: channels first, batch 1, opset 13. No TensorFlow.
+"""A Keras file, or a float .tflite that is a chain, to a float ONNX model: channels first, batch 1, opset 13.
+No TensorFlow.
 
 The graph is as lean as a quantiser wants it: Conv, Gemm and pools, no transposes. What a Flatten moves
 is moved in the weights of the Dense layer behind it.
@@ -16,20 +17,33 @@ from typing import Any
 import onnx
 
 from harness.errors import ModelError, UnsupportedError
-from harness.model.keras_file import read_keras
+from harness.model.keras_file import KerasModel, read_keras
 from harness.model.keras_layers import LAYERS, Chain, NotConvertedError
 from harness.model.spec import ModelSpec
 
 
 def float_onnx(model: ModelSpec) -> Path | None:
-    """The model's .onnx file; or one made of its Keras file, there until this process ends; or None.
+    """The model's .onnx file; or one made of its Keras file, float .tflite or SavedModel, there until this
+    process ends; or None.
 
     Raises:
-        ModelError, UnsupportedError: the Keras file is damaged, or has what is not converted.
+        ModelError, UnsupportedError: the file is damaged, or has what is not converted.
+        MissingError: a SavedModel, and no TensorFlow to read it.
     """
+    from harness.runtimes.tflm.float_file import float_tflite  # the runtimes know models
+
     if "onnx" in model.artifacts:
         return model.artifacts["onnx"]
-    return _converted(model.artifacts["keras"]) if "keras" in model.artifacts else None
+    source = model.artifacts.get("keras") or float_tflite(model)
+    return _converted(source) if source is not None else None
+
+
+def _read(path: Path) -> KerasModel:
+    if path.suffix.lower() != ".tflite":
+        return read_keras(path)
+    from harness.model.tflite_chain import read_tflite_chain
+
+    return read_tflite_chain(path)
 
 
 @functools.cache
@@ -43,14 +57,14 @@ def _converted(path: Path) -> Path:
 
 
 def to_onnx(path: Path) -> Any:
-    """A .keras or .h5 file as an ONNX model: `input` (1, C, H, W), or (1, ...) where it is no image, to
-    `output`.
+    """A .keras, .h5 or float .tflite file as an ONNX model: `input` (1, C, H, W), or (1, ...) where it is no
+    image, to `output`.
 
     Raises:
         UnsupportedError: a layer or setting that is not converted, by index and class.
         ModelError: the file is damaged, or its weights do not fit.
     """
-    model = read_keras(path)
+    model = _read(path)
     chain = Chain(model.input_shape)
     for layer in model.layers:
         if layer.kind not in LAYERS:
@@ -61,6 +75,6 @@ def to_onnx(path: Path) -> Any:
             LAYERS[layer.kind](chain, layer)
         except NotConvertedError as refused:
             raise UnsupportedError(f"{path}: {layer.where}: {refused}") from None
-        except (IndexError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: {layer.where} does not fit: {error}") from error
     return chain.model()

@@ -1,4 +1,4 @@
-"""The float model, run in onnxruntime or Keras: what the network says before quantisation.
+"""The float model, run in onnxruntime, Keras or tflite-micro: what the network says before quantisation.
 
 One sample at a time in one thread: that is how the device runs, and what makes the floats the
 same on every run. It knows nothing of artifacts or integers.
@@ -184,10 +184,32 @@ class KerasReference(Reference):
         return np.asarray(first)
 
 
+class TfliteReference(Reference):
+    """A float .tflite file, or one made of a SavedModel, in tflite-micro."""
+
+    name = "tflite"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        from harness.runtimes.tflm.float_file import read_float  # the runtimes know models
+        from harness.runtimes.tflm.oracle import TflmOracle
+
+        graph = read_float(path)
+        self._inputs = [graph.tensors[index].info for index in graph.inputs]
+        self._interpreter = TflmOracle(graph, path.read_bytes())
+
+    def _input_shapes(self) -> list[tuple[int | None, ...]]:
+        return [tensor.shape for tensor in self._inputs]
+
+    def _invoke(self, inputs: list[NDArray[np.float32]]) -> NDArray[np.generic]:
+        return self._interpreter.run(inputs)[0]
+
+
 def open_reference(spec: ModelSpec, kind: str = "onnx") -> tuple[Reference | None, str]:
     """The float reference of a model, and why there is none where it is None ("" otherwise).
 
-    For kind onnx, a model that has only a Keras file is converted: no TensorFlow is needed.
+    For kind onnx, a model that has only a Keras file is converted: no TensorFlow is needed. One that has only
+    a float .tflite or a SavedModel runs as .tflite.
 
     Raises:
         UsageError: `kind` is neither onnx nor keras.
@@ -197,6 +219,12 @@ def open_reference(spec: ModelSpec, kind: str = "onnx") -> tuple[Reference | Non
     kinds: dict[str, type[Reference]] = {"onnx": OnnxReference, "keras": KerasReference}
     if kind not in kinds:
         raise UsageError(f"reference {kind!r}: expected {' or '.join(kinds)}")
+    if kind == "onnx" and {"onnx", "keras"}.isdisjoint(spec.artifacts):
+        from harness.runtimes.tflm.float_file import float_tflite
+
+        tflite = float_tflite(spec)
+        if tflite is not None:
+            return TfliteReference(tflite), ""
     try:
         path = float_onnx(spec) if kind == "onnx" else spec.artifacts.get(kind)
     except UnsupportedError as error:

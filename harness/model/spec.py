@@ -24,6 +24,8 @@
     keras = "model.keras"
     onnx = "model.onnx"
     tflite = "model.tflite"
+    tflite_float = "float.tflite"   a float .tflite
+    savedmodel = "saved_model"      the directory of a SavedModel
     espdl_c = "model.c.espdl"       esp32, s2, c2, c3, c5, c6; also espdl_esp32s3, espdl_esp32p4, or
                                     espdl for a file whose chips are not said
     espdl_int16_c = "model.int16.c.espdl"    for --runtime espdl:int16; also espdl_w8a16_c, ...
@@ -36,7 +38,7 @@
 
     [measurements.NAME]             optional, any number: gates, see measurements.py
 
-This module reads and checks; it opens no artifact.
+This module reads and checks; it opens no artifact, but a single .tflite file to see whether it is float.
 """
 
 from __future__ import annotations
@@ -45,7 +47,6 @@ import difflib
 import json
 import os
 import re
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,23 @@ from harness.errors import ModelError, UsageError
 from harness.model import digests
 from harness.model.measurements import Scoped, read_measurements
 from harness.model.preprocess import COLOURS, KINDS, RESIZES, Preprocess
+from harness.toml_file import Table, load
 
 ESPDL_KINDS = tuple(
     f"espdl{scheme}{chips}"
     for scheme in ("", "_int16", "_w8a16")
     for chips in ("", "_c", "_esp32p4", "_esp32s3")
 )
-ARTIFACT_KINDS = (*ESPDL_KINDS, "espdlv1", "keras", "onnx", "tflite", "tflite_int16x8")
+ARTIFACT_KINDS = (
+    *ESPDL_KINDS,
+    "espdlv1",
+    "keras",
+    "onnx",
+    "savedmodel",
+    "tflite",
+    "tflite_float",
+    "tflite_int16x8",
+)
 SUFFIXES = {
     ".espdl": "espdl",
     ".espdlv1": "espdlv1",
@@ -93,11 +104,6 @@ class ModelSpec:
     bench_samples: int | None = None
     measurements: tuple[Scoped, ...] = ()
     directory: Path | None = field(default=None, compare=False)
-
-    @property
-    def has_float(self) -> bool:
-        """Whether there is a float model to quantise or to compare with."""
-        return not {"keras", "onnx"}.isdisjoint(self.artifacts)
 
 
 def zoo() -> list[str]:
@@ -133,7 +139,7 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
             )
         # Many a file is just called model.tflite; its folder says more.
         name = path.resolve().parent.name if path.stem == "model" else path.stem
-        return ModelSpec(name=name, artifacts={SUFFIXES[suffix]: path.resolve()})
+        return ModelSpec(name=name, artifacts={_kind(path, SUFFIXES[suffix]): path.resolve()})
     near = difflib.get_close_matches(name, zoo(), n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
     what = "no such file" if suffix in SUFFIXES or "/" in name else "no such model"
@@ -143,33 +149,42 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     )
 
 
+def _kind(path: Path, kind: str) -> str:
+    if kind == "tflite":
+        from harness.runtimes.tflm.float_file import is_float  # the runtimes know models, not the other way
+
+        return "tflite_float" if is_float(path) else kind
+    return kind
+
+
 def read_spec(directory: Path, check_files: bool = True) -> ModelSpec:
     """Reads and checks `directory`/model.toml; `check_files=False` is for training, which makes them.
 
     Raises:
-        ModelError: one line with the file and the key.
+        ModelError: one line with the file, its line and the key.
     """
     path = directory / "model.toml"
+    if not path.exists():
+        raise ModelError(f"{directory}: expected a model.toml in it, found none")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{directory}: expected a model.toml in it, found none") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ModelError(f"{path}: not readable as TOML: {error}") from None
-    spec = _Reader(path).spec(values)
+        file = load(path)
+    except UsageError as error:
+        raise ModelError(error.message, error.remedy) from None
+    reader = _Reader(file)
+    spec = reader.spec(file.values)
     if check_files:
         files: list[tuple[str, Path | None]] = [
             (f"artifacts.{kind}", file) for kind, file in spec.artifacts.items()
         ]
         files += [("dataset.test", spec.test), ("dataset.calibration", spec.calibration)]
-        for key, file in files:
-            if file is None:
+        for key, named in files:
+            if named is None:
                 continue
-            if file.is_dir() and key.startswith("dataset."):
+            if named.is_dir() and key.startswith(("dataset.", "artifacts.savedmodel")):
                 continue
-            if not file.is_file():
-                raise ModelError(f"{path}: {key}: no such file: {file}")
-            digests.verify(file)
+            if not named.is_file():
+                raise ModelError(f"{reader.at(key)}: no such file: {named}")
+            digests.verify(named)
     return spec
 
 
@@ -211,17 +226,24 @@ def spec_text(model: ModelSpec, directory: Path) -> str:
 
 
 class _Reader:
-    """Checks one model.toml; every message starts with the file and the key."""
+    """Checks one model.toml; every message starts with the file, its line and the key."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, file: Table) -> None:
+        self._file = file
+
+    def at(self, key: str) -> str:
+        """Where `key`, such as artifacts.tflite, stands."""
+        return f"{self._where(key)}: {key}"
+
+    def _where(self, key: str) -> str:
+        return f"{self._file.path}:{self._file.line_of(tuple(key.split('.')))}"
 
     def spec(self, values: dict[str, Any]) -> ModelSpec:
         self._keys("", values, required={"name", "input", "artifacts"}, optional=set(_OPTIONAL_TABLES))
         name = self._text(values, "name")
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise self._error("name", "letters, digits, _ and -", name)
-        directory = self._path.parent.resolve()
+        directory = self._file.path.parent.resolve()
         dataset = self._table(values, "dataset", required=set(), optional={"test", "calibration"})
         artifacts = self._table(values, "artifacts", required=set(), optional=set(ARTIFACT_KINDS))
         if not artifacts:
@@ -238,8 +260,8 @@ class _Reader:
             input_shape=self._shape(values),
             preprocess=self._preprocess(values),
             artifacts={kind: directory / self._text(artifacts, kind, at="artifacts.") for kind in artifacts},
-            test=self._file(dataset, "test", directory),
-            calibration=self._file(dataset, "calibration", directory),
+            test=self._path(dataset, "test", directory),
+            calibration=self._path(dataset, "calibration", directory),
             reference_top1_min=self._share(expect, "reference_top1_min"),
             bench_samples=self._samples(bench),
             measurements=read_measurements(values.get("measurements", {}), self._error),
@@ -247,7 +269,7 @@ class _Reader:
         )
 
     def _error(self, key: str, expected: str, came: object) -> ModelError:
-        return ModelError(f"{self._path}: {key}: expected {expected}, came {came!r}")
+        return ModelError(f"{self.at(key)}: expected {expected}, came {came!r}")
 
     def _keys(self, at: str, values: dict[str, Any], required: set[str], optional: set[str]) -> None:
         known = required | optional
@@ -255,9 +277,9 @@ class _Reader:
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)
                 hint = f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(sorted(known))}"
-                raise ModelError(f"{self._path}: unknown key {at}{key}", hint)
+                raise ModelError(f"{self._where(at + key)}: unknown key {at}{key}", hint)
         for key in sorted(required - set(values)):
-            raise ModelError(f"{self._path}: key {at}{key} is missing")
+            raise ModelError(f"{self._where(at + key)}: key {at}{key} is missing")
 
     def _table(
         self, values: dict[str, Any], key: str, required: set[str], optional: set[str]
@@ -283,7 +305,7 @@ class _Reader:
             raise self._error(at + key, "a finite number", value)
         return float(value)
 
-    def _file(self, dataset: dict[str, Any], key: str, directory: Path) -> Path | None:
+    def _path(self, dataset: dict[str, Any], key: str, directory: Path) -> Path | None:
         if key not in dataset:
             return None
         return Path(os.path.normpath(directory / self._text(dataset, key, at="dataset.")))

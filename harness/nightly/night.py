@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.build_cache import pruned
 from harness.errors import HarnessError
 from harness.ledger import Ledger
 from harness.nightly.config import Job, Night
 from harness.nightly.progress import NightProgress
 from harness.nightly.schedule import Past, Schedule
 from harness.nightly.verdicts import retried
-from harness.nightly.workers import Finished, Worker, WorkerError, broken, wait_for
+from harness.nightly.workers import Finished, Worker, WorkerError, broken, left_behind, wait_for
 from harness.records.schema import RunRecord
 
 HEARTBEAT_S = 1.0
@@ -73,7 +74,11 @@ class NightRun:
             for worker in self._workers:
                 worker.kill() if worker.job else worker.close()
             self._drop_journals()
-        return self._ledger.finish(self._pixels)
+        record = self._ledger.finish(self._pixels)
+        for root, limit_bytes in {(each.build_root, each.build_limit_bytes) for each in self._settings}:
+            if said := pruned(root, limit_bytes):
+                self._progress.line(said)
+        return record
 
     def _feed(self) -> bool:
         """Gives every idle worker a job; False when nothing runs, or may run any longer."""
@@ -100,7 +105,8 @@ class NightRun:
                 )
         except HarnessError as error:
             worker.kill()
-            self._settle(job, Finished(broken(job, error, took_s), (), None, None))
+            done = left_behind(self._ledger.directory.path, worker.number, job.key)
+            self._settle(job, done or Finished(broken(job, error, took_s), (), None, None))
             return self._worker(worker.number)
         if finished is not None:
             worker.job = None

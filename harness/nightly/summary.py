@@ -19,7 +19,7 @@ from harness.nightly.verdicts import (
     Verdict,
 )
 from harness.records.schema import RunRecord
-from harness.report.figures import duration, many
+from harness.report.figures import duration, many, own_time
 from harness.report.markdown import escape
 from harness.report.terminal import plain
 from harness.report.trend import Changes
@@ -67,22 +67,12 @@ class Summary:
         if self.warnings:
             yield "warnings", list(self.warnings)
 
-    @property
-    def overhead(self) -> str:
-        """The harness's own time, "" where nothing ran to its end."""
-        ran = [item for item in self.run.items if item.harness_s is not None and item.runtime_gap is not None]
-        images = sum(item.runtime_gap.samples for item in ran if item.runtime_gap)
-        if not images:
-            return ""
-        own_ms = 1000 * sum(item.harness_s or 0.0 for item in ran) / images
-        return f"the harness's own processor time: {own_ms:.2f} ms per image, of {many(images, 'image')}"
-
     def text(self) -> str:
         """For the terminal."""
         lines = [self.title]
         for title, found in self.sections():
             lines += [f"  {title}", *(f"    {plain(line)}" for line in found)]
-        lines += [f"  {self.overhead}"] if self.overhead else []
+        lines += [f"  {said}"] if (said := own_time(self.run)) else []
         return "\n".join([*lines, f"Exit code {self.code:d}: {MEANING[self.code]}"])
 
     def markdown(self) -> str:
@@ -90,7 +80,7 @@ class Summary:
         lines = [f"# {escape(self.night.path.name)}: {MEANING[self.code]}", "", escape(self.title), ""]
         for title, found in self.sections():
             lines += [f"## {title.capitalize()}", "", *(f"- {escape(line)}" for line in found), ""]
-        lines += [self.overhead.capitalize(), ""] if self.overhead else []
+        lines += [said.capitalize(), ""] if (said := own_time(self.run)) else []
         return "\n".join(lines)
 
 

@@ -21,8 +21,11 @@ import numpy as np
 
 from harness.bench import Bench
 from harness.boards.process import die_with_parent
-from harness.errors import HarnessError
+from harness.errors import DataError, HarnessError
+from harness.evidence import load_expectation
 from harness.nightly.config import Job
+from harness.nightly.verdicts import retried
+from harness.records.journal import ItemProgress, read_journal
 from harness.records.schema import ItemRecord, Part, Sample
 from harness.settings import Settings
 
@@ -57,7 +60,7 @@ class Worker:
         # Not forked: numpy's and onnxruntime's threads do not survive that.
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        arguments = (theirs, os.getpid(), tuple(settings), reports_root, command, f"journal-{number}.jsonl")
+        arguments = (theirs, os.getpid(), tuple(settings), reports_root, command, _journal_name(number))
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
         # Ctrl-C goes to the whole terminal; the night decides what becomes of its processes.
         ours = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -132,6 +135,29 @@ def broken(job: Job, error: HarnessError, duration_s: float) -> ItemRecord:
         error_kind=type(error).__name__,
         duration_s=duration_s,
     )
+
+
+def left_behind(directory: Path, number: int, key: str) -> Finished | None:
+    """Item `key`, if the process `number` had ended it and died before it could hand it over. `directory` is
+    the run's, where each process keeps a journal.
+    """
+    for path in directory.glob(f"*-{_journal_name(number)}"):
+        try:
+            contents = read_journal(path)
+        except DataError:
+            continue  # it was killed before it began
+        for record in contents.run.items:
+            # What is tried again stands in the journal of whoever tried it before.
+            if record.key == key and not retried(record):
+                progress = contents.progress.get(key, ItemProgress())
+                part = next(iter(progress.parts), None)
+                pixels = load_expectation(directory, part.expectation)[1] if part else None
+                return Finished(record, progress.samples, part, pixels)
+    return None
+
+
+def _journal_name(number: int) -> str:
+    return f"journal-{number}.jsonl"
 
 
 def _serve(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from harness.portable.graph import Tensor
 from harness.portable.memory import Buffer
-from harness.portable.plan import Plan, activation_owners
+from harness.portable.plan import Plan, activation_owners, bytes_apart
 from harness.portable.source import Placement, arena_bytes, number_table
 from harness.portable.step import Step
 
@@ -27,7 +27,8 @@ class _Block:
 
 class HeapBlocks(Placement):
     """`apart`: a block for each activation, taken and given back as the layers run; else the whole arena
-    is one block. `regions` are their sizes in bytes, in the order in which they are tried.
+    is one block, as large as a library takes it in which no output lies over its input. `regions` are
+    their sizes in bytes, in the order in which they are tried.
     """
 
     headers = ("region_heap.h",)
@@ -42,7 +43,8 @@ class HeapBlocks(Placement):
         if apart:
             self._take_apart()
         else:
-            life = Buffer(arena_bytes(plan), -1, len(plan.steps))
+            size_bytes = max(arena_bytes(plan), bytes_apart(plan))
+            life = Buffer(size_bytes, -1, len(plan.steps))
             self._blocks.append(_Block(life, "the arena"))
             self._tensors = {tensor: (0, offset) for tensor, offset in plan.offsets.items()}
             self._scratch = {step: (0, offset) for step, offset in plan.scratch.items()}

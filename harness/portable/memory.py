@@ -3,14 +3,20 @@
 Greedy: buffers are placed one by one, largest first and in a few other orders, each at
 the lowest offset that no buffer alive at the same time occupies. Not always optimal, so
 the plan also states a lower bound: the most bytes that are alive at once.
+
+A layer that is done with its input row by row may write its output over it: see `Leads`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 ALIGNMENT_BYTES = 16
+
+Leads = Mapping[tuple[int, int], int]
+"""(output, input) of a layer, both as positions among the buffers: the two may share memory, the output
+beginning at least so many bytes before the input. Without an entry they may not."""
 
 
 @dataclass(frozen=True)
@@ -41,44 +47,75 @@ def overlap_in_time(a: Buffer, b: Buffer) -> bool:
     return a.first <= b.last and b.first <= a.last
 
 
-def plan_memory(buffers: Sequence[Buffer]) -> MemoryPlan:
-    """Offsets for `buffers` such that none overlaps another while both are alive.
+def plan_memory(buffers: Sequence[Buffer], leads: Leads | None = None) -> MemoryPlan:
+    """Offsets for `buffers` such that none overlaps another while both are alive, but as `leads` allows.
 
     Each order that tends to do well is tried, the best result taken.
     """
+    leads = leads or {}
     indices = range(len(buffers))
-    alive = [_bytes_alive(buffers, buffer.first) for buffer in buffers]
+    alive = [_bytes_alive(buffers, leads, buffer.first) for buffer in buffers]
     # The most bytes alive at once at any step that a buffer lives through.
     busiest = [max(alive[j] for j in indices if overlap_in_time(buffers[i], buffers[j])) for i in indices]
-    orders = (
+    orders = [
         sorted(indices, key=lambda i: (-buffers[i].size_bytes, buffers[i].first, i)),
         sorted(indices, key=lambda i: (buffers[i].first - buffers[i].last, -buffers[i].size_bytes, i)),
         sorted(indices, key=lambda i: (-busiest[i], -buffers[i].size_bytes, i)),
         sorted(indices, key=lambda i: (buffers[i].first, -buffers[i].size_bytes, i)),
-    )
-    peak_bytes, offsets = min((_place(buffers, order) for order in orders), key=lambda placed: placed[0])
-    return MemoryPlan(tuple(offsets), peak_bytes, max(alive, default=0))
+    ]
+    if leads:  # an output finds room below its input only where it is placed first
+        orders += [
+            sorted(indices, key=lambda i: (-buffers[i].first, -buffers[i].size_bytes, i)),
+            sorted(indices, key=lambda i: (-buffers[i].size_bytes, -buffers[i].first, i)),
+            sorted(indices, key=lambda i: (-busiest[i], -buffers[i].first, -buffers[i].size_bytes, i)),
+        ]
+    placed = (_place(buffers, leads, order) for order in orders)
+    peak_bytes, offsets = min(placed, key=lambda result: result[0])
+    plan = MemoryPlan(tuple(offsets), peak_bytes, max(alive, default=0))
+    if leads:  # an output below its input can also stand in the way of what is placed next
+        plain = replace(plan_memory(buffers), lower_bound_bytes=plan.lower_bound_bytes)
+        plan = min(plan, plain, key=lambda each: each.peak_bytes)
+    return plan
 
 
-def _place(buffers: Sequence[Buffer], order: Sequence[int]) -> tuple[int, list[int]]:
+def _place(buffers: Sequence[Buffer], leads: Leads, order: Sequence[int]) -> tuple[int, list[int]]:
     """Peak and offsets when buffers are placed in `order`, each as low as it fits."""
     offsets = [0] * len(buffers)
     placed: list[int] = []
     peak_bytes = 0
     for index in order:
-        size_bytes = align(buffers[index].size_bytes)
-        offset = 0
         neighbours = [other for other in placed if overlap_in_time(buffers[index], buffers[other])]
-        for other in sorted(neighbours, key=lambda i: offsets[i]):
-            if offsets[other] - offset >= size_bytes:
+        offset = 0
+        # Between the two of each pair, both excluded, `index` may not begin.
+        for after, before in sorted(
+            (
+                offsets[other] - _distance(buffers, leads, index, other),
+                offsets[other] + _distance(buffers, leads, other, index),
+            )
+            for other in neighbours
+        ):
+            if offset <= after:
                 break
-            offset = max(offset, offsets[other] + align(buffers[other].size_bytes))
+            offset = max(offset, before)
         offsets[index] = offset
         placed.append(index)
-        peak_bytes = max(peak_bytes, offset + size_bytes)
+        peak_bytes = max(peak_bytes, offset + align(buffers[index].size_bytes))
     return peak_bytes, offsets
 
 
-def _bytes_alive(buffers: Sequence[Buffer], step: int) -> int:
-    """Bytes of all buffers that `step` finds alive."""
-    return sum(align(buffer.size_bytes) for buffer in buffers if buffer.first <= step <= buffer.last)
+def _distance(buffers: Sequence[Buffer], leads: Leads, lower: int, upper: int) -> int:
+    """From the beginning of one buffer to that of another that lies above it, at least."""
+    return align(min(leads.get((lower, upper), buffers[lower].size_bytes), buffers[lower].size_bytes))
+
+
+def _bytes_alive(buffers: Sequence[Buffer], leads: Leads, step: int) -> int:
+    """Bytes of all buffers that `step` finds alive, what two of them may share counted once."""
+    alive = {
+        i: align(buffer.size_bytes) for i, buffer in enumerate(buffers) if buffer.first <= step <= buffer.last
+    }
+    shared = 0
+    for lower, upper in leads:
+        if lower in alive and upper in alive:
+            together = max(alive[lower], _distance(buffers, leads, lower, upper) + alive[upper])
+            shared += alive[lower] + alive[upper] - together
+    return sum(alive.values()) - shared

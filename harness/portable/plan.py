@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from harness.errors import UnsupportedError
 from harness.portable.graph import Graph, Tensor
-from harness.portable.memory import Buffer, MemoryPlan, plan_memory
+from harness.portable.memory import Buffer, Leads, MemoryPlan, plan_memory
 from harness.portable.node import MAX_RANK, Node
 from harness.portable.ops import OPERATORS
 from harness.portable.step import Alias, Step
@@ -95,16 +95,39 @@ def activation_owners(plan: Plan) -> list[tuple[Buffer, tuple[int, ...]]]:
     ]
 
 
+def bytes_apart(plan: Plan) -> int:
+    """What the activations take where none may lie over another that is still read, as vendors' libraries
+    place them.
+    """
+    return plan_memory(activation_buffers(plan)).peak_bytes
+
+
 def _placed(graph: Graph, steps: tuple[Step, ...]) -> Plan:
     roots = _alias_roots(steps)
     lifetimes = _buffers(graph, steps, roots)
     owners, buffers = list(lifetimes), list(lifetimes.values())
     working = [index for index, step in enumerate(steps) if step.scratch_bytes]
-    memory = plan_memory([*buffers, *(Buffer(steps[i].scratch_bytes, i, i) for i in working)])
+    memory = plan_memory(
+        [*buffers, *(Buffer(steps[i].scratch_bytes, i, i) for i in working)], _leads(steps, roots, lifetimes)
+    )
     placed = dict(zip(owners, memory.offsets[: len(owners)], strict=True))
     scratch = {steps[i].index: at for i, at in zip(working, memory.offsets[len(owners) :], strict=True)}
     offsets = {tensor: placed[roots.get(tensor, tensor)] for tensor in sorted(_activations(graph))}
     return Plan(graph, steps, offsets, scratch, memory)
+
+
+def _leads(steps: tuple[Step, ...], roots: dict[int, int], lifetimes: dict[int, Buffer]) -> Leads:
+    """Where a step may write over its input: nobody reads it afterwards."""
+    positions = {owner: position for position, owner in enumerate(lifetimes)}
+    leads = {}
+    for index, step in enumerate(steps):
+        if step.lead_bytes is not None:
+            written, read = (
+                roots.get(tensor.index, tensor.index) for tensor in (step.writes[0], step.reads[0])
+            )
+            if lifetimes[read].last == index:
+                leads[positions[written], positions[read]] = step.lead_bytes
+    return leads
 
 
 def _activations(graph: Graph) -> set[int]:

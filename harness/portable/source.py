@@ -234,6 +234,9 @@ def _function(step: Step, shared_rows: bool) -> list[str]:
         comment.append(f" *   {name:<8} {describe(tensor.info)}")
     comment += [
         f" * {step.macs:,} multiply-accumulates." if step.macs else "",
+        ""
+        if step.lead_bytes is None
+        else " * `output` may lie over rows of `input` that are not read again.",
         # What depends on the values of constants stands beside them: other weights, the same model.c.
         *([] if step.constants() else _notes(step)),
     ]

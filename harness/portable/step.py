@@ -79,6 +79,11 @@ class Step(ABC):
         """Room in the arena while the layer runs; the function gets it as `scratch`, of the output's type."""
         return 0
 
+    @property
+    def lead_bytes(self) -> int | None:
+        """The output may lie over the one input if it begins so many bytes before it; None: it may not."""
+        return None
+
     @abstractmethod
     def constants(self) -> list[Constant]:
         """The arrays this layer needs in read-only memory."""

@@ -181,6 +181,16 @@ def verdict_sentence(run: RunRecord) -> str:
     return f"{', '.join(counts) or 'nothing ran'} of {many(len(run.items), 'item')}"
 
 
+def own_time(run: RunRecord) -> str:
+    """The harness's own time, without the device; "" where nothing ran to its end."""
+    ran = [item for item in run.items if item.harness_s is not None and item.runtime_gap is not None]
+    images = sum(item.runtime_gap.samples for item in ran if item.runtime_gap)
+    if not images:
+        return ""
+    own_ms = 1000 * sum(item.harness_s or 0.0 for item in ran) / images
+    return f"the harness's own processor time: {own_ms:.2f} ms per image, of {many(images, 'image')}"
+
+
 def runtime_gap_explained(item: ItemRecord) -> str:
     """One sentence: what was found and who is to blame."""
     gap = item.runtime_gap

@@ -35,6 +35,7 @@ from harness.report.figures import (
     measurement,
     memory_line,
     micros,
+    own_time,
     percent,
     runtime_gap,
     runtime_label,
@@ -76,6 +77,8 @@ def render_table(run: RunRecord, console: Console) -> None:
             _print_block(console, run, item)
     for comparison in comparisons(run):
         _print_comparison(console, comparison)
+    if own := own_time(run):
+        _print(console, Text(own.capitalize()))
     outcome = next(
         (name for name in ("error", "failed") if any(i.outcome == name for i in run.items)), "passed"
     )

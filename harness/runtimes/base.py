@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ModelError, UsageError
+from harness.model.keras_onnx import float_onnx
 from harness.model.preprocess import Preprocess
+from harness.model.spec import ModelSpec
 from harness.progress import Say, silent
 from harness.targets import Target
 from harness.tensors import Layer, TensorInfo
@@ -25,14 +27,15 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True)
 class FloatModel:
-    """What a runtime can make its artifact from: a float .onnx file and typical inputs.
+    """What a runtime can make its artifact from: a float model (as `Runtime.float_file` names it) and typical
+    inputs.
 
     `calibration` is a file as for --data; `preprocess` makes real values of its pixels. `say` hears what is
     being done, a line for each step that takes seconds.
     """
 
     name: str
-    onnx: Path
+    file: Path
     calibration: Path
     preprocess: Preprocess | None = None
     say: Say = field(default=silent, compare=False)
@@ -97,7 +100,8 @@ class Runtime(ABC):
     `model_folder` is where the model's sources lie in a generated tree; `application` says that
     `write_application` makes the tree a project of the vendor's SDK as well.
 
-    `quantises`: `quantise` makes an artifact from a float model; `extra` is what must be installed for it.
+    `quantises`: `quantise` makes an artifact from a float model, of one of `float_kinds`; `extra` is what
+    must be installed for it.
     """
 
     name: str
@@ -107,6 +111,7 @@ class Runtime(ABC):
     by_chip: bool = False
     schemes: tuple[str, ...] = ("int8",)
     quantises: bool = False
+    float_kinds: tuple[str, ...] = ("onnx", "keras", "tflite_float", "savedmodel")
     extra: str = ""
     model_folder: str = "model"
     application: bool = False
@@ -126,6 +131,18 @@ class Runtime(ABC):
         """
         return ""
 
+    def makes_from(self, model: ModelSpec) -> bool:
+        """Whether an artifact can be made of one of the model's float files."""
+        return self.quantises and not set(self.float_kinds).isdisjoint(model.artifacts)
+
+    def float_file(self, model: ModelSpec) -> Path | None:
+        """The float file that `quantise` takes, converted if need be; None where there is none.
+
+        Raises:
+            ModelError, UnsupportedError, MissingError: as `float_onnx`.
+        """
+        return float_onnx(model)
+
     def quantise(self, model: FloatModel, variant: str, path: Path) -> None:  # noqa: ARG002
         """Writes the artifact of a float model for the chips of `variant`, quantised as `scheme` says.
 
@@ -138,14 +155,14 @@ class Runtime(ABC):
         """
         raise ModelError(f"{model.name}: runtime {self.name} makes no artifacts", self.conversion_hint)
 
-    def check_float(self, onnx: Path) -> None:
-        """Whether `quantise` would take the operators of a float .onnx file, as far as that can be said
+    def check_float(self, file: Path) -> None:
+        """Whether `quantise` would take the operators of what `float_file` gives, as far as that can be said
         without `extra` and without a calibration set.
 
         Raises:
             ModelError, UnsupportedError: it would not; the first operator, by name and index.
         """
-        raise ModelError(f"{onnx}: runtime {self.name} makes no artifacts", self.conversion_hint)
+        raise ModelError(f"{file}: runtime {self.name} makes no artifacts", self.conversion_hint)
 
     def accepts(self, path: Path) -> bool:  # noqa: ARG002 - most go by the suffix alone
         """Whether a file is to be taken as this runtime's artifact though its suffix is of another kind."""

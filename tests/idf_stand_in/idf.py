@@ -3,7 +3,7 @@
 
 It compiles nothing of the project: its app is a text that says what the firmware would be, which
 tests/stand_in/idf_builds.py boots by other firmware. IDF_STAND_IN_RECORD: where each call is appended;
-IDF_STAND_IN_FAILS: a file with what it says before it fails.
+IDF_STAND_IN_FAILS: a file with what it says before it fails; IDF_STAND_IN_UNKNOWN: a setting it passes over.
 """
 
 import json
@@ -37,7 +37,7 @@ def given(name: str) -> str:
 for folder in ("bootloader", "partition_table"):
     (made / folder).mkdir(parents=True)
 (made / "bootloader/bootloader.bin").write_bytes(b"bootloader")
-shutil.copy(tree / "partitions.csv", made / "partition_table/partition_table.bin")
+shutil.copy(tree / "partitions.csv", made / "partition_table/partition-table.bin")
 weights = tree / "model/model_weights.c"
 app = {
     "digest": given("FIRMWARE_DIGEST"),
@@ -49,21 +49,37 @@ app = {
 (made / "empty.c").write_text("int main(void) { return 0; }\n", encoding="utf-8")
 subprocess.run([shutil.which("gcc"), made / "empty.c", "-o", made / "firmware.elf"], check=True)
 (tree / "dependencies.lock").write_text("version: 2.0.0\n", encoding="utf-8")
+settings = {}
+for file in ("sdkconfig.defaults", f"sdkconfig.defaults.{given('IDF_TARGET')}"):
+    settings |= dict(line.split("=", 1) for line in (tree / file).read_text(encoding="utf-8").splitlines())
+unknown = os.environ.get("IDF_STAND_IN_UNKNOWN", "")
+taken = {name: value for name, value in settings.items() if name != unknown}
+lines = [f"# {name} is not set" if value == "n" else f"{name}={value}" for name, value in taken.items()]
+(tree / "sdkconfig").write_text("\n".join([*lines, ""]), encoding="utf-8")
+(made / "config").mkdir()
+(made / "config/sdkconfig.json").write_text(json.dumps({"IDF_TARGET": given("IDF_TARGET")}), encoding="utf-8")
+(size,) = (name.rpartition("_")[2] for name in settings if name.startswith("CONFIG_ESPTOOLPY_FLASHSIZE_"))
 flash = {
-    "flash_settings": {"flash_mode": "dio", "flash_size": "4MB", "flash_freq": "80m"},
+    "write_flash_args": ["--flash_mode", "dio", "--flash_size", size, "--flash_freq", "80m"],
+    "flash_settings": {"flash_mode": "dio", "flash_size": size, "flash_freq": "80m"},
     "flash_files": {
         "0x0": "bootloader/bootloader.bin",
         "0x10000": "firmware.bin",
-        "0x8000": "partition_table/partition_table.bin",
+        "0x8000": "partition_table/partition-table.bin",
     },
     "app": {"offset": "0x10000", "file": "firmware.bin", "encrypted": "false"},
     "bootloader": {"offset": "0x0", "file": "bootloader/bootloader.bin", "encrypted": "false"},
     "partition-table": {
         "offset": "0x8000",
-        "file": "partition_table/partition_table.bin",
+        "file": "partition_table/partition-table.bin",
         "encrypted": "false",
     },
-    "extra_esptool_args": {"chip": given("IDF_TARGET")},
+    "extra_esptool_args": {
+        "after": "hard_reset",
+        "before": "default_reset",
+        "stub": True,
+        "chip": given("IDF_TARGET"),
+    },
 }
 (made / "flasher_args.json").write_text(json.dumps(flash), encoding="utf-8")
 print("Project build complete.")

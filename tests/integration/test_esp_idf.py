@@ -1,5 +1,5 @@
-"""ESP-IDF projects: their files checked with Espressif's own Python tools where PyPI has them, the C by a
-compiler, and the build with a stand-in for idf.py that records how it is called. ESP-IDF itself is not here.
+"""ESP-IDF projects: what is in them, the C by a compiler, and the build with a stand-in for idf.py that
+records how it is called. Espressif's tools: test_esp_idf_tools.py; a real ESP-IDF: test_esp_idf_installed.py.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from harness import cli
 from harness.boards.host import HostBoard
 from harness.bundled import firmware_dir
 from harness.errors import BuildError, MissingError, UnsupportedError, UsageError
-from harness.items import Workshop, load_artifact
+from harness.items import load_artifact
 from harness.link.client import Link
 from harness.link.wirelog import WireLog
 from harness.model.spec import load_model
@@ -31,11 +32,12 @@ from harness.toolchains.esp_idf.build import build
 from harness.toolchains.esp_idf.engines import ENGINES, check_esp_nn, check_espdl
 from harness.toolchains.esp_idf.model_image import encode
 from harness.toolchains.esp_idf.partitions import Layout
-from harness.toolchains.esp_idf.project import IdfProject, write_project
-from harness.toolchains.esp_idf.sdkconfig import CHIPS
+from harness.toolchains.esp_idf.project import IdfProject
+from harness.toolchains.esp_idf.sdkconfig import CHIPS, read_own
 from tests.espdl_cases import network
+from tests.idf_projects import idf_project
 from tests.operator_cases import bundle
-from tests.stand_in.idf_builds import active_idf, idf_calls
+from tests.stand_in.idf_builds import STAND_IN, active_idf, idf_calls
 from tests.tflite_builder import ModelBuilder
 
 TESTS = Path(__file__).parents[1]
@@ -55,10 +57,7 @@ def generate(tmp_path: Path) -> Generate:
         chip: str = "esp32c3",
         layout: Layout | None = None,
     ) -> tuple[Artifact, IdfProject]:
-        target = get_target(chip)
-        artifact = load_artifact(load_model(model), runtime, target, Workshop(tmp_path / "artifacts"))
-        directory = tmp_path / f"project{next(counter)}"
-        return artifact, write_project(artifact, target, kernels, directory, layout or Layout())
+        return idf_project(tmp_path / f"project{next(counter)}", model, runtime, kernels, chip, layout)
 
     return generated
 
@@ -120,40 +119,9 @@ def test_partitions_and_defaults_of_every_chip(generate: Generate, chip: str) ->
         lines = (project.directory / name).read_text(encoding="utf-8").splitlines()
         assert lines
         assert all(re.fullmatch(r'CONFIG_[A-Z0-9_]+=(y|n|\d+|"[^"]+")', line) for line in lines)
-    assert "CONFIG_ESP_DEFAULT_CPU_FREQ_MHZ_" in "\n".join(lines)
-
-
-@pytest.mark.parametrize(("runtime", "kernels"), ENGINE_KERNELS)
-def test_the_component_manager_reads_the_manifest(generate: Generate, runtime: str, kernels: str) -> None:
-    manager = pytest.importorskip("idf_component_tools.manager")
-    _, project = generate(runtime=runtime, kernels=kernels)
-    manifest = manager.ManifestManager(str(project.directory / "main"), "main").load()
-    found = {requirement.name: requirement.version_spec for requirement in manifest.raw_requirements}
-    assert found == {"idf": str(ENGINES[runtime].idf), **ENGINES[runtime].components}
-
-
-def test_kconfig_reads_our_menu_and_has_every_name_that_is_used(tmp_path: Path) -> None:
-    kconfig = pytest.importorskip("esp_kconfiglib.core")
-    platform = firmware_dir() / "platforms/esp_idf"
-    whole = tmp_path / "Kconfig"
-    defined = ("SOC_USB_SERIAL_JTAG_SUPPORTED", "SPIRAM", "FREERTOS_UNICORE")
-    symbols = "".join(f"config {name}\n    bool\n    default y\n" for name in defined)
-    whole.write_text(
-        f'mainmenu "test"\n{symbols}source "{platform / "Kconfig.projbuild"}"\n', encoding="utf-8"
-    )
-    menu = kconfig.Kconfig(str(whole))
-    named = {match for path in (*platform.glob("*.[chS]"),) for match in _harness_names(path.read_text())}
-    named |= {
-        name for engine in ENGINES.values() for line in engine.definitions for name in _harness_names(line)
-    }
-    assert len(named) > 5
-    assert named <= set(menu.syms)
-    assert menu.syms["HARNESS_UART_BAUD"].str_value == "115200"
-    assert menu.syms["HARNESS_ESPDL_DUAL_CORE"].str_value == "n"
-
-
-def _harness_names(text: str) -> list[str]:
-    return re.findall(r"CONFIG_(HARNESS_[A-Z_]+)", text)
+    clock = re.findall(r"^CONFIG_ESP_DEFAULT_CPU_FREQ_MHZ_(\d+)=y$", "\n".join(lines), re.MULTILINE)
+    # That of the ESP32-P4 goes with its revision: ESP-IDF's own default is the fastest.
+    assert clock == ([] if chip == "esp32p4" else [str(get_target(chip).clock_hz // 1_000_000)])
 
 
 @pytest.mark.parametrize(
@@ -323,6 +291,66 @@ def test_one_build_serves_every_model_of_a_runtime(generate: Generate, idf: Path
     assert (changed.name, changed.offset) == ("model", 0x190000)
     assert changed.file.read_bytes() == encode(other)
     assert image.flash.changed_parts(device) == ()
+
+
+@pytest.mark.usefixtures("idf")
+def test_a_setting_that_esp_idf_passes_over_is_an_error(
+    generate: Generate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IDF_STAND_IN_UNKNOWN", "CONFIG_SPIRAM")
+    artifact, project = generate(chip="esp32s3")
+    with pytest.raises(BuildError, match=r"ESP-IDF 5\.5\.1 did not take CONFIG_SPIRAM=y: it does not know"):
+        build(project, artifact, build_root=tmp_path / "images")
+    monkeypatch.delenv("IDF_STAND_IN_UNKNOWN")
+    image = build(project, artifact, build_root=tmp_path / "images")
+    assert not image.cached, "what was refused is not kept"
+    assert "CONFIG_SPIRAM=y" in (image.elf.parent / "sdkconfig").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.usefixtures("idf")
+def test_settings_of_the_users_own_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HARNESS_BUILD_ROOT", raising=False)
+    own = tmp_path / "own"
+    own.write_text("# a module with quad PSRAM\n\nCONFIG_SPIRAM_MODE_QUAD=y\n", encoding="utf-8")
+    arguments = ["build", "mnist_mlp", "--target", "esp32s3", "--sdkconfig", str(own)]
+    assert cli.main(arguments) == 0
+    (sdkconfig,) = (tmp_path / "build/images").glob("*/sdkconfig")
+    assert sdkconfig.read_text(encoding="utf-8").splitlines()[-1] == "CONFIG_SPIRAM_MODE_QUAD=y"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, r"--sdkconfig: cannot read \S+: No such file or directory"),
+        (
+            "CONFIG_SPIRAM_MODE_QUAD=yes",
+            r"expected a setting in \S+, line 1, got 'CONFIG_SPIRAM_MODE_QUAD=yes'",
+        ),
+        ("\nSPIRAM=y", r"line 2, got 'SPIRAM=y'. e.g. CONFIG_SPIRAM_MODE_QUAD=y"),
+        ("\x00\xff", "it is no text"),
+    ],
+)
+def test_settings_that_are_none(text: str | None, said: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "own").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UsageError, match=said):
+        read_own(str(tmp_path / "own"))
+
+
+def test_idf_py_runs_in_esp_idfs_own_python(
+    generate: Generate, idf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which need not be the first on PATH: that is the environment the harness runs in."""
+    python = tmp_path / "python_env/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/asked\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("IDF_PYTHON_ENV_PATH", str(tmp_path / "python_env"))
+    artifact, project = generate()
+    build(project, artifact, build_root=tmp_path / "images")
+    assert (tmp_path / "asked").read_text().splitlines() == 2 * [str(STAND_IN / "idf.py")]
+    assert len(idf_calls(idf)) == 2
 
 
 def test_a_model_in_the_app_is_part_of_the_firmware(generate: Generate, idf: Path, tmp_path: Path) -> None:

@@ -37,6 +37,16 @@ lease = Leases().take(sys.argv[1], 60)
 print(lease, flush=True)
 time.sleep(60)
 """
+KILLED = """
+import os
+import signal
+
+
+def test_on_a_board(deployment, model, request):
+    if model.name == "test15_sigmoid":
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert request.getfixturevalue("result").runtime_gap.max_lsb == 0
+"""
 
 
 @pytest.fixture
@@ -173,5 +183,20 @@ def test_workers_share_the_boards_and_leave_one_report(farm: Path, tmp_path: Pat
     assert sum(line["kind"] == "item" for line in journal) == 2
     again = replay(tmp_path / "r", tmp_path / "replayed")
     assert (len(again.items), set(again.files.values())) == (2, {True})
+    for board in read_farm(farm).boards:
+        assert Leases().holder(board.key) is None
+
+
+def test_a_worker_that_is_killed_costs_its_own_item_alone(farm: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_killed.py").write_text(KILLED)
+    run = run_pytest(
+        tmp_path / "r", "-n", "2", "--target", "esp32c3", "--runtime", "tflm", "--samples", "3",
+        "--farm", farm, "--reference", "none", "--model=test15_sigmoid,test16_softmax",
+        tmp_path / "test_killed.py",
+    )  # fmt: skip
+    assert run.code == 1, run.output
+    assert "crashed while running" in run.output
+    assert "test15_sigmoid" in run.output.partition("crashed while running")[2].splitlines()[0]
+    assert "1 failed, 1 passed" in run.output
     for board in read_farm(farm).boards:
         assert Leases().holder(board.key) is None

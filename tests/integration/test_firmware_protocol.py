@@ -62,7 +62,7 @@ def test_hello_gives_the_limits_and_counts_frames(device: Device) -> None:
     assert (nonce, version, reason, max_payload) == (0xCAFE0001, 1, POWER_ON, 4096)
     assert rx_window >= 2 * (max_payload + 32)
     platform = device.identity()["platform"]
-    assert capabilities == (0b0110101 if platform == "host" else 0b1111111)
+    assert capabilities == (0b10110101 if platform == "host" else 0b11111111)
     assert hello(device)[-1] == seen + 2
 
 

@@ -7,6 +7,7 @@ side and esptool's: commands, order, decisions, messages. It proves nothing abou
 from __future__ import annotations
 
 import dataclasses
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -143,6 +144,28 @@ def test_a_flash_smaller_than_the_image_is_refused(plugged: Plug, tmp_path: Path
         with pytest.raises(FlashError, match=r"needs 8 MB of flash, the ESP32-C3 .* has 4 MB; nothing was"):
             Esptool(board.path).write(image, image.parts)
         assert board.flash.written_bytes == 0
+
+
+def test_firmware_for_another_revision_of_the_chip_is_refused(plugged: Plug, tmp_path: Path) -> None:
+    image = plain_image(tmp_path)
+    (bootloader,) = (part for part in image.parts if part.name == "bootloader")
+    bootloader.file.write_bytes(esp32c3_image(min_revision=301, max_revision=399))
+    with plugged(AttachedBoard("esp32c3", boots())) as board:
+        with pytest.raises(
+            FlashError,
+            match=r"is for chip revision in range v3\.1 - v3\.99, the chip on .* is v0\.0; nothing",
+        ):
+            Esptool(board.path).write(image, image.parts)
+        assert board.flash.written_bytes == 0
+
+
+def esp32c3_image(min_revision: int, max_revision: int) -> bytes:
+    """The smallest that esptool reads: header, one segment of 16 bytes, checksum."""
+    header = struct.pack("<4BI", 0xE9, 1, 2, 0x20, 0x40380000)
+    header += struct.pack("<4BHBHH4xB", 0xEE, 0, 0, 0, 5, 0, min_revision, max_revision, 0)
+    segment = struct.pack("<II", 0x40380000, 16) + bytes(16)
+    body = header + segment
+    return body + bytes(-(len(body) + 1) % 16) + b"\xef"
 
 
 def test_a_psram_smaller_than_the_model_needs_is_refused(

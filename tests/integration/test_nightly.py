@@ -157,6 +157,42 @@ def test_a_worker_that_is_killed_costs_one_try_of_one_item(tmp_path: Path) -> No
     assert (reports / "items" / f"{key}.try-1").is_dir()
 
 
+def test_what_a_killed_worker_had_ended_is_in_the_report_and_not_run_again(tmp_path: Path) -> None:
+    """The night is stopped meanwhile: what its worker hands over is more than a socket holds."""
+    config = tmp_path / "nightly.toml"
+    config.write_text(
+        '[[matrix]]\ntargets = "esp32c3"\nruntimes = "tflm"\nsamples = 400\nmodels = "mnist_mlp"\n',
+        encoding="utf-8",
+    )
+    reports = tmp_path / "reports"
+    command = [sys.executable, "-m", "harness.cli", "nightly", str(config), "--jobs", "1"]
+    night = subprocess.Popen(
+        [*command, "--report-dir", str(reports)],
+        cwd=CHECKOUT,
+        env={**os.environ, "HARNESS_HISTORY_URL": f"sqlite:///{tmp_path}/h.sqlite"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    worker, _ = _worker_with_an_emulator(night.pid, reports)
+    os.kill(night.pid, signal.SIGSTOP)
+    journal = reports / "0-journal-0.jsonl"
+    deadline = time.monotonic() + TIMEOUT_S
+    while json.loads(journal.read_bytes().split(b"\n")[-2])["kind"] != "item":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(worker, signal.SIGKILL)
+    os.kill(night.pid, signal.SIGCONT)
+    output, _ = night.communicate(timeout=TIMEOUT_S)
+    assert night.returncode == 0, output
+    assert "tried again" not in output
+    assert "1 item in" in output.replace("\u00a0", " ")
+    (item,) = map(json.loads, (reports / "items.jsonl").read_text().splitlines())
+    assert (item["model"], item["outcome"], item["runtime_gap"]["samples"]) == ("mnist_mlp", "passed", 400)
+    assert len((reports / "samples.jsonl").read_text().splitlines()) == 400
+    assert set(replay(reports, tmp_path / "replayed").files.values()) == {True}
+
+
 def test_what_does_not_fit_is_said_and_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
     config = tmp_path / "nightly.toml"
     config.write_text(

@@ -28,8 +28,11 @@ class Tape:
     def __init__(self, held: Sequence[bytes] = ()) -> None:
         self.held, self.written, self.restarts = list(held), b"", 0
 
-    def read(self, timeout_s: float) -> bytes:  # noqa: ARG002
-        return self.held.pop(0) if self.held else b""
+    def read(self, timeout_s: float) -> bytes:
+        if self.held:
+            return self.held.pop(0)
+        time.sleep(timeout_s)
+        return b""
 
     def write(self, data: bytes) -> None:
         self.written += data

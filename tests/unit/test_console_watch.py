@@ -120,6 +120,18 @@ def test_a_panic_is_complete_at_its_last_line_or_after_a_gap(monkeypatch: pytest
     assert watch.fault()
 
 
+def test_a_core_dump_on_the_console_is_in_the_log() -> None:
+    watch = ConsoleWatch()
+    said, dumped = RISCV_PANIC.split(b"I (311)"), b"=== CORE DUMP %b ===\r\n"
+    watch.text(said[0] + dumped % b"START" + b"aGVsbG8=\r\n" + dumped % b"END" + b"Rebooting...\r\n")
+    found = watch.fault()
+    assert found
+    assert found[1] == (
+        "The log holds a core dump: save what is between its markers, then "
+        "esp-coredump info_corefile -t b64 -c FILE firmware.elf"
+    )
+
+
 def test_addresses_are_decoded_and_a_core_dump_is_mentioned() -> None:
     asked: list[list[str]] = []
 

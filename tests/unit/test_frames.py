@@ -27,9 +27,9 @@ unhurried = settings(deadline=None)
 # Half the bytes zero or one, and runs around the 254-byte block, are where COBS goes wrong.
 payloads = st.one_of(
     st.binary(max_size=1100),
-    st.lists(st.sampled_from([b"\0", b"\1", b"\xff", b"x" * 253, b"x" * 254, b"x" * 255]), max_size=8).map(
-        b"".join
-    ),
+    st.lists(
+        st.sampled_from([b"\0", b"\0" * 70, b"\1", b"\xff", b"x" * 253, b"x" * 254, b"x" * 255]), max_size=8
+    ).map(b"".join),
 )
 frames = st.builds(
     Frame,
@@ -65,6 +65,14 @@ def test_cobs_round_trip(data: bytes) -> None:
     assert b"\0" not in encoded
     assert len(encoded) <= len(data) + max(1, (len(data) + 253) // 254)
     assert cobs_decode(encoded) == data
+
+
+@pytest.mark.parametrize("run", [1, 252, 253, 254, 255, 508])
+def test_cobs_of_many_zeros_is_that_of_few(run: int) -> None:
+    """From 64 zeros on they are found another way."""
+    few, zeros = b"x" * run, b"\0" * 100
+    blocks = cobs_encode(few + b"\0")[:-1]  # the last block is what follows
+    assert cobs_encode(few + zeros + few) == blocks + b"\1" * 99 + cobs_encode(few)
 
 
 @unhurried

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.errors import DataError
 from harness.mlperf_tiny.dataset import read_dataset
-from harness.mlperf_tiny.score import area_under_curve, mean_scores, top1_percent
+from harness.mlperf_tiny.score import area_under_curve, mean_scores, quality, top1_percent
 
 
 def pairs_area(values: list[int], labels: list[int]) -> float | None:
@@ -48,6 +48,24 @@ def test_top1_and_the_mean_of_windows() -> None:
 def test_top1_of_an_anomaly_score_is_the_best_threshold() -> None:
     assert top1_percent(np.array([[1.0], [2.0], [9.0], [10.0]]), [0, 0, 1, 1]) == pytest.approx(100)
     assert top1_percent(np.array([[1.0], [9.0], [2.0], [10.0]]), [0, 0, 1, 1]) < 100
+
+
+@pytest.mark.parametrize(
+    ("model", "top1", "area", "said"),
+    [
+        ("ad01", 99.0, 0.849, "ad01: AUC 0.849, the closed division asks for 0.85: not reached"),
+        ("ad01", 10.0, 0.86, "ad01: AUC 0.860, the closed division asks for 0.85: reached"),
+        ("ad01", 99.0, None, "ad01: AUC unknown, the closed division asks for 0.85: not reached"),
+        ("ic01", 85.0, 0.1, "ic01: Top-1 in percent 85.0, the closed division asks for 85: reached"),
+        ("kws01", 89.9, 1.0, "kws01: Top-1 in percent 89.9, the closed division asks for 90: not reached"),
+        ("vww01", 80.0, None, "vww01: Top-1 in percent 80.0, the closed division asks for 80: reached"),
+        ("my_net", 100.0, 1.0, None),
+    ],
+)
+def test_the_closed_divisions_quality_targets(
+    model: str, top1: float, area: float | None, said: str | None
+) -> None:
+    assert quality(model, top1, area) == said
 
 
 def dataset(directory: Path, labels: str) -> Path:

@@ -82,64 +82,75 @@ def test_a_directory_without_model_toml_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("old", "new", "line", "message"),
     [
-        ('name = "mine"', "name = 3", "name: expected text, came 3"),
-        ('name = "mine"', "", "key name is missing"),
-        ('name = "mine"', 'name = "a/b"', "name: expected letters, digits, _ and -, came 'a/b'"),
-        ('name = "mine"', 'nmae = "mine"', "unknown key nmae. Did you mean name?"),
-        ("[1, 4]", "[4]", "input.shape: expected a list of whole numbers, batch 1 first, came [4]"),
-        ("[1, 4]", "[1, 0]", "input.shape: expected a list of whole numbers, batch 1 first, came [1, 0]"),
-        ("[1, 4]", "[1, true]", "input.shape: expected a list of whole"),
-        ("shape", "shapes", "unknown key input.shapes. Did you mean shape?"),
-        ("[input]\nshape = [1, 4]", "", "key input is missing"),
-        ("[input]\nshape = [1, 4]", "input = 4", "input: expected a table, came 4"),
+        ('name = "mine"', "name = 3", 2, "name: expected text, came 3"),
+        ('name = "mine"', "", 1, "key name is missing"),
+        ('name = "mine"', 'name = "a/b"', 2, "name: expected letters, digits, _ and -, came 'a/b'"),
+        ('name = "mine"', 'nmae = "mine"', 2, "unknown key nmae. Did you mean name?"),
+        ("[1, 4]", "[4]", 4, "input.shape: expected a list of whole numbers, batch 1 first, came [4]"),
+        ("[1, 4]", "[1, 0]", 4, "input.shape: expected a list of whole numbers, batch 1 first, came [1, 0]"),
+        ("[1, 4]", "[1, true]", 4, "input.shape: expected a list of whole"),
+        ("shape", "shapes", 4, "unknown key input.shapes. Did you mean shape?"),
+        ("[input]\nshape = [1, 4]", "", 1, "key input is missing"),
+        ("[input]\nshape = [1, 4]", "input = 4", 3, "input: expected a table, came 4"),
         (
             'tflite = "mine.tflite"',
             "",
+            5,
             "artifacts: expected at least one of espdl, espdlv1, keras, onnx, tflite, came 'none'",
         ),
-        ("mine.tflite", "absent.tflite", "artifacts.tflite: no such file: "),
-        ('"mine.tflite"', "7", "artifacts.tflite: expected text, came 7"),
-        ("[artifacts]", '[dataset]\ntest = "t.npz"\n[artifacts]', "dataset.test: no such file: "),
+        ("mine.tflite", "absent.tflite", 6, "artifacts.tflite: no such file: "),
+        ('"mine.tflite"', "7", 6, "artifacts.tflite: expected text, came 7"),
+        ("[artifacts]", '[dataset]\ntest = "t.npz"\n[artifacts]', 6, "dataset.test: no such file: "),
         (
             "[artifacts]",
             "[expect]\nreference_top1_min = 2\n[artifacts]",
+            6,
             "expect.reference_top1_min: expected",
         ),
         (
             "[artifacts]",
             '[preprocess]\nkind = "cubic"\nscale = 1\noffset = 0\n[artifacts]',
+            6,
             "preprocess.kind: expected affine, came 'cubic'",
         ),
         (
             "[artifacts]",
             '[preprocess]\nkind = "affine"\nscale = 1\n[artifacts]',
+            5,
             "key preprocess.offset is",
         ),
         (
             "[artifacts]",
             '[preprocess]\nkind = "affine"\nscale = nan\noffset = 0\n[artifacts]',
+            7,
             "preprocess.scale: expected a finite number, came nan",
         ),
         (
             "[artifacts]",
             '[preprocess]\nkind = "affine"\nscale = "1"\noffset = 0\n[artifacts]',
+            7,
             "preprocess.scale: expected a number, came '1'",
         ),
-        ("[input]", "classes = [0, 1]\n[input]", "classes: expected a list of texts, came [0, 1]"),
-        ("[input]", "[input", "not readable as TOML: "),
-        ("[input]", "[bench]\nsamples = 0\n[input]", "bench.samples: expected a whole number of at least 1"),
-        ("[input]", "[bench]\nsamples = true\n[input]", "bench.samples: expected a whole number of at"),
+        ("[input]", "classes = [0, 1]\n[input]", 3, "classes: expected a list of texts, came [0, 1]"),
+        ("[input]", "[input", 3, "expected TOML, got: "),
+        (
+            "[input]",
+            "[bench]\nsamples = 0\n[input]",
+            4,
+            "bench.samples: expected a whole number of at least 1",
+        ),
+        ("[input]", "[bench]\nsamples = true\n[input]", 4, "bench.samples: expected a whole number of at"),
     ],
 )
-def test_a_wrong_model_toml_names_file_and_key(model_dir, old, new, message):
+def test_a_wrong_model_toml_names_file_line_and_key(model_dir, old, new, line, message):
     path = model_dir / "model.toml"
     assert old in MINIMAL
     path.write_text(MINIMAL.replace(old, new))
     with pytest.raises(ModelError) as caught:
         read_spec(model_dir)
-    assert str(caught.value).startswith(f"{path}: {message}")
+    assert str(caught.value).startswith(f"{path}:{line}: {message}")
     assert "\n" not in str(caught.value)
 
 

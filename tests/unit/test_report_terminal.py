@@ -1,5 +1,6 @@
 """The terminal's table and blocks: complete, within the width, and deaf to control characters."""
 
+import dataclasses
 import io
 import re
 
@@ -88,3 +89,12 @@ def test_unknown_is_a_dash_and_no_zero() -> None:
     text = shown(RunRecord("r", "", "", {}, (RUN.items[4],)), 160, terminal=True)
     row = next(line for line in text.splitlines() if line.startswith(" esp32p4"))
     assert not re.search(r"\b0\b", row)
+
+
+def test_the_own_time_is_that_of_the_items_that_ran_to_their_end() -> None:
+    assert "processor time" not in shown(PLAIN, 160, terminal=False)
+    ran = [item for item in PLAIN.items if item.runtime_gap is not None]
+    images = sum(item.runtime_gap.samples for item in ran if item.runtime_gap)
+    timed = tuple(dataclasses.replace(item, harness_s=images / 1000 / len(ran)) for item in PLAIN.items)
+    text = shown(dataclasses.replace(PLAIN, items=timed), 160, terminal=False)
+    assert f"\nThe harness's own processor time: 1.00 ms per image, of {images}\u00a0images\n" in text

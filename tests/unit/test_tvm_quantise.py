@@ -103,10 +103,10 @@ def test_the_file_follows_the_rules(tmp_path: Path) -> None:
 def test_a_bias_too_wide_for_int8_is_not_wrapped(tmp_path: Path) -> None:
     """-500 in units of an output that Relu keeps below 100; esp_quantize would cast it to int8."""
     source = model(tmp_path)
-    file = onnx.load(source.onnx)
+    file = onnx.load(source.file)
     wide = onnx.numpy_helper.from_array(np.array([0.5, -500.0, 1.0], np.float32), "b")
     next(item for item in file.graph.initializer if item.name == "b").CopyFrom(wide)
-    onnx.save(file, source.onnx)
+    onnx.save(file, source.file)
     result = quantise(Tvm(), source, tmp_path / "net.qdq.onnx", "minmax")
     values = stored(result.path)
     assert values["c/b/int"].dtype == np.int32
@@ -120,7 +120,7 @@ def test_the_same_bytes_in_every_process(tmp_path: Path) -> None:
         "from harness.runtimes.tvm import Tvm; from harness.runtimes.tvm.quantise import quantise;"
         "quantise(Tvm(), FloatModel('net', *map(Path, sys.argv[1:3])), Path(sys.argv[3]))"
     )
-    arguments = [sys.executable, "-c", program, source.onnx, source.calibration]
+    arguments = [sys.executable, "-c", program, source.file, source.calibration]
     subprocess.run(
         [*arguments, tmp_path / "other.onnx"], check=True, env={**os.environ, "PYTHONHASHSEED": "4"}
     )
@@ -157,7 +157,7 @@ def test_bad_input_leaves_nothing(
     if "data" in change:
         np.savez(source.calibration, x=change["data"])
     if "onnx" in change:
-        source.onnx.write_bytes(change["onnx"])  # type: ignore[arg-type]
+        source.file.write_bytes(change["onnx"])  # type: ignore[arg-type]
     before = sorted(tmp_path.iterdir())
     out = tmp_path / str(change.get("out", "net.qdq.onnx"))
     with pytest.raises(kind, match=words) as caught:

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +28,12 @@ static const platform_info info = {
 
 static int stream;
 static char **arguments;
+
+/* As a UART's driver has: a system call for each COBS block would cost more than all the rest. */
+static uint8_t arrived[4096];
+static size_t arrived_at, arrived_size;
+static uint8_t leaving[4096];
+static size_t leaving_size;
 
 static void die(const char *what) {
     perror(what);
@@ -54,21 +61,7 @@ platform_boot_reason platform_get_boot_reason(void) {
     return getenv(BOOT_REASON_VARIABLE) != NULL ? PLATFORM_BOOT_RESET : PLATFORM_BOOT_POWER_ON;
 }
 
-size_t platform_read(uint8_t *data, size_t size, uint32_t timeout_us) {
-    struct pollfd wanted = {stream, POLLIN, 0};
-    int timeout_ms = timeout_us == UINT32_MAX ? -1 : (int)((timeout_us + 999u) / 1000u);
-    int ready = poll(&wanted, 1, timeout_ms);
-    if (ready == 0 || (ready < 0 && errno == EINTR))
-        return 0;
-    ssize_t got = read(stream, data, size);
-    if (got < 0 && errno != ECONNRESET)
-        die("read");
-    if (got <= 0)
-        exit(EXIT_SUCCESS); /* the host side is gone */
-    return (size_t)got;
-}
-
-void platform_write(const uint8_t *data, size_t size) {
+static void send_out(const uint8_t *data, size_t size) {
     while (size > 0) {
         ssize_t sent = write(stream, data, size);
         if (sent < 0 && errno == EINTR)
@@ -82,7 +75,42 @@ void platform_write(const uint8_t *data, size_t size) {
     }
 }
 
+size_t platform_read(uint8_t *data, size_t size, uint32_t timeout_us) {
+    if (arrived_at == arrived_size) {
+        platform_flush();
+        struct pollfd wanted = {stream, POLLIN, 0};
+        int timeout_ms = timeout_us == UINT32_MAX ? -1 : (int)((timeout_us + 999u) / 1000u);
+        int ready = poll(&wanted, 1, timeout_ms);
+        if (ready == 0 || (ready < 0 && errno == EINTR))
+            return 0;
+        ssize_t got = read(stream, arrived, sizeof arrived);
+        if (got < 0 && errno != ECONNRESET)
+            die("read");
+        if (got <= 0)
+            exit(EXIT_SUCCESS); /* the host side is gone */
+        arrived_at = 0;
+        arrived_size = (size_t)got;
+    }
+    size_t taken = arrived_size - arrived_at < size ? arrived_size - arrived_at : size;
+    memcpy(data, arrived + arrived_at, taken);
+    arrived_at += taken;
+    return taken;
+}
+
+void platform_write(const uint8_t *data, size_t size) {
+    if (size > sizeof leaving - leaving_size)
+        platform_flush();
+    if (size > sizeof leaving) {
+        send_out(data, size);
+        return;
+    }
+    memcpy(leaving + leaving_size, data, size);
+    leaving_size += size;
+}
+
 void platform_flush(void) {
+    send_out(leaving, leaving_size);
+    leaving_size = 0;
 }
 
 bool platform_set_baud(uint32_t baud) {
@@ -95,6 +123,7 @@ uint32_t platform_get_baud(void) {
 }
 
 void platform_measure_begin(void) {
+    platform_flush(); /* earlier answers do not wait for this run */
 }
 
 void platform_measure_end(void) {
@@ -127,6 +156,7 @@ const char *platform_identity_line(uint16_t index) {
 }
 
 void platform_reset(void) {
+    platform_flush();
     setenv(BOOT_REASON_VARIABLE, "reset", 1);
     execv("/proc/self/exe", arguments);
     die("execv");

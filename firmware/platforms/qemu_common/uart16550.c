@@ -9,12 +9,18 @@
 #define DIVISOR_HIGH REGISTER(1)
 #define INTERRUPTS   REGISTER(1)
 #define FIFO_CONTROL REGISTER(2)
+#define INTERRUPT_ID REGISTER(2)
 #define LINE_CONTROL REGISTER(3)
+#define MODEM        REGISTER(4)
 #define LINE_STATUS  REGISTER(5)
 
 #define INTERRUPT_RECEIVED 0x01u
 #define INTERRUPT_ROOM     0x02u
 #define FIFO_ON_TRIGGER_14 0xC7u
+#define TRIGGER_BYTES      14u
+#define REASON_MASK        0x0Fu
+#define REASON_TRIGGER     0x04u
+#define MODEM_LOOPBACK     0x10u
 #define LINE_8N1           0x03u
 #define LINE_DIVISOR       0x80u
 #define STATUS_RECEIVED    0x01u
@@ -41,6 +47,16 @@ void uart_start(void) {
 
 size_t uart_receive(uint8_t *data, size_t size) {
     size_t got = 0;
+    /* Every access stops QEMU's -icount, and every byte read sends its main loop for more, but for bytes
+     * read in loopback: so no status between these, and one turn for all. Half the time of a byte. */
+    if (size >= TRIGGER_BYTES && (INTERRUPT_ID & REASON_MASK) == REASON_TRIGGER) {
+        MODEM = MODEM_LOOPBACK;
+        while (got < TRIGGER_BYTES - 1)
+            data[got++] = DATA;
+        MODEM = 0;
+        data[got++] = DATA;
+        return got;
+    }
     while (got < size && (LINE_STATUS & STATUS_RECEIVED) != 0)
         data[got++] = DATA;
     return got;

@@ -17,7 +17,7 @@ from harness.portable.node import Node
 from harness.portable.ops import tile
 from harness.portable.ops.multiplied_sums import plan_sums
 from harness.portable.ops.sums import Sums, per_channel_axis
-from harness.portable.ops.window import Axis, plan_axes
+from harness.portable.ops.window import Axis, lead_elements, plan_axes
 from harness.portable.step import Constant, Step
 
 
@@ -76,6 +76,13 @@ class Convolution(Step):
     def scratch_bytes(self) -> int:
         elements = 0 if self.inside else self.lead_elements + self.height.taps * self.row_elements
         return elements * self.element_bytes
+
+    @property
+    def lead_bytes(self) -> int | None:
+        if self.batches > 1:
+            return None
+        image_row, row = self.width.size * self.in_channels, self.width.out * self.out_channels
+        return lead_elements(self.height, image_row, row, copied=not self.inside) * self.element_bytes
 
     @property
     def dilated(self) -> bool:
@@ -211,6 +218,14 @@ class Conv2D(Convolution):
     def pixels(self) -> int:
         """Of a pointwise convolution."""
         return self.batches * self.height.size * self.width.size
+
+    @property
+    def lead_bytes(self) -> int | None:
+        """Where pixels are one sequence, two are written before the first is read for the last time."""
+        if not self.pointwise:
+            return super().lead_bytes
+        last = self.pixels * self.out_channels - max(0, self.pixels - tile.PIXELS) * self.in_channels
+        return max(tile.PIXELS * self.out_channels, last) * self.element_bytes
 
     def constants(self) -> list[Constant]:
         weights = self.sums.weights

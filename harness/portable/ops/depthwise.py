@@ -31,6 +31,15 @@ class DepthwiseConv2D(Convolution):
     def tile_header(self) -> str:
         return "depthwise.h"
 
+    @property
+    def by_channels(self) -> bool:
+        """No row has to be copied first: a channel from top to bottom, filter and scale loaded once."""
+        return self.sums.tiled and self.inside
+
+    @property
+    def lead_bytes(self) -> int | None:
+        return None if self.by_channels else super().lead_bytes
+
     def constants(self) -> list[Constant]:
         """The taps of a channel side by side."""
         return self.sums.constants(self.sums.weights.reshape(-1, self.out_channels).T.reshape(-1))
@@ -42,8 +51,7 @@ class DepthwiseConv2D(Convolution):
         return [f"static const channel_window window = {{FILTER_H, ROW, FILTER_W, {', '.join(strides)}}};"]
 
     def body(self) -> list[str]:
-        """Where no row has to be copied first, channel by channel: filter and scale are loaded once."""
-        if not (self.sums.tiled and self.inside):
+        if not self.by_channels:
             return super().body()
         batch = f"for (int32_t batch = 0; batch < {self.batches}; batch++, input += IN_H * IN_W * IN_C) {{"
         channels, in_channel = self._channels()

@@ -10,7 +10,7 @@ import numpy as np
 from harness.portable.c_text import C_TYPES, END, enum, loop
 from harness.portable.graph import Tensor
 from harness.portable.node import Node
-from harness.portable.ops.window import Axis, plan_axes
+from harness.portable.ops.window import Axis, lead_elements, plan_axes
 from harness.portable.step import Constant, Step
 
 # A reciprocal in average.h has so many bits behind the point; more where that is not exact.
@@ -37,6 +37,14 @@ class Pool(Step):
     @property
     def headers(self) -> tuple[str, ...]:
         return ("fixed_point.h", "window.h")
+
+    @property
+    def lead_bytes(self) -> int | None:
+        if self.batches > 1:
+            return None
+        row = self.width.out * self.channels
+        element_bytes = int(np.dtype(self.writes[0].info.dtype).itemsize)
+        return lead_elements(self.height, self.width.size * self.channels, row) * element_bytes
 
     def constants(self) -> list[Constant]:
         return []

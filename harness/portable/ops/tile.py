@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.portable.c_text import END, fill, loop
 from harness.portable.ops.sums import Sums
 
-CHANNELS = 8  # TILE_CHANNELS in tile.h
+CHANNELS, PIXELS = 8, 2  # TILE_CHANNELS and TILE_PIXELS in tile.h
 
 
 def tile_order(weights: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -28,6 +28,22 @@ class Axis:
         return self.pad == 0 and last < self.size
 
 
+def lead_elements(height: Axis, image_row: int, row: int, *, copied: bool = False) -> int:
+    """How far an output must begin before the image that it runs over, when it is written row by row.
+
+    Args:
+        height: the axis of the rows.
+        image_row: elements of a row of the image.
+        row: elements of a row of the output.
+        copied: whether the window reads a copy that is made before the row is written.
+    """
+    leads = [
+        (y + 1) * row - max(0, (y + copied) * height.stride - height.pad) * image_row
+        for y in range(height.out - copied)
+    ]
+    return max([0, *leads])
+
+
 def plan_axis(node: Node, size: int, out: int, taps: int, stride: int, dilation: int) -> Axis:
     """One axis with the padding TFLite computes (kernels/padding.h), checked against the output's shape."""
     reach = (taps - 1) * dilation + 1

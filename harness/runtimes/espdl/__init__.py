@@ -59,10 +59,10 @@ class Espdl(PlannedRuntime):
 
         quantise(self, model, variant, path, BEST)
 
-    def check_float(self, onnx: Path) -> None:
+    def check_float(self, file: Path) -> None:
         from harness.runtimes.espdl.quantise import check_float
 
-        check_float(onnx)
+        check_float(file)
 
     def load(self, path: Path, variant: str = "") -> EspdlArtifact:
         data = read_file(path)

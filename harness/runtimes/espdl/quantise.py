@@ -68,7 +68,7 @@ def quantise(runtime: Espdl, model: FloatModel, variant: str, out: Path, method:
         raise UsageError(f"{out}: expected a name that ends in .espdl")
     for module in EXTRAS["espdl"]:
         require_installed(module, "espdl")
-    source = model.onnx
+    source = model.file
     network = OnnxReference(source)  # refuses what is no ONNX file
     tensor, output_shape = _ends(source)
     inputs = _calibration(model, tensor)

@@ -52,14 +52,14 @@ class EspdlV1(PlannedRuntime):
         return BLOCKED if target.id == BLOCKED else "esp32"
 
     def quantise(self, model: FloatModel, variant: str, path: Path) -> None:  # noqa: ARG002 - same for all
-        made = quantise_onnx(model.onnx, model.calibration, SCHEMES[self.scheme], model.preprocess)
+        made = quantise_onnx(model.file, model.calibration, SCHEMES[self.scheme], model.preprocess)
         try:
             path.write_bytes(write_artifact(made.network))
         except OSError as error:
             raise OutputError(f"{path}: not writable: {error.strerror}") from None
 
-    def check_float(self, onnx: Path) -> None:
-        read_float(onnx)
+    def check_float(self, file: Path) -> None:
+        read_float(file)
 
     def load(self, path: Path, variant: str = "") -> EspdlV1Artifact:
         """Reads a .espdlv1 file, or the directory of a v1 project for the chips of `variant`."""

@@ -1,7 +1,7 @@
 """Runtime `tflm`: .tflite files, int8 or int16 over int8 weights, as TensorFlow Lite Micro runs them.
 
-Reads and checks the file (`reader`), gives the oracle (`oracle`), and has the portable
-kernels generated. It does not quantise: .tflite files come quantised.
+Reads and checks the file (`reader`), gives the oracle (`oracle`), and has the portable kernels generated. Of
+a float model that brings no .tflite, TensorFlow makes one (`quantise`, extra `keras`).
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import ModelError, UnsupportedError
+from harness.model.spec import ModelSpec
 from harness.portable.graph import Graph
 from harness.portable.ops import OPERATORS
 from harness.portable.plan import make_plan
-from harness.runtimes.base import Artifact, Oracle
+from harness.runtimes.base import Artifact, FloatModel, Oracle
 from harness.runtimes.planned import PlannedArtifact, PlannedRuntime, read_file
 from harness.runtimes.tflm.oracle import TflmOracle
 from harness.runtimes.tflm.reader import WEIGHTED, read
@@ -24,11 +25,32 @@ class Tflm(PlannedRuntime):
     artifact_kind = "tflite"
     schemes = ("int8", "int16x8")
     operators = OPERATORS
+    quantises = True
+    float_kinds = ("keras", "savedmodel", "tflite_float")
+    extra = "keras"
     conversion_hint = (
         "Convert it with full-integer quantisation (TFLiteConverter with a representative dataset and "
-        "TFLITE_BUILTINS_INT8), batch 1; of a .keras or .h5 file or a SavedModel: harness quantise MODEL "
-        "--runtime tflm --data FILE --out FILE.tflite"
+        "TFLITE_BUILTINS_INT8), batch 1; of a .keras or .h5 file, a float .tflite or a SavedModel: "
+        "harness quantise MODEL --runtime tflm --data FILE --out FILE.tflite"
     )
+
+    def makes_from(self, model: ModelSpec) -> bool:
+        """Not where the model brings a .tflite: that says how it is to be quantised."""
+        return "tflite" not in model.artifacts and super().makes_from(model)
+
+    def float_file(self, model: ModelSpec) -> Path | None:
+        """The file itself: TensorFlow reads them all, and no ONNX."""
+        return next((model.artifacts[kind] for kind in self.float_kinds if kind in model.artifacts), None)
+
+    def quantise(self, model: FloatModel, variant: str, path: Path) -> None:  # noqa: ARG002
+        from harness.runtimes.tflm.quantise import quantise_file
+
+        quantise_file(model, self.scheme, path)
+
+    def check_float(self, file: Path) -> None:
+        from harness.runtimes.tflm.quantise import check_float
+
+        check_float(file)
 
     def load(self, path: Path, variant: str = "") -> PlannedArtifact:  # noqa: ARG002 - all chips take one file
         data = read_file(path)

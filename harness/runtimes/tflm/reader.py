@@ -39,6 +39,10 @@ FULL_INTEGER = (
     "Convert with full-integer quantisation: converter.optimizations = [tf.lite.Optimize.DEFAULT], a "
     "representative_dataset, and supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]"
 )
+QUANTISE = (
+    "It needs full-integer quantisation: harness quantise FLOAT.tflite --runtime tflm --data FILE.npz --out "
+    "FILE.tflite"
+)
 FIXED_BATCH = (
     "Export with a fixed batch of 1, e.g. tf.TensorSpec((1, 28, 28, 1)) or keras.Input(batch_shape=(1, ...))"
 )
@@ -84,6 +88,19 @@ def read(data: bytes) -> Graph:
         ModelError: truncated, damaged, or not quantised to int8 throughout.
         UnsupportedError: several subgraphs, dynamic shapes, sparse or variable tensors.
     """
+    graph = read_any(data)
+    _check_precision(graph)
+    return graph
+
+
+def is_float(graph: Graph) -> bool:
+    """Whether nothing in it is quantised, and there is something to quantise."""
+    numbers = {tensor.info.dtype for tensor in graph.tensors} & {"float32", "int8", "uint8", "int16"}
+    return numbers == {"float32"}
+
+
+def read_any(data: bytes) -> Graph:
+    """As `read`, of a float or partly quantised file too."""
     verify(data)
     try:
         return _read_model(tflite.Model.GetRootAs(data, 0))
@@ -111,7 +128,6 @@ def _read_model(model: Any) -> Graph:
         _indices(subgraph.Outputs, subgraph.OutputsLength()),
     )
     _check_indices(graph)
-    _check_precision(graph)
     return graph
 
 
@@ -262,4 +278,4 @@ def _check_precision(graph: Graph) -> None:
         if source == "float32" and weights == "int8":
             raise ModelError("a dynamic-range model (int8 weights, float activations)", FULL_INTEGER)
         if source == "float32":
-            raise ModelError("a float model: nothing in it is quantised", FULL_INTEGER)
+            raise ModelError("a float model: nothing in it is quantised", QUANTISE)

@@ -46,10 +46,10 @@ class Tvm(PlannedRuntime):
 
         quantise(self, model, path, BEST)
 
-    def check_float(self, onnx: Path) -> None:
+    def check_float(self, file: Path) -> None:
         from harness.runtimes.tvm.quantise import check_float
 
-        check_float(onnx)
+        check_float(file)
 
     def load(self, path: Path, variant: str = "") -> PlannedArtifact:  # noqa: ARG002
         from harness.runtimes.tvm.reader import read  # onnx: half a second

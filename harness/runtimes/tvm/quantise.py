@@ -64,10 +64,10 @@ def quantise(runtime: Tvm, model: FloatModel, out: Path, method: str = BEST) -> 
         raise UsageError(f"unknown calibration '{method}'", f"Known: {', '.join((*METHODS, BEST))}")
     if out.suffix != ".onnx":
         raise UsageError(f"{out}: expected a name that ends in .onnx")
-    graph = optimise(read_graph(model.onnx))
-    plan = _Plan(model.onnx, graph)
+    graph = optimise(read_graph(model.file))
+    plan = _Plan(model.file, graph)
     inputs = _calibration(model, graph)
-    reference = OnnxReference(model.onnx).run([inputs])
+    reference = OnnxReference(model.file).run([inputs])
     seen = histograms(graph.to_model(tuple(plan.calibrated)), [graph.input, *plan.calibrated], inputs)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -26,12 +26,15 @@ from harness.toolchains.esp_idf.failures import explain
 from harness.toolchains.esp_idf.installation import Installation, find_installation
 from harness.toolchains.esp_idf.partitions import MODEL_PARTITION
 from harness.toolchains.esp_idf.project import IdfProject
+from harness.toolchains.esp_idf.sdkconfig import not_taken
 from harness.toolchains.flash_image import FlashPart, read_idf_build
 
 PLATFORM = "esp_idf"
 FLASH = "flash"
 LOCK = "dependencies.lock"
+SDKCONFIG = "sdkconfig"
 _ARGUMENTS = "flasher_args.json"
+_SDKCONFIG_JSON = "config/sdkconfig.json"
 _CHATTER = ("Executing action", "Running ", "[", "ninja:")
 
 
@@ -95,7 +98,7 @@ def _run(project: IdfProject, idf: Installation, digest: str, scratch: Path, dir
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(project.directory / name, tree / name)
     options = [f"-DIDF_TARGET={project.target}", f"-DFIRMWARE_DIGEST={digest}"]
-    base = [str(idf.program), "-C", str(tree), "-B", str(made), *options]
+    base = [*idf.command, "-C", str(tree), "-B", str(made), *options]
     title = f"{project.target}/{PLATFORM}"
     log = said = ""
     for action in ("build", "size"):
@@ -115,6 +118,7 @@ def _run(project: IdfProject, idf: Installation, digest: str, scratch: Path, dir
             raise explain(log, log_file, title)
     (scratch / cache.LOG).write_text(log, encoding="utf-8")
     try:
+        _check_settings(project, tree, f"ESP-IDF {idf.version}")
         _keep(made, tree, scratch)
         sizes = section_sizes(scratch / cache.ELF)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -141,6 +145,17 @@ def _run(project: IdfProject, idf: Installation, digest: str, scratch: Path, dir
     return image
 
 
+def _check_settings(project: IdfProject, tree: Path, idf: str) -> None:
+    """A default that ESP-IDF passes over changes what a latency means: 160 MHz for 240, no PSRAM."""
+    settled = (tree / SDKCONFIG).read_text(encoding="utf-8")
+    if ignored := not_taken(project.settings, settled):
+        raise BuildError(
+            f"{project.target}/{PLATFORM}: {idf} did not take {', '.join(ignored)}: "
+            "it does not know the name, or another setting rules it out",
+            f"See it in idf.py -C {project.directory} menuconfig; lines of your own: --sdkconfig FILE",
+        )
+
+
 def _table(said: str) -> str:
     """esp-idf-size's table without what idf.py and ninja say of themselves."""
     lines = [line.rstrip() for line in said.splitlines()]
@@ -148,16 +163,21 @@ def _table(said: str) -> str:
 
 
 def _keep(made: Path, tree: Path, scratch: Path) -> None:
-    """ELF, map, the components' versions, and what flasher_args.json lists."""
+    """ELF, map, settings, the components' versions, and what flasher_args.json lists.
+
+    The folder of the latter is one that pytest-embedded's `idf` service reads as a build.
+    """
     shutil.copy(made / "firmware.elf", scratch / cache.ELF)
     shutil.copy(made / "firmware.map", scratch / cache.MAP)
+    shutil.copy(tree / SDKCONFIG, scratch / SDKCONFIG)
     if (tree / LOCK).is_file():
         shutil.copy(tree / LOCK, scratch / LOCK)
     flash = scratch / FLASH
     files = json.loads((made / _ARGUMENTS).read_text(encoding="utf-8"))["flash_files"]
-    for file in (_ARGUMENTS, *files.values()):
+    for file in (_ARGUMENTS, _SDKCONFIG_JSON, *files.values()):
         (flash / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(made / file, flash / file)
+    (flash / cache.ELF).symlink_to(Path("..") / cache.ELF)
 
 
 def _with_flash(image: Image, project: IdfProject, artifact: Artifact, files: Path) -> Image:

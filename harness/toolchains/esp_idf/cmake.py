@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+# What is set of a component that a minimal build has not is dropped, and nothing is said: of PSRAM in ESP-IDF
+# 5.5.0 to 5.5.2 without esp_psram, of a core dump (--sdkconfig) in all without espcoredump.
+# vfs: the drivers have what takes over the console only where it is in the build.
 REQUIRES = (
-    *("esp_driver_uart", "esp_driver_usb_serial_jtag", "esp_hw_support", "esp_partition"),
-    *("esp_rom", "esp_system", "esp_timer", "heap", "spi_flash"),
+    *("esp_driver_uart", "esp_driver_usb_serial_jtag", "esp_hw_support", "esp_partition", "esp_psram"),
+    *("esp_rom", "esp_system", "esp_timer", "espcoredump", "heap", "spi_flash", "vfs"),
 )
 # Of ESP-IDF 4.4 and 5.0. Partitions are of spi_flash in the one and required by it in the other.
 OLDER_REQUIRES = (

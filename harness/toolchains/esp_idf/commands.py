@@ -18,6 +18,7 @@ from harness.toolchains.esp_idf.build import PLATFORM, build
 from harness.toolchains.esp_idf.engines import KERNELS
 from harness.toolchains.esp_idf.partitions import Partition, kib, layout_from
 from harness.toolchains.esp_idf.project import IdfProject, write_project
+from harness.toolchains.esp_idf.sdkconfig import read_own
 
 
 def add_layout(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +35,12 @@ def add_layout(parser: argparse.ArgumentParser) -> None:
         choices=("partition", "app"),
         help="where a vendor engine finds its model: in a flash partition of its own, so that one firmware "
         "runs every model (default), or linked into the app, with only the operators it needs",
+    )
+    parser.add_argument(
+        "--sdkconfig",
+        metavar="FILE",
+        help="settings of your own, which overrule the generated ones: CONFIG_SPIRAM_MODE_QUAD=y for a "
+        "module with quad PSRAM, CONFIG_ESP32P4_SELECTS_REV_LESS_V3=y for an ESP32-P4 below v3.0",
     )
 
 
@@ -90,7 +97,8 @@ def run_build(parsed: argparse.Namespace) -> int:
 
 def _project(parsed: argparse.Namespace, directory: Path) -> tuple[Artifact, IdfProject]:
     target = get_target(parsed.target)
-    layout = layout_from(parsed.flash_size, parsed.app_size or "", parsed.model_in)
+    own = read_own(parsed.sdkconfig or "")
+    layout = layout_from(parsed.flash_size, parsed.app_size or "", parsed.model_in, own)
     workshop = Workshop(build_root_under(Path.cwd()) / "artifacts", parsed.calibration)
     artifact = load_artifact(load_model(parsed.model), parsed.runtime, target, workshop)
     return artifact, write_project(artifact, target, parsed.kernels, directory, layout)

@@ -16,11 +16,13 @@ PROGRAM = "idf.py"
 
 @dataclass(frozen=True)
 class Installation:
-    """`version`: `5.5.1`; `program`: idf.py."""
+    """`version`: `5.5.1`; `command`: idf.py, with ESP-IDF's own Python where export.sh names one: the first
+    Python on PATH is that of the environment we run in.
+    """
 
     path: Path
     version: str
-    program: Path
+    command: tuple[str, ...]
 
 
 def find_installation(versions: IdfVersions = IDF_VERSIONS) -> Installation:
@@ -45,7 +47,9 @@ def find_installation(versions: IdfVersions = IDF_VERSIONS) -> Installation:
             f"Check out another release there: git checkout {versions.example} && "
             "git submodule update --init --recursive && ./install.sh",
         )
-    return Installation(Path(path), ".".join(map(str, version)), Path(program))
+    python = Path(os.environ.get("IDF_PYTHON_ENV_PATH", ""), "bin/python")
+    own = (str(python),) if python.is_absolute() and python.exists() else ()
+    return Installation(Path(path), ".".join(map(str, version)), (*own, program))
 
 
 def read_version(path: Path) -> tuple[int, ...] | None:

@@ -23,12 +23,14 @@ FLASH_SIZES_MB = (2, 4, 8, 16, 32)
 class Layout:
     """The user's choices: flash size of the board, size of the app partition (0: what is needed),
     and whether the model is linked into the app. `usb_serial`: bytes go by the chip's own USB, not its UART.
+    `sdkconfig`: lines of the user's own, which overrule ours.
     """
 
     flash_bytes: int = 4 << 20
     app_bytes: int = 0
     model_in_app: bool = False
     usb_serial: bool = False
+    sdkconfig: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,13 @@ def to_csv(partitions: tuple[Partition, ...]) -> str:
     return "\n".join(["# Name, Type, SubType, Offset, Size", *rows, ""])
 
 
-def layout_from(flash_size: str, app_size: str, model_in: str) -> Layout:
-    """From the texts of --flash-size, --app-size (may be empty) and --model-in."""
+def layout_from(flash_size: str, app_size: str, model_in: str, sdkconfig: tuple[str, ...] = ()) -> Layout:
+    """From the texts of --flash-size, --app-size (may be empty) and --model-in, and --sdkconfig's lines."""
     return Layout(
         flash_bytes=parse_size("--flash-size", flash_size),
         app_bytes=parse_size("--app-size", app_size) if app_size else 0,
         model_in_app=model_in == "app",
+        sdkconfig=sdkconfig,
     )
 
 

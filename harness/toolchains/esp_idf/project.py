@@ -10,11 +10,13 @@ import dataclasses
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.bundled import firmware_dir
 from harness.errors import OutputError, UnsupportedError
+from harness.portable.plan import bytes_apart
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact
 from harness.runtimes.planned import PlannedArtifact
@@ -41,7 +43,8 @@ class IdfProject:
     """A project for one (artifact, target, kernels). `model_image` is the file for the model's
     partition; None when the model is in the app. `tree` are the files, as names below `directory`,
     that the firmware is built of: the model's image is none of them unless it is linked in.
-    `psram_bytes` is what its activations need of PSRAM; `idf` and `checkout` as in `Engine`.
+    `psram_bytes` is what its activations need of PSRAM; `settings` are the sdkconfig lines that ESP-IDF must
+    have taken; `idf` and `checkout` as in `Engine`.
     """
 
     directory: Path
@@ -50,6 +53,7 @@ class IdfProject:
     model_image: Path | None
     tree: tuple[str, ...]
     psram_bytes: int
+    settings: tuple[str, ...]
     idf: IdfVersions = IDF_VERSIONS
     checkout: tuple[str, str] | None = None
 
@@ -84,8 +88,8 @@ def write_project(
     texts = {
         "CMakeLists.txt": cmake.project_lists(checkout),
         "partitions.csv": partitions.to_csv(table),
-        "sdkconfig.defaults": sdkconfig.defaults(layout, engine.kernels[kernels] if engine else ()),
-        f"sdkconfig.defaults.{target.id}": sdkconfig.chip_defaults(target, older=older),
+        "sdkconfig.defaults": sdkconfig.defaults(target, layout, engine.kernels[kernels] if engine else ()),
+        f"sdkconfig.defaults.{target.id}": sdkconfig.chip_defaults(target, layout.sdkconfig, older=older),
         "main/idf_component.yml": cmake.component_manifest(
             {"idf": str(engine.idf if engine else IDF_VERSIONS), **(engine.components if engine else {})}
         ),
@@ -120,14 +124,26 @@ def write_project(
         model_image=directory / MODEL_IMAGE if apart else None,
         tree=tuple(file for file in tree if not (apart and file == MODEL_IMAGE)),
         psram_bytes=psram_bytes,
+        settings=layout.sdkconfig or _settings(texts, older),
         idf=engine.idf if engine else IDF_VERSIONS,
         checkout=checkout,
     )
 
 
+def _settings(texts: Mapping[str, str], older: bool) -> tuple[str, ...]:
+    """What must be taken of ours. For the older ESP-IDF names stand in two forms: each knows one of them."""
+    if older:
+        return ()
+    named = (text for file, text in texts.items() if file.startswith("sdkconfig.defaults"))
+    return tuple(line for text in named for line in text.splitlines())
+
+
 def _psram(artifact: Artifact, target: Target, kernels: str) -> int:
     """Bytes of activations, where the chip's own RAM cannot hold them; raises where nothing can."""
-    activations = artifact.plan.memory.peak_bytes if isinstance(artifact, PlannedArtifact) else 0
+    activations = 0
+    if isinstance(artifact, PlannedArtifact):
+        plan = artifact.plan
+        activations = plan.memory.peak_bytes if kernels == PORTABLE else bytes_apart(plan)
     if activations <= target.sram_bytes:
         return 0
     if kernels == PORTABLE or not sdkconfig.has_psram(target):
