@@ -167,9 +167,11 @@ def base_bytes(isa: str) -> Mapping[str, int]:
 
 
 def _shared_bytes(sizes: Mapping[str, int], name: str) -> int:
-    """Of a function, or of its median with other tiles."""
-    alike = [size for other, size in sizes.items() if other.split(" ")[0] == name.split(" ")[0]]
-    return sizes.get(name, round(median(alike)))
+    """Of a function, or the median of its kind: of a row's with other tiles, of tiles of another size."""
+    if name in sizes:
+        return sizes[name]
+    kind = re.sub(r"_\d+x\d+$", "", name.split(" ")[0])
+    return round(median(size for other, size in sizes.items() if re.match(rf"{kind}[ _]", other)))
 
 
 def _typical(layers: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def test_generate_writes_sources_that_compile_by_hand(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert main(["generate", "himax_cnn", "--out", str(tmp_path / "out")]) == 0
-    assert "7 layers, arena 6768 bytes" in capsys.readouterr().out
+    assert "7 layers, arena 6192 bytes" in capsys.readouterr().out
     firmware = Path(__file__).parents[2] / "firmware"
     for source in (tmp_path / "out").glob("*.c"):
         command = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fsyntax-only"]

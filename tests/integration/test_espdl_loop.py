@@ -81,4 +81,4 @@ def test_generate_needs_to_know_the_chip(tmp_path: Path, capsys: pytest.CaptureF
     assert main(command) == 2
     assert "runtime espdl has a file for each kind of chip. Name one" in capsys.readouterr().err
     assert main([*command, "--target", "esp32c6"]) == 0
-    assert "11 layers, arena 6768 bytes" in capsys.readouterr().out
+    assert "11 layers, arena 6192 bytes" in capsys.readouterr().out

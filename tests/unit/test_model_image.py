@@ -55,7 +55,8 @@ class Image(ctypes.Structure):
 def reader(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     library = tmp_path_factory.mktemp("reader") / "model_image.so"
     firmware = firmware_dir()
-    sources = [firmware / "runtimes/vendor/model_image.c", firmware / "core/crc32.c"]
+    core = [firmware / "core" / name for name in ("bytes.c", "crc32.c")]
+    sources = [firmware / "runtimes/vendor/model_image.c", *core]
     includes = [f"-I{firmware}", f"-I{firmware / 'core'}"]
     subprocess.run(["gcc", *LANGUAGE_FLAGS, *SANITIZED, *includes, *sources, "-o", library], check=True)
     loaded = ctypes.CDLL(str(library))

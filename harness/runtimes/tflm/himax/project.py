@@ -56,7 +56,9 @@ def generate(model: ModelSpec, target: Target, directory: Path) -> Generated:
         OutputError: `directory` holds something already, or cannot be written.
     """
     check_new(directory)
-    name, path = model.name, model.artifacts.get("tflite")
+    name = model.name
+    # A float file is refused by its tensors, which says more.
+    path = model.artifacts.get("tflite") or model.artifacts.get("tflite_float")
     if path is None:
         had = ", ".join(f".{kind}" for kind in model.artifacts)
         raise ModelError(f"{name}: the Himax SDK takes a .tflite file, this model has {had}", FULL_INTEGER)
