@@ -69,9 +69,15 @@ def plan_memory(buffers: Sequence[Buffer], leads: Leads | None = None) -> Memory
             sorted(indices, key=lambda i: (-buffers[i].size_bytes, -buffers[i].first, i)),
             sorted(indices, key=lambda i: (-busiest[i], -buffers[i].first, -buffers[i].size_bytes, i)),
         ]
-    placed = (_place(buffers, leads, order) for order in orders)
-    peak_bytes, offsets = min(placed, key=lambda result: result[0])
-    plan = MemoryPlan(tuple(offsets), peak_bytes, max(alive, default=0))
+    lower_bound_bytes = max(alive, default=0)
+    peak_bytes, offsets = _place(buffers, leads, orders[0])
+    for order in orders[1:]:
+        if peak_bytes == lower_bound_bytes:
+            break
+        peak_bytes, offsets = min(
+            (peak_bytes, offsets), _place(buffers, leads, order), key=lambda result: result[0]
+        )
+    plan = MemoryPlan(tuple(offsets), peak_bytes, lower_bound_bytes)
     if leads:  # an output below its input can also stand in the way of what is placed next
         plain = replace(plan_memory(buffers), lower_bound_bytes=plan.lower_bound_bytes)
         plan = min(plan, plain, key=lambda each: each.peak_bytes)
