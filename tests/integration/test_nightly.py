@@ -115,6 +115,19 @@ until = 2001-01-01
     assert "Exit code 0: all as expected" in again.output
 
 
+def started_night(reports: Path, config: Path) -> subprocess.Popen[str]:
+    """With one worker; whoever starts it ends it."""
+    command = [sys.executable, "-m", "harness.cli", "nightly", str(config), "--jobs", "1"]
+    return subprocess.Popen(
+        [*command, "--report-dir", str(reports)],
+        cwd=CHECKOUT,
+        env={**os.environ, "HARNESS_HISTORY_URL": f"sqlite:///{reports.parent}/h.sqlite"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 def test_a_worker_that_is_killed_costs_one_try_of_one_item(tmp_path: Path) -> None:
     config = tmp_path / "nightly.toml"
     config.write_text(
@@ -123,15 +136,7 @@ def test_a_worker_that_is_killed_costs_one_try_of_one_item(tmp_path: Path) -> No
         encoding="utf-8",
     )
     reports = tmp_path / "reports"
-    command = [sys.executable, "-m", "harness.cli", "nightly", str(config), "--jobs", "1"]
-    night = subprocess.Popen(
-        [*command, "--report-dir", str(reports)],
-        cwd=CHECKOUT,
-        env={**os.environ, "HARNESS_HISTORY_URL": f"sqlite:///{tmp_path}/h.sqlite"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    night = started_night(reports, config)
     worker, emulator = _worker_with_an_emulator(night.pid, reports)
     os.kill(worker, signal.SIGKILL)
     output, _ = night.communicate(timeout=TIMEOUT_S)
@@ -165,15 +170,7 @@ def test_what_a_killed_worker_had_ended_is_in_the_report_and_not_run_again(tmp_p
         encoding="utf-8",
     )
     reports = tmp_path / "reports"
-    command = [sys.executable, "-m", "harness.cli", "nightly", str(config), "--jobs", "1"]
-    night = subprocess.Popen(
-        [*command, "--report-dir", str(reports)],
-        cwd=CHECKOUT,
-        env={**os.environ, "HARNESS_HISTORY_URL": f"sqlite:///{tmp_path}/h.sqlite"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    night = started_night(reports, config)
     worker, _ = _worker_with_an_emulator(night.pid, reports)
     os.kill(night.pid, signal.SIGSTOP)
     journal = reports / "0-journal-0.jsonl"
