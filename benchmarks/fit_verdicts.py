@@ -61,7 +61,7 @@ class Row:
         size = self.real.size
         words = {True: "fits", False: "does not"}
         return (
-            f"{self.label:<44}{words[self.guess.fits]:<9}{words[self.real.fits]:<9}"
+            f"{self.label:<46}{words[self.guess.fits]:<9}{words[self.real.fits]:<9}"
             f"{'0 LSB' if self.passed else 'FAILED':<7}"
             f"{size.flash_bytes:>9} {self.off('flash_bytes'):+6.2f} %"
             f"{size.ram_bytes:>8} {self.off('ram_bytes'):+6.2f} %"
@@ -147,7 +147,7 @@ def main() -> int:
     parser.add_argument("--build", action="store_true", help="let fit build, as it does where a compiler is")
     given = parser.parse_args()
     print(
-        f"{'':<44}{'fit':<9}{'true':<9}{'ran':<7}{'flash':>9}{'fit':>9}{'RAM':>8}{'fit':>9}{'arena':>8}"
+        f"{'':<46}{'fit':<9}{'true':<9}{'ran':<7}{'flash':>9}{'fit':>9}{'RAM':>8}{'fit':>9}{'arena':>8}"
         f"{'used':>8}{'stack':>7}"
     )
     found = []

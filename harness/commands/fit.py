@@ -32,7 +32,7 @@ def add_command(commands: Parsers) -> None:
         description="Says for each chip and runtime whether a network fits, which resource ends it and what "
         "would mend it. Sizes are read off a build where the compiler is installed, else estimated. Exit "
         "code 1 when a chip has no runtime that fits. How it is counted: docs/fit.md.",
-        epilog="harness fit himax_cnn --target esp32,esp32c3    harness fit my.onnx --calibration my.npz "
+        epilog="harness fit himax_cnn --target esp32,esp32c3; harness fit my.onnx --calibration my.npz "
         "--runtime espdl-v1:int8 --kernels vendor --partition 1536K",
     )
     fit.add_argument("model", help="zoo name, directory with a model.toml, or model file")

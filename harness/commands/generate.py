@@ -41,7 +41,7 @@ def add_command(commands: Parsers) -> None:
         "--runtime", default="tflm", metavar="NAME", help=f"of {', '.join(RUNTIMES)} (default: tflm)"
     )
     generate.add_argument(
-        "--calibration", type=Path, metavar="FILE.npz", help="typical inputs, to quantise a float .onnx model"
+        "--calibration", type=Path, metavar="FILE.npz", help="typical inputs, to quantise a float model"
     )
     generate.add_argument(
         "--data",

@@ -50,7 +50,7 @@ def overlap_in_time(a: Buffer, b: Buffer) -> bool:
 def plan_memory(buffers: Sequence[Buffer], leads: Leads | None = None) -> MemoryPlan:
     """Offsets for `buffers` such that none overlaps another while both are alive, but as `leads` allows.
 
-    Each order that tends to do well is tried, the best result taken.
+    Orders that tend to do well are tried until one reaches the lower bound; the best result is taken.
     """
     leads = leads or {}
     indices = range(len(buffers))
@@ -70,13 +70,12 @@ def plan_memory(buffers: Sequence[Buffer], leads: Leads | None = None) -> Memory
             sorted(indices, key=lambda i: (-busiest[i], -buffers[i].first, -buffers[i].size_bytes, i)),
         ]
     lower_bound_bytes = max(alive, default=0)
-    peak_bytes, offsets = _place(buffers, leads, orders[0])
+    best = _place(buffers, leads, orders[0])
     for order in orders[1:]:
-        if peak_bytes == lower_bound_bytes:
+        if best[0] == lower_bound_bytes:
             break
-        peak_bytes, offsets = min(
-            (peak_bytes, offsets), _place(buffers, leads, order), key=lambda result: result[0]
-        )
+        best = min(best, _place(buffers, leads, order), key=lambda result: result[0])
+    peak_bytes, offsets = best
     plan = MemoryPlan(tuple(offsets), peak_bytes, lower_bound_bytes)
     if leads:  # an output below its input can also stand in the way of what is placed next
         plain = replace(plan_memory(buffers), lower_bound_bytes=plan.lower_bound_bytes)

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,10 @@ def _of_tflite(tf: Any, source: Path, data: Path, scheme: str, preprocess: Prepr
     graph = read_float(source)
     inputs = [graph.tensors[index].info for index in graph.inputs]
     real = load_dataset(data, inputs, preprocess).real()
-    samples = lambda: (list(sample) for sample in zip(*real, strict=True))  # noqa: E731
+
+    def samples() -> Iterator[list[Any]]:
+        return (list(sample) for sample in zip(*real, strict=True))
+
     calibrator = Calibrator(source.read_bytes())
     if scheme == "int8":
         made = mlir_quantize(calibrator.calibrate(samples), input_data_type=tf.int8, output_data_type=tf.int8)

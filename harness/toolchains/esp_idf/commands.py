@@ -52,7 +52,7 @@ def add_build(parser: argparse.ArgumentParser) -> None:
         "--runtime", default="tflm", metavar="NAME", help=f"of {', '.join(RUNTIMES)} (default: tflm)"
     )
     parser.add_argument(
-        "--calibration", type=Path, metavar="FILE.npz", help="typical inputs, to quantise a float .onnx model"
+        "--calibration", type=Path, metavar="FILE.npz", help="typical inputs, to quantise a float model"
     )
     parser.add_argument(
         "--kernels",
