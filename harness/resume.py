@@ -69,7 +69,9 @@ def load_killed_run(reports_root: Path, which: str, report_dir: Path | None = No
         raise UsageError(f"nothing to resume: the run in {path} was killed before it began", _ANEW)
     contents = read_journal(path / JOURNAL)
     if contents.ended:
-        raise UsageError(f"nothing to resume: run {contents.run.run_id} came to its end", _ANEW)
+        raise UsageError(
+            f"nothing to resume: run {contents.run.run_id} came to its end, its report is in {path}", _ANEW
+        )
     return Resumed(RunDirectory(path, contents.run.run_id), contents)
 
 

@@ -28,7 +28,7 @@ from harness.resume import JOURNAL, load_killed_run
 from harness.settings import Settings, settings_from
 from tests.operator_cases import bundle
 
-SAMPLES = 150
+SAMPLES = 400
 
 
 @dataclass
@@ -86,7 +86,7 @@ def telling(key: str, descriptor: int) -> Progress:
 
 def killed_after(seconds: float, report: Path, root: Path) -> tuple[bool, dict[str, int], str]:
     """One attempt, killed when it has computed so long: was it, what it had shown by item, and what went
-    wrong by itself.
+    wrong by itself. A kill may come after the run's end and before its process's.
     """
     reading, shown = os.pipe()
     pid = os.fork()
@@ -119,6 +119,14 @@ def killed_after(seconds: float, report: Path, root: Path) -> tuple[bool, dict[s
 def cpu_s(pid: int) -> float:
     """The processor time a process has had: unlike the clock's, it says how far it came on a busy machine."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def came_to_its_end(report: Path) -> bool:
+    """What the journal says: the only thing that a process killed in its last instant leaves behind."""
+    try:
+        return read_journal(report / JOURNAL).ended
+    except HarnessError:
+        return False  # killed before the header
 
 
 def lost_and_doubled(report: Path, shown: dict[str, int]) -> tuple[int, int, int]:
@@ -178,14 +186,13 @@ def main(directory: Path, kills: int, seed: int) -> Outcome:
     while outcome.kills < kills:
         report = directory / f"run-{outcome.runs}"
         shown_by_now: dict[str, int] = {}
-        killed = True
-        while killed:
+        while not came_to_its_end(report):
             # Past the end too, so that runs end; the last one comes to its end in peace.
             seconds = choose.uniform(0, 1.2) * whole_s if outcome.kills < kills else 60
             killed, seen, error = killed_after(seconds, report, build_root)
             shown_by_now |= seen
-            outcome.errors += [error] if error else []
             if error:
+                outcome.errors.append(error)
                 return outcome
             lost, doubled, kept = lost_and_doubled(report, shown_by_now)
             outcome.lost, outcome.doubled = outcome.lost + lost, outcome.doubled + doubled
