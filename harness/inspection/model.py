@@ -17,6 +17,7 @@ from harness.items import brought
 from harness.model.dataset import load_dataset
 from harness.model.keras_onnx import float_onnx
 from harness.model.spec import ModelSpec
+from harness.model.task import REGRESSION
 from harness.portable.graph import Tensor
 from harness.runtimes import RUNTIMES
 from harness.runtimes.espdl.variants import VARIANTS
@@ -113,7 +114,7 @@ def _about(error: HarnessError, path: Path) -> HarnessError:
 
 
 def _data_facts(model: ModelSpec, path: Path, tensors: list[TensorInfo]) -> DataFacts:
-    dataset = load_dataset(path, tensors, model.preprocess)
+    dataset = load_dataset(path, tensors, model.preprocess, labelled=model.task != REGRESSION)
     real, tensor = dataset.real()[0], tensors[0]
     saturated = None
     if tensor.quantised:

@@ -5,6 +5,7 @@
     name = "mnist_mlp"              letters, digits, _ and -; the name in options and records
     title, description, tutorial    text; `tutorial` says where the network comes from
     classes = ["0", "1"]            optional: what the outputs mean, one per output element
+    task = "regression"             optional: classification, regression or reconstruction, see task.py
 
     [input]
     shape = [1, 784]                of one inference, batch 1 first
@@ -56,6 +57,7 @@ from harness.errors import ModelError, UsageError
 from harness.model import digests
 from harness.model.measurements import Scoped, read_measurements
 from harness.model.preprocess import COLOURS, KINDS, RESIZES, Preprocess
+from harness.model.task import TASKS
 from harness.toml_file import Table, load
 
 ESPDL_KINDS = tuple(
@@ -96,6 +98,7 @@ class ModelSpec:
     description: str = ""
     tutorial: str = ""
     classes: tuple[str, ...] = ()
+    task: str = ""
     input_shape: tuple[int, ...] | None = None
     preprocess: Preprocess | None = None
     test: Path | None = None
@@ -201,7 +204,12 @@ def spec_text(model: ModelSpec, directory: Path) -> str:
 
     texts = {"name": model.name, "title": model.title, "description": model.description}
     tables: dict[str, dict[str, object]] = {
-        "": {**texts, "tutorial": model.tutorial, "classes": list(model.classes)},
+        "": {
+            **texts,
+            "tutorial": model.tutorial,
+            "classes": list(model.classes),
+            **({"task": model.task} if model.task else {}),
+        },
         "input": {"shape": list(model.input_shape or ())},
         "preprocess": {key: value for key, value in vars(model.preprocess).items() if value != ""}
         if model.preprocess
@@ -257,6 +265,7 @@ class _Reader:
             description=self._text(values, "description", ""),
             tutorial=self._text(values, "tutorial", ""),
             classes=self._classes(values),
+            task=self._task(values),
             input_shape=self._shape(values),
             preprocess=self._preprocess(values),
             artifacts={kind: directory / self._text(artifacts, kind, at="artifacts.") for kind in artifacts},
@@ -337,6 +346,12 @@ class _Reader:
             raise self._error("classes", "a list of texts", classes)
         return tuple(classes)
 
+    def _task(self, values: dict[str, Any]) -> str:
+        task = self._text(values, "task", "")
+        if task and task not in TASKS:
+            raise self._error("task", " or ".join(TASKS), task)
+        return task
+
     def _preprocess(self, values: dict[str, Any]) -> Preprocess | None:
         if "preprocess" not in values:
             return None
@@ -356,6 +371,7 @@ _OPTIONAL_TABLES = (
     "description",
     "tutorial",
     "classes",
+    "task",
     "preprocess",
     "dataset",
     "bench",
