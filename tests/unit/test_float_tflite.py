@@ -76,6 +76,35 @@ def branched() -> bytes:
     return model.build([b])
 
 
+def net_with_branches() -> bytes:
+    """Residuals, a gate per channel, constants on either side, and vectors that lie otherwise in ONNX."""
+    model = ModelBuilder()
+    apart = {"dilation_w_factor": 1, "dilation_h_factor": 1, "stride_w": 1, "stride_h": 1, "padding": SAME}
+
+    def made(op: str, shape: tuple[int, ...], *inputs: int | np.ndarray, **options: object) -> int:
+        out = model.tensor((1, *shape), "float32")
+        given = [each if isinstance(each, int) else model.constant(each) for each in inputs]
+        model.operator(op, given, [out], **options)
+        return out
+
+    x = model.input((1, 5, 4, 3), "float32")
+    a = made("CONV_2D", (5, 4, 3), x, numbers(3, 3, 3, 3), numbers(3), **apart)
+    sum_of = made("ADD", (5, 4, 3), a, x, fused_activation_function=RELU)
+    gate = made("MEAN", (3,), sum_of, np.array([1, 2], np.int32), keep_dims=False)
+    gate = made("RESHAPE", (1, 1, 3), gate, np.array([1, 1, 1, 3], np.int32))
+    gate = made("HARD_SWISH", (1, 1, 3), gate)
+    gated = made("MUL", (5, 4, 3), gate, sum_of)
+    turned = made("SUB", (5, 4, 3), numbers(1, 1, 1, 3), gated)
+    scaled = made("MUL", (5, 4, 3), turned, np.float32(0.5).reshape(()))
+    wide = made("CONCATENATION", (5, 4, 6), scaled, x, axis=3)
+    tall = made("CONCATENATION", (10, 4, 6), wide, wide, axis=-3)
+    flat = made("RESHAPE", (240,), tall, np.array([1, 240], np.int32))
+    other = made("ADD", (240,), flat, numbers(1, 240))
+    both = made("SUB", (240,), made("TANH", (240,), flat), other)
+    made("RELU", (240,), both)  # nobody reads it
+    return model.build([both])
+
+
 def written(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
@@ -95,6 +124,29 @@ def test_a_chain_becomes_onnx_with_the_same_answers(tmp_path: Path) -> None:
     np.testing.assert_allclose(OnnxReference(converted).run([x]), expected, atol=2e-6)
 
 
+def test_branches_become_onnx_with_the_same_answers(tmp_path: Path) -> None:
+    path = written(tmp_path / "net.tflite", net_with_branches())
+    (tmp_path / "net.onnx").write_bytes(to_onnx(path).SerializeToString())
+    x = np.random.default_rng(7).normal(0, 1, (5, 1, 5, 4, 3)).astype(np.float32)
+    expected = TfliteReference(path).run([x])
+    assert np.ptp(expected) > 1
+    np.testing.assert_allclose(OnnxReference(tmp_path / "net.onnx").run([x]), expected, atol=5e-6)
+
+
+def test_an_image_is_compared_in_the_layout_of_the_artifact(tmp_path: Path) -> None:
+    model = ModelBuilder()
+    x = model.input((1, 5, 4, 3), "float32")
+    y = model.tensor((1, 5, 4, 3), "float32")
+    model.operator("TANH", [x], [y])
+    path = written(tmp_path / "net.tflite", model.build([y]))
+    (tmp_path / "net.onnx").write_bytes(to_onnx(path).SerializeToString())
+    real = np.random.default_rng(7).normal(0, 1, (2, 1, 5, 4, 3)).astype(np.float32)
+    for like, axes in (((1, 5, 4, 3), (0, 1, 2, 3, 4)), ((1, 3, 5, 4), (0, 1, 4, 2, 3))):
+        expected = np.tanh(real.transpose(axes)).reshape(2, -1)
+        for reference in (TfliteReference(path), OnnxReference(tmp_path / "net.onnx")):
+            np.testing.assert_allclose(reference.run([real], like=like), expected, atol=1e-6)
+
+
 def test_inspect_says_float_and_how_to_quantise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "net.tflite", branched())
     assert main(["inspect", str(path)]) == 0
@@ -104,7 +156,9 @@ def test_inspect_says_float_and_how_to_quantise(tmp_path: Path, capsys: pytest.C
     assert (
         f"quantise it: harness quantise {path} --runtime tflm --data FILE.npz --out net_int8.tflite" in shown
     )
-    assert "operator 1 (ADD) is not the next of a chain" in " ".join(shown.split())
+    for verdict in ("tflm      quantised", "espdl     quantised", "espdl-v1  no", "tvm       quantised"):
+        assert verdict in shown
+    assert "operator 1 (Add add_1_add) is not supported: v1's layer" in " ".join(shown.split())
 
 
 def test_a_run_without_data_gives_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +177,9 @@ def test_runtimes_that_cannot_read_a_file_are_left_out_where_another_can(
     target = get_target("esp32c3")
     chained = load_model(written(tmp_path / "chain.tflite", chain()))
     assert runtimes_for(chained, target, ["all"], workshop) == ["tflm", "espdl", "espdl-v1", "tvm"]
-    net = load_model(written(tmp_path / "net.tflite", branched()))
+    branches = load_model(written(tmp_path / "branched.tflite", branched()))
+    assert runtimes_for(branches, target, ["all"], workshop) == ["tflm", "espdl", "espdl-v1", "tvm"]
+    net = load_model(written(tmp_path / "net.tflite", of_two_inputs()))
     assert runtimes_for(net, target, ["all"], workshop) == ["tflm"]
     monkeypatch.setattr("harness.items.available", lambda extra: extra != "keras")
     assert runtimes_for(net, target, ["all"], workshop) == ["espdl", "espdl-v1", "tvm"]  # each then says why
@@ -150,6 +206,23 @@ def of_no_layer() -> bytes:
     x = model.input((1, 4), "float32")
     y = model.tensor((1, 4), "float32")
     model.operator("COS", [x], [y])
+    return model.build([y])
+
+
+def of_two_inputs() -> bytes:
+    model = ModelBuilder()
+    a, b = (model.input((1, 4), "float32") for _ in range(2))
+    y = model.tensor((1, 4), "float32")
+    model.operator("ADD", [a, b], [y])
+    return model.build([y])
+
+
+def of_other_ranks() -> bytes:
+    model = ModelBuilder()
+    x = model.input((1, 3, 3, 4), "float32")
+    flat, y = model.tensor((1, 4), "float32"), model.tensor((1, 3, 3, 4), "float32")
+    model.operator("MEAN", [x, model.constant(np.array([1, 2], np.int32))], [flat], keep_dims=False)
+    model.operator("MUL", [x, flat], [y])
     return model.build([y])
 
 
@@ -181,8 +254,12 @@ def of_odd_softmax() -> bytes:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (branched, "operator 1 (ADD) is not the next of a chain"),
-        (of_no_layer, "operator 0 (COS) is not converted. Converted: AVERAGE_POOL_2D, CONV_2D"),
+        (of_two_inputs, "2 inputs and 1 outputs, expected one of each. Give what it was converted from"),
+        (of_other_ranks, "layer 1 (Multiply multiply_1): (3, 3, 4) and (4,): expected as many dimensions"),
+        (
+            of_no_layer,
+            "operator 0 (COS) is not converted. Converted: ADD, AVERAGE_POOL_2D, CONCATENATION, CONV_2D",
+        ),
         (of_odd_softmax, "operator 0 (SOFTMAX): beta 0.5, expected 1"),
         (
             of_no_stride,
@@ -193,7 +270,7 @@ def of_odd_softmax() -> bytes:
         (lambda: chain()[:999], "the .tflite file is truncated: 999 bytes"),
     ],
 )
-def test_what_is_no_chain_is_refused_by_name(
+def test_what_is_not_converted_is_refused_by_name(
     data: Callable[[], bytes], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = written(tmp_path / "net.tflite", data())
