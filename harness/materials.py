@@ -20,6 +20,8 @@ from harness.model.task import RECONSTRUCTION, REGRESSION, Task
 from harness.progress import Say, silent
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact
+from harness.runtimes.tflm.float_file import stored_as
+from harness.runtimes.tflm.stored_weights import FLOAT
 from harness.settings import ALL_SAMPLES, RANDOM_SAMPLES, Settings
 
 
@@ -53,7 +55,10 @@ class Materials:
     def _load(self, name: str) -> ModelSpec:
         spec, given = load_model(name), self._settings
         return dataclasses.replace(
-            spec, preprocess=given.preprocess or spec.preprocess, task=given.task or spec.task
+            spec,
+            preprocess=given.preprocess or spec.preprocess,
+            task=given.task or spec.task,
+            conversions=given.build_root / "conversions",
         )
 
     def artifact(self, item: Item) -> Artifact:
@@ -69,7 +74,10 @@ class Materials:
         artifact = self.artifact(item)
         if artifact.path.parent != self.workshop(item.model).directory:
             return None
-        return f"quantised here to {artifact.scheme}, {self._calibrated_on(item.model)}"
+        made = f"quantised here to {artifact.scheme}, {self._calibrated_on(item.model)}"
+        file = item.model.artifacts.get("tflite_float")
+        how = stored_as(file) if file is not None else FLOAT
+        return made if how == FLOAT else f"{made}; the {how} weights of {file.name} were taken as float32"
 
     def expectation(self, item: Item, artifact: Artifact) -> Expectation:
         """The item's data and what a correct device answers to them."""

@@ -195,12 +195,12 @@ class TfliteReference(Reference):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        from harness.runtimes.tflm.float_file import read_float  # the runtimes know models
+        from harness.runtimes.tflm.float_file import float_bytes, read_float  # the runtimes know models
         from harness.runtimes.tflm.oracle import TflmOracle
 
         graph = read_float(path)
         self._inputs = [graph.tensors[index].info for index in graph.inputs]
-        self._interpreter = TflmOracle(graph, path.read_bytes())
+        self._interpreter = TflmOracle(graph, float_bytes(path))
 
     def _input_shapes(self) -> list[tuple[int | None, ...]]:
         return [tensor.shape for tensor in self._inputs]

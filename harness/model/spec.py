@@ -25,7 +25,7 @@
     keras = "model.keras"
     onnx = "model.onnx"
     tflite = "model.tflite"
-    tflite_float = "float.tflite"   a float .tflite
+    tflite_float = "float.tflite"   a float .tflite, also with float16 or dynamic-range weights
     savedmodel = "saved_model"      the directory of a SavedModel
     espdl_c = "model.c.espdl"       esp32, s2, c2, c3, c5, c6; also espdl_esp32s3, espdl_esp32p4, or
                                     espdl for a file whose chips are not said
@@ -89,7 +89,8 @@ SUFFIXES = {
 class ModelSpec:
     """What is declared about a model. A model brought as one file has only `name` and `artifacts`.
 
-    `directory` holds the model.toml; `artifacts` maps the keys of [artifacts] to files.
+    `directory` holds the model.toml; `artifacts` maps the keys of [artifacts] to files. `conversions` is
+    where files made of a SavedModel are kept; None: made anew in every process.
     """
 
     name: str
@@ -107,6 +108,7 @@ class ModelSpec:
     bench_samples: int | None = None
     measurements: tuple[Scoped, ...] = ()
     directory: Path | None = field(default=None, compare=False)
+    conversions: Path | None = field(default=None, compare=False)
 
 
 def zoo() -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 from harness.errors import HarnessError, ModelError, UnsupportedError
 from harness.model.dataset import load_dataset
 from harness.model.preprocess import Preprocess
-from harness.runtimes.tflm.float_file import read_float
+from harness.runtimes.tflm.float_file import float_bytes, read_float
 from harness.tensors import TensorInfo
 
 USER_ERROR = 2
@@ -75,7 +75,7 @@ def _of_tflite(tf: Any, source: Path, data: Path, scheme: str, preprocess: Prepr
     def samples() -> Iterator[list[Any]]:
         return (list(sample) for sample in zip(*real, strict=True))
 
-    calibrator = Calibrator(source.read_bytes())
+    calibrator = Calibrator(float_bytes(source))
     if scheme == "int8":
         made = mlir_quantize(calibrator.calibrate(samples), input_data_type=tf.int8, output_data_type=tf.int8)
     else:
