@@ -76,8 +76,9 @@ class Materials:
             return None
         made = f"quantised here to {artifact.scheme}, {self._calibrated_on(item.model)}"
         file = item.model.artifacts.get("tflite_float")
-        how = stored_as(file) if file is not None else FLOAT
-        return made if how == FLOAT else f"{made}; the {how} weights of {file.name} were taken as float32"
+        if file is None or (how := stored_as(file)) == FLOAT:
+            return made
+        return f"{made}; the {how} weights of {file.name} were taken as float32"
 
     def expectation(self, item: Item, artifact: Artifact) -> Expectation:
         """The item's data and what a correct device answers to them."""

@@ -76,7 +76,7 @@ def _activate(chain: Chain, name: str, activation: Any) -> None:
     if activation in ("linear", None):
         return
     if activation == "softmax":
-        if chain.moved is not None:
+        if chain.image is not None:
             chain.reshape(name, chain.shape)
         # Keras' last axis is the channels, which lie second in ONNX.
         chain.add("Softmax", name, axis=1 if len(chain.shape) == 3 else -1)
@@ -145,9 +145,10 @@ def _dense(chain: Chain, layer: KerasLayer) -> None:
         )
     if chain.shape[0] != kernel.shape[0]:
         raise ValueError(f"{kernel.shape[0]} inputs expected, {chain.shape[0]} came")
-    if chain.moved is not None:
-        kernel = kernel[chain.moved]
-        chain.moved = None
+    if chain.image is not None:
+        # Its rows in the vector's order, channels first.
+        kernel = kernel.reshape(*chain.image, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
+        chain.image = None
     chain.add("Gemm", layer.name, kernel, *bias)
     chain.shape = (kernel.shape[1],)
     _activate(chain, layer.name, layer.config.get("activation", "linear"))
@@ -183,7 +184,7 @@ def _flatten(chain: Chain, layer: KerasLayer) -> None:
         return
     size = int(np.prod(chain.shape))
     if len(chain.shape) == 3 and not alike(chain.shape):
-        chain.moved = np.arange(size).reshape(chain.shape).transpose(2, 0, 1).reshape(-1)
+        chain.image = chain.shape
     chain.add("Flatten", layer.name, axis=1)
     chain.shape = (size,)
 
@@ -215,7 +216,7 @@ def _batch_normalization(chain: Chain, layer: KerasLayer) -> None:
     axis = axis[0] if isinstance(axis, list) else axis
     if axis not in (-1, len(chain.shape)):
         raise NotConvertedError(f"axis {axis}: expected the last one")
-    if chain.moved is not None:
+    if chain.image is not None:
         chain.reshape(layer.name, chain.shape)
     weights = list(layer.weights)
     channels = chain.shape[-1]
@@ -262,14 +263,9 @@ def _in_place(chain: Chain, constant: NDArray[np.float32]) -> NDArray[np.float32
 def _together(chain: Chain, layer: KerasLayer) -> list[Point]:
     """What a layer reads, vectors in Keras' order where they are not all in the same other one."""
     points = [chain.point, *chain.others]
-    first = points[0].moved
-    if first is not None and all(_equal(first, point.moved) for point in points):
+    if len({point.image for point in points}) == 1:
         return points
     return _settled(chain, layer)
-
-
-def _equal(one: NDArray[np.int64], other: NDArray[np.int64] | None) -> bool:
-    return other is not None and np.array_equal(one, other)
 
 
 def _settled(chain: Chain, layer: KerasLayer) -> list[Point]:

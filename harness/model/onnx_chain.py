@@ -22,24 +22,24 @@ IR_VERSION = 8
 class Point:
     """A tensor of the graph, by its name in ONNX; `shape` is Keras' shape of it, without the batch.
 
-    A tensor of three dimensions lies channels first. `moved`, after a Flatten, holds for each place of
-    the ONNX vector its place in Keras' one; None where the two are alike.
+    A tensor of three dimensions lies channels first. `image`, after a Flatten, is the shape of what was
+    flattened, whose channels lie first in the vector too; None where the vector is in Keras' order.
     """
 
     tensor: str
     shape: tuple[int, ...]
-    moved: NDArray[np.int64] | None = None
+    image: tuple[int, ...] | None = None
 
 
 class Chain:
-    """The graph so far, and the tensor that it goes on from; `shape` and `moved` as a `Point` has them.
+    """The graph so far, and the tensor that it goes on from; `shape` and `image` as a `Point` has them.
 
     `others` are what the next layer reads beside that tensor.
     """
 
     def __init__(self, input_shape: tuple[int, ...]) -> None:
         self.shape = input_shape
-        self.moved: NDArray[np.int64] | None = None
+        self.image: tuple[int, ...] | None = None
         self.others: tuple[Point, ...] = ()
         self._input_dims = self.dims
         self._nodes: list[Any] = []
@@ -57,16 +57,16 @@ class Chain:
     @property
     def point(self) -> Point:
         """The tensor reached."""
-        return Point(self._tensor, self.shape, self.moved)
+        return Point(self._tensor, self.shape, self.image)
 
     def go_to(self, point: Point, *others: Point) -> None:
         """Goes on from `point`; the next layer reads `others` too."""
-        self._tensor, self.shape, self.moved = point.tensor, point.shape, point.moved
+        self._tensor, self.shape, self.image = point.tensor, point.shape, point.image
         self.others = others
 
     def settle(self, name: str) -> None:
         """Puts the elements of a vector into Keras' order."""
-        if self.moved is not None:
+        if self.image is not None:
             self.reshape(name, self.shape)
 
     def add(
@@ -92,9 +92,9 @@ class Chain:
 
     def reshape(self, name: str, shape: tuple[int, ...]) -> None:
         """Keras' Reshape: in the order of height, width, channels."""
-        if self.moved is not None:
-            self.add("Gather", name, np.argsort(self.moved), axis=1)
-            self.moved = None
+        if self.image is not None:
+            self.shape, self.image = self.image, None
+            self.add("Reshape", f"{name}_image", np.array(self.dims, np.int64))
         if len(self.shape) == 3 and not alike(self.shape):
             self.add("Transpose", f"{name}_last", perm=[0, 2, 3, 1])
         if len(shape) == 3 and not alike(shape):
@@ -107,7 +107,7 @@ class Chain:
 
     def model(self) -> Any:
         """The finished ONNX model, checked."""
-        if self.moved is not None or self._tensor == "input":
+        if self.image is not None or self._tensor == "input":
             self.reshape("output", self.shape)
         for node in self._nodes:
             for names in (node.input, node.output):
