@@ -77,11 +77,11 @@ OPTIONS = (
     ),
     Option(
         "task",
-        "",
+        "auto",
         "NAME",
-        "what the models are for, where they do not declare it and data and shapes mislead: classification, "
-        "regression (values, also per pixel) or reconstruction (autoencoders); decides what is compared",
-        choices=("", *TASKS),
+        "what the models are for, which decides what is compared: classification, regression (values, also "
+        "per pixel) or reconstruction (autoencoders); auto: as declared, else by labels and shapes, and said so",
+        choices=("auto", *TASKS),
     ),
     Option(
         "runtime",
@@ -311,7 +311,7 @@ def settings_from(
         build_root=build_root_under(root),
         build_limit_bytes=parse_size("--build-limit", texts["build_limit"]),
         preprocess=parse_preprocess(texts["preprocess"]) if texts["preprocess"] else None,
-        task=texts["task"],
+        task="" if texts["task"] == "auto" else texts["task"],
         given={**texts, **{name: text for name, text in boards.items() if text}},
     )
 

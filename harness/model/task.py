@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import UsageError
 from harness.tensors import TensorInfo
 
 CLASSIFICATION, REGRESSION, RECONSTRUCTION = "classification", "regression", "reconstruction"
@@ -28,6 +29,13 @@ class Task:
 
     name: str
     note: str = ""
+
+
+def parse_task(text: str) -> str:
+    """A task's name as an option gives it. Raises UsageError for one that is none."""
+    if text not in TASKS:
+        raise UsageError(f"--task takes {', '.join(TASKS)}, not '{text}'", f"e.g. --task {REGRESSION}")
+    return text
 
 
 def task_of(

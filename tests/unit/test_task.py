@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from harness.cli import main
 from harness.errors import ModelError
 from harness.measure.gaps import quantisation_gap
 from harness.measure.gates import Declared, Measured, judge
@@ -26,6 +27,7 @@ from harness.report.figures import flat_figures
 from harness.report.html import render_html
 from harness.report.markdown import summary_md
 from harness.tensors import TensorInfo
+from tests.branched_net import net_with_branches
 from tests.fabricated_run import item, samples
 
 
@@ -71,6 +73,23 @@ def test_model_toml_declares_it(tmp_path: Path) -> None:
     (tmp_path / "model.toml").write_text(text.format("regresion"))
     with pytest.raises(ModelError, match="2: task: expected classification or regression or reconstruction"):
         read_spec(tmp_path, check_files=False)
+
+
+def test_a_regression_begins_with_its_data_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = np.random.RandomState(0).normal(0, 1, (4, 5, 4, 3)).astype(np.float32)
+    np.savez("d.npz", x=x, y=x.mean((1, 2, 3)))
+    Path("net.tflite").write_bytes(net_with_branches())
+    asked = ["net.tflite", "--data", "d.npz"]
+    assert main(["inspect", *asked]) == 2
+    assert "or, if they are no classes: --task regression" in capsys.readouterr().err
+    assert main(["inspect", *asked, "--task", "regression"]) == 0
+    assert main(["inspect", *asked, "--task", "guess"]) == 2
+    assert "--task takes classification, regression, reconstruction, not 'guess'" in capsys.readouterr().err
+    assert main(["init", "mine", "--model", *asked, "--task", "regression"]) == 0
+    assert read_spec(Path("mine")).task == "regression"
 
 
 def test_the_ratio_is_of_powers_in_decibels() -> None:
