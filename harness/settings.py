@@ -80,7 +80,7 @@ OPTIONS = (
         "auto",
         "NAME",
         "what the models are for, which decides what is compared: classification, regression (values, also "
-        "per pixel) or reconstruction (autoencoders); auto: as declared, else by labels and shapes, and said so",
+        "per pixel) or reconstruction (autoencoders); auto: as declared, else by labels and shapes",
         choices=("auto", *TASKS),
     ),
     Option(
