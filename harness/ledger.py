@@ -98,6 +98,8 @@ class Entry:
             runtime_gap=result.runtime_gap if result else None,
             quantisation_gap=result.quantisation_gap if result else None,
             accuracy=result.accuracy if result else None,
+            reconstruction=result.reconstruction if result else None,
+            task=result.task if result else None,
             counts=result.counts if result else None,
             latency=result.latency if result else None,
             memory=self.memory,
