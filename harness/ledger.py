@@ -157,9 +157,7 @@ class Ledger:
             self.directory = RunDirectory.create(reports_root, report_dir)
             self._command = command
             self._started = datetime.now(UTC).isoformat(timespec="seconds")
-            path = self.directory.path / journal
-            path.unlink(missing_ok=True)
-            self._journal = Journal(path)
+            self._journal = Journal(self.directory.path / journal, anew=True)
             self._journal.write_run(self.run_record(), given)
         else:
             self.directory = resumed.directory

@@ -293,15 +293,21 @@ def merge_parts(image: FlashImage, out: Path, pad_to: str | None = None) -> None
     command = [sys.executable, "-m", "esptool", "--chip", image.target, "merge-bin", "-o", str(out)]
     command += ["--flash-mode", image.flash_mode, "--flash-freq", image.flash_freq]
     command += ["--pad-to-size", pad_to] if pad_to else []
-    done = subprocess.run(
-        [*command, *_where(image.all_parts)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=_environment(),
-        timeout=_MERGE_TIMEOUT_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [*command, *_where(image.all_parts)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=_environment(),
+            timeout=_MERGE_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise BuildError(
+            f"esptool did not merge the parts of the image within {_MERGE_TIMEOUT_S:.0f} s",
+            "Run it again on a less busy machine",
+        ) from None
     if done.returncode != 0 or not out.is_file():
         said = _last_words(done.stdout.decode("utf-8", "replace"))
         raise BuildError(f"esptool cannot merge the parts of the image: {said}", "Check its chip and offsets")

@@ -37,13 +37,16 @@ class Journal:
             process has it open.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, anew: bool = False) -> None:
+        """`anew` empties the file of an earlier run, once it is known that none is writing it."""
         self.path = path
         self._lock = threading.Lock()
         self._synced_s = time.monotonic()
         try:
             self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by close()
             self._lock_file()
+            if anew:
+                self._file.truncate(0)
             self._cut_torn_line()
         except OSError as error:
             raise OutputError(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import DataError, OutputError
+from harness.ledger import Ledger
 from harness.records import ItemRecord, Journal, RunDirectory, RunRecord, Sample, read_journal
 from harness.records.directory import write_whole
 from harness.records.journal import ItemProgress
@@ -108,6 +109,17 @@ def test_a_journal_has_one_writer(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.jsonl"), pytest.raises(OutputError, match="still going on"):
         Journal(tmp_path / "journal.jsonl")
     Journal(tmp_path / "journal.jsonl").close()
+
+
+def test_a_run_into_the_directory_of_one_that_goes_on_is_refused_and_takes_nothing(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.write_run(RUN)
+        with pytest.raises(OutputError, match="still going on"):
+            Ledger(tmp_path, tmp_path, "test")
+    assert read_journal(tmp_path / "journal.jsonl").run.run_id == RUN.run_id
+    ended = Ledger(tmp_path, tmp_path, "test")
+    ended.finish({})
+    assert read_journal(tmp_path / "journal.jsonl").run.run_id == ended.directory.run_id != RUN.run_id
 
 
 def test_a_killed_writer_loses_nothing_it_had_written(tmp_path: Path) -> None:
