@@ -53,13 +53,12 @@ def cobs_encode(data: bytes) -> bytes:
     At most one byte longer per begun 254 bytes; b"" becomes b"\\x01".
     """
     if data.count(0) >= _MANY_ZEROS:
-        framed = np.frombuffer(b"\0" + data + b"\0", dtype=np.uint8)
-        zeros = np.flatnonzero(framed == 0)
-        distances = np.diff(zeros)
+        encoded = np.frombuffer(bytearray(b"\0" + data + b"\0"), dtype=np.uint8)
+        (zeros,) = (encoded == 0).nonzero()
+        distances = zeros[1:] - zeros[:-1]
         if distances.max() <= _FULL_BLOCK:  # no block is full: each zero becomes the way to the next
-            encoded = framed[:-1].copy()
             encoded[zeros[:-1]] = distances
-            return encoded.tobytes()
+            return encoded[:-1].tobytes()
     parts: list[bytes] = []
     segments = data.split(b"\0")
     last = len(segments) - 1
