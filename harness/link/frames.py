@@ -75,19 +75,22 @@ def cobs_encode(data: bytes) -> bytes:
 
 def cobs_decode(encoded: bytes) -> bytes | None:
     """The inverse of `cobs_encode`; None when `encoded` is not COBS."""
-    parts: list[bytes] = []
+    # In place: a code becomes the zero it stands for; the first, and one behind a full block, stands for none.
+    decoded, none = bytearray(encoded), [0]
     position, end = 0, len(encoded)
     while position < end:
         code = encoded[position]
-        following = position + code
-        if code == 0 or following > end:
-            return None
-        parts.append(encoded[position + 1 : following])
-        if code != 0xFF and following < end:
-            parts.append(b"\0")
-        position = following
-    decoded = b"".join(parts)
-    return decoded if parts else None
+        decoded[position] = 0
+        position += code
+        if code in (0, 0xFF):
+            if not code:
+                return None
+            none.append(position)
+    if position != end or not encoded:
+        return None
+    for place in reversed(none):
+        del decoded[place : place + 1]
+    return bytes(decoded)
 
 
 def encode_frame(frame: Frame) -> bytes:
