@@ -75,7 +75,7 @@ def cobs_encode(data: bytes) -> bytes:
 
 def cobs_decode(encoded: bytes) -> bytes | None:
     """The inverse of `cobs_encode`; None when `encoded` is not COBS."""
-    # In place: a code becomes the zero it stands for; the first, and one behind a full block, stands for none.
+    # In place: a code becomes the zero it stands for; the first, and one behind a full block, stand for none.
     decoded, none = bytearray(encoded), [0]
     position, end = 0, len(encoded)
     while position < end:
