@@ -144,11 +144,12 @@ def compare_samples(
     oracle = _scores(artifact, [tensor[part] for tensor in expected.outputs])
     distance = _distance([tensor[part] for tensor in outputs], [tensor[part] for tensor in expected.outputs])
     reference = expected.reference[part] if expected.reference is not None else None
+    several = device.shape[1] > 1
     # Columns first: a batch costs hardly more than a sample does.
     nothing = [None] * len(which)
     labels = expected.labels[part].tolist() if expected.labels is not None else nothing
     device_class, oracle_class, reference_class = (
-        gaps.classes(scores).tolist() if scores is not None and device.shape[1] > 1 else nothing
+        gaps.classes(scores).tolist() if scores is not None and several else nothing
         for scores in (device, oracle, reference)
     )
     max_lsb, mismatching = distance.max(axis=1).tolist(), np.count_nonzero(distance, axis=1).tolist()
