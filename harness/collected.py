@@ -49,6 +49,7 @@ class Collected:
         self._keep, self._progress = keep, progress
         self._arrays = tuple(np.empty_like(tensor) for tensor in expected.outputs)
         self._answers: list[Answer] = []
+        self._waiting: list[bytes] = []
         self._samples: list[Sample] = []
         self._flushed_s = time.monotonic()
         if kept is not None:
@@ -65,10 +66,10 @@ class Collected:
 
     def take(self, output: bytes, answer: Answer) -> None:
         """The next sample's answer: the bytes of all output tensors, one after another."""
-        self._place(self.number, output)
+        self._waiting.append(output)
         self._answers.append(answer)
-        waiting = self.number - len(self._samples)
-        if waiting >= BATCH_SAMPLES or self.complete or time.monotonic() - self._flushed_s >= BATCH_S:
+        full = len(self._waiting) >= BATCH_SAMPLES or self.complete
+        if full or time.monotonic() - self._flushed_s >= BATCH_S:
             self.flush()
 
     def flush(self) -> None:
@@ -76,11 +77,12 @@ class Collected:
         which = range(len(self._samples), self.number)
         if not which:
             return
-        made = compare_samples(self._artifact, self._expected, self._arrays, self._answers, which)
+        outputs = b"".join(self._waiting)
+        self._waiting.clear()
+        made = self._made(which, outputs)
         self._samples += made
         if self._keep is not None:
-            outputs = (array[index].tobytes() for index in which for array in self._arrays)
-            self._keep(Batch(made, b"".join(outputs)))
+            self._keep(Batch(made, outputs))
         if self._progress is not None:
             self._progress(self.number, self._expected.samples)
         self._flushed_s = time.monotonic()
@@ -98,17 +100,17 @@ class Collected:
             self._samples,
         )
 
-    def _place(self, index: int, output: bytes) -> None:
+    def _made(self, which: range, outputs: bytes) -> tuple[Sample, ...]:
+        """Samples of a batch, whose integers go to their places."""
+        tensors = self._artifact.outputs
+        rows = np.frombuffer(outputs, np.uint8).reshape(len(which), sum(t.size_bytes for t in tensors))
         offset = 0
-        for array, tensor in zip(self._arrays, self._artifact.outputs, strict=True):
-            piece = output[offset : offset + tensor.size_bytes]
-            array[index] = np.frombuffer(piece, dtype=tensor.dtype).reshape(tensor.shape)
+        for array, tensor in zip(self._arrays, tensors, strict=True):
+            column = np.ascontiguousarray(rows[:, offset : offset + tensor.size_bytes]).view(tensor.dtype)
+            array[which.start : which.stop] = column.reshape(-1, *tensor.shape)
             offset += tensor.size_bytes
+        return compare_samples(self._artifact, self._expected, self._arrays, self._answers, which)
 
     def _take_kept(self, kept: Batch) -> None:
-        size = sum(tensor.size_bytes for tensor in self._artifact.outputs)
-        for index, sample in enumerate(kept.samples):
-            self._place(index, kept.outputs[index * size : (index + 1) * size])
-            self._answers.append(Answer(sample.count, sample.time_us, sample.retries))
-        which = range(len(kept.samples))
-        self._samples += compare_samples(self._artifact, self._expected, self._arrays, self._answers, which)
+        self._answers += [Answer(sample.count, sample.time_us, sample.retries) for sample in kept.samples]
+        self._samples += self._made(range(len(kept.samples)), kept.outputs)

@@ -161,6 +161,8 @@ class LinkedDeployment(Deployment):
         self.image = image
         self.link = link
         self.identity: Identity = self._check_identity()
+        self._counted = self._count_unit() is not None
+        self._timed = self.fidelity in ("silicon", "host")
 
     def close(self) -> None:
         self.link.close()
@@ -196,8 +198,8 @@ class LinkedDeployment(Deployment):
     def _answer(self, reply: InferenceReply) -> Answer:
         """Without the figures that mean nothing on this fidelity."""
         return Answer(
-            count=reply.count if self._count_unit() is not None else None,
-            time_us=reply.time_us if self.fidelity in ("silicon", "host") else None,
+            count=reply.count if self._counted else None,
+            time_us=reply.time_us if self._timed else None,
             retries=reply.retries,
         )
 

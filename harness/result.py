@@ -159,23 +159,31 @@ def compare_samples(
     distance = _distance([tensor[part] for tensor in outputs], [tensor[part] for tensor in expected.outputs])
     reference = expected.reference[part] if expected.reference is not None else None
     several = device.shape[1] > 1 and expected.task == CLASSIFICATION
-    device_class, oracle_class = gaps.classes(device), gaps.classes(oracle)
-    reference_class = gaps.classes(reference) if reference is not None else None
+    # Columns first: a batch costs hardly more than a sample does.
+    nothing = [None] * len(which)
+    labels = expected.labels[part].tolist() if expected.labels is not None else nothing
+    device_class, oracle_class, reference_class = (
+        gaps.classes(scores).tolist() if scores is not None and several else nothing
+        for scores in (device, oracle, reference)
+    )
+    max_lsb, mismatching = distance.max(axis=1).tolist(), np.count_nonzero(distance, axis=1).tolist()
+    device_scores, oracle_scores = _rows(device), _rows(oracle)
+    reference_scores = _rows(reference) if reference is not None else nothing
     return tuple(
         Sample(
             index=index,
-            label=int(expected.labels[index]) if expected.labels is not None else None,
-            device_class=int(device_class[row]) if several else None,
-            oracle_class=int(oracle_class[row]) if several else None,
-            reference_class=int(reference_class[row]) if several and reference_class is not None else None,
-            max_lsb=int(distance[row].max()),
-            mismatching_elements=int(np.count_nonzero(distance[row])),
+            label=labels[row],
+            device_class=device_class[row],
+            oracle_class=oracle_class[row],
+            reference_class=reference_class[row],
+            max_lsb=max_lsb[row],
+            mismatching_elements=mismatching[row],
             count=answers[index].count,
             time_us=answers[index].time_us,
             retries=answers[index].retries,
-            device_scores=_floats(device[row]),
-            oracle_scores=_floats(oracle[row]),
-            reference_scores=_floats(reference[row]) if reference is not None else None,
+            device_scores=device_scores[row],
+            oracle_scores=oracle_scores[row],
+            reference_scores=reference_scores[row],
         )
         for row, index in enumerate(which)
     )
@@ -198,5 +206,5 @@ def _apart(before: Sequence[Answer], figure: str) -> tuple[int | None, list[int]
     return (figures[0] if figures else None), [value for value in figures[1:] if value is not None]
 
 
-def _floats(scores: NDArray[np.float32]) -> tuple[float, ...]:
-    return tuple(float(score) for score in scores)
+def _rows(scores: NDArray[np.float32]) -> list[tuple[float, ...]]:
+    return [tuple(row) for row in scores.tolist()]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from esp_idf_panic_decoder import PcAddressDecoder
-
 from harness.boards.console_watch import Decode
 from harness.targets import Target
 
@@ -27,6 +25,8 @@ def decoder(elf: Path, target: Target) -> Decode:
             return [f"(not decoded: none of {', '.join(f'{name}addr2line' for name in prefixes)} on PATH)"]
         if not elf.is_file():
             return [f"(not decoded: {elf} is gone)"]
+        from esp_idf_panic_decoder import PcAddressDecoder  # with elftools: no start-up needs it
+
         located = PcAddressDecoder(prefix, str(elf)).translate_addresses("\n".join(lines))
         return [
             f"{address}: " + ", inlined in ".join(f"{at.func} at {at.path}:{at.line}" for at in trace)

@@ -53,13 +53,12 @@ def cobs_encode(data: bytes) -> bytes:
     At most one byte longer per begun 254 bytes; b"" becomes b"\\x01".
     """
     if data.count(0) >= _MANY_ZEROS:
-        framed = np.frombuffer(b"\0" + data + b"\0", dtype=np.uint8)
-        zeros = np.flatnonzero(framed == 0)
-        distances = np.diff(zeros)
+        encoded = np.frombuffer(bytearray(b"\0" + data + b"\0"), dtype=np.uint8)
+        (zeros,) = (encoded == 0).nonzero()
+        distances = zeros[1:] - zeros[:-1]
         if distances.max() <= _FULL_BLOCK:  # no block is full: each zero becomes the way to the next
-            encoded = framed[:-1].copy()
             encoded[zeros[:-1]] = distances
-            return encoded.tobytes()
+            return encoded[:-1].tobytes()
     parts: list[bytes] = []
     segments = data.split(b"\0")
     last = len(segments) - 1
@@ -76,19 +75,22 @@ def cobs_encode(data: bytes) -> bytes:
 
 def cobs_decode(encoded: bytes) -> bytes | None:
     """The inverse of `cobs_encode`; None when `encoded` is not COBS."""
-    parts: list[bytes] = []
+    # In place: a code becomes the zero it stands for; the first, and one behind a full block, stand for none.
+    decoded, none = bytearray(encoded), [0]
     position, end = 0, len(encoded)
     while position < end:
         code = encoded[position]
-        following = position + code
-        if code == 0 or following > end:
-            return None
-        parts.append(encoded[position + 1 : following])
-        if code != 0xFF and following < end:
-            parts.append(b"\0")
-        position = following
-    decoded = b"".join(parts)
-    return decoded if parts else None
+        decoded[position] = 0
+        position += code
+        if code in (0, 0xFF):
+            if not code:
+                return None
+            none.append(position)
+    if position != end or not encoded:
+        return None
+    for place in reversed(none):
+        del decoded[place : place + 1]
+    return bytes(decoded)
 
 
 def encode_frame(frame: Frame) -> bytes:

@@ -57,7 +57,7 @@ class Inferences:
                     for job, frame in loader.answers():
                         self._take(loader, job, frame, ask)
                 elif more or jobs:
-                    self._pipeline.pump()
+                    self._pipeline.hear()
         finally:
             loader.abandon()
 
@@ -119,7 +119,10 @@ class Inferences:
     def _output(self, result: InferResult, total: int) -> bytes | None:
         """The output bytes, by READ if they did not come along; None when they are stale."""
         if result.output is not None or not total:
-            return result.output or b""
+            output = result.output or b""
+            if len(output) != total:
+                raise LinkError(f"expected an output of {total} bytes, the device sent {len(output)}")
+            return output
         best = self._pipeline.fault_rate.best_bytes(FRAME_OVERHEAD_BYTES + codec.READ_HEADER_BYTES)
         limit = self._pipeline.hello.max_payload - codec.READ_HEADER_BYTES
         step = int(min(limit, max(best, _LEAST_READ_BYTES)))

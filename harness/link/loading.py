@@ -26,7 +26,7 @@ from harness.link.codec import (
 )
 from harness.link.frames import FRAME_OVERHEAD_BYTES, Frame, encoded_limit, payload_limit
 from harness.link.in_flight import Request
-from harness.link.messages import DeviceModel, InferenceReply
+from harness.link.messages import DeviceModel, Hello, InferenceReply
 from harness.link.pipeline import MAX_TRIES, Pipeline
 
 _OLDER = 1 << 30
@@ -123,6 +123,7 @@ class Loader:
         keeps = pipeline.hello.capabilities & Capability.KEEPS_RESULT
         self._may_repeat = bool(keeps) and not ask.flags & (SEND_COUNTS | SEND_DIGESTS)
         self._whole_bytes = codec.INFER_HEADER_BYTES + model.input_bytes
+        self._known_way: tuple[tuple[float, Hello], Way] | None = None
         self._queue: list[Job] = []
         self._loading: Job | None = None
         self._settled: deque[Request] = deque()
@@ -198,6 +199,13 @@ class Loader:
         return job.lost or self._pipeline.statistics.restarts != job.restarts
 
     def _way(self) -> Way:
+        """Worked out anew when the line erred or the device is another: it is asked for at every turn."""
+        line = (self._pipeline.fault_rate.per_byte, self._pipeline.hello)
+        if self._known_way is None or self._known_way[0] != line:
+            self._known_way = line, self._best_way()
+        return self._known_way[1]
+
+    def _best_way(self) -> Way:
         pipeline = self._pipeline
         best = max(pipeline.fault_rate.best_bytes(_PART_OVERHEAD_BYTES), _LEAST_PART_BYTES)
         reads = self._reply_bytes > min(pipeline.hello.max_payload, max(best, _LEAST_ANSWER_BYTES))

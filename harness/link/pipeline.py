@@ -47,7 +47,7 @@ class Pipeline:
         self.timeout_s = timeout_s
         self.wire = Wire(port, log, baud, board_state, watch)
         self.fault_rate = FaultRate()
-        self.hello = Hello(VERSION, 0, 0, 0, 0, 0)
+        self._greeted(Hello(VERSION, 0, 0, 0, 0, 0))
         self._in_flight = InFlight()
         self._sequence = int.from_bytes(log.random_bytes(2), "little")
         self._connected = False
@@ -68,16 +68,6 @@ class Pipeline:
     @property
     def statistics(self) -> WireStatistics:
         return self.wire.statistics
-
-    @property
-    def max_request_payload(self) -> int:
-        """The largest payload a request may have: it fits the device's frame and its window."""
-        return min(self.hello.max_payload, payload_limit(self.window_bytes))
-
-    @property
-    def window_bytes(self) -> int:
-        """What requests may take of the device's window: probes must always find room."""
-        return self.hello.rx_window - _MAX_PROBES * _PROBE_BYTES
 
     def connect(self, timeout_s: float) -> Hello:
         """Finds the device: HELLO until it answers. Forgets all requests in flight.
@@ -149,6 +139,12 @@ class Pipeline:
         """One more copy at once, of a request whose loss would cost much; not if its fate is known by now."""
         if self._in_flight.get(request.sequence) is request:
             self._transmit(request)
+
+    def hear(self) -> None:
+        """As `pump`, until a frame came: before, nothing else may be sent than could be already."""
+        heard = self.statistics.frames_received
+        while self.statistics.frames_received == heard:
+            self.pump()
 
     def wait(self, request: Request) -> Frame:
         while request.reply is None:
@@ -339,8 +335,16 @@ class Pipeline:
         if nonce != request.nonce:
             self.statistics.duplicates += 1
             return False
-        self.hello, self._ready_seen = hello, False
+        self._greeted(hello)
+        self._ready_seen = False
         return True
+
+    def _greeted(self, hello: Hello) -> None:
+        self.hello = hello
+        # What requests may take of the device's window: probes must always find room.
+        self.window_bytes = hello.rx_window - _MAX_PROBES * _PROBE_BYTES
+        # The largest payload a request may have: it fits the device's frame and its window.
+        self.max_request_payload = min(hello.max_payload, payload_limit(self.window_bytes))
 
     def _count_restart(self, boot_reason: int) -> None:
         self.statistics.restarts += 1

@@ -6,7 +6,6 @@ Counts and records what passes. What a frame means, and what to do when none com
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from harness.boards.base import Port
 from harness.errors import DeviceError, PortError, SilentError
@@ -61,8 +60,10 @@ class Wire:
         self._hand_over()
         if self._watch is not None:
             timeout_s = min(timeout_s, self._watch.look_again_s())
-        with self._told():
+        try:
             data = self._port.read(timeout_s)
+        except PortError as error:
+            raise self._with_last_words(error) from error
         if data:
             self._take_data(data, take, damage)
         if self._watch is not None and (fault := self._watch.fault()):
@@ -96,8 +97,10 @@ class Wire:
         data = bytes(self._unsent)
         self._unsent.clear()
         self.log.data(Direction.TO_DEVICE, data)
-        with self._told():
+        try:
             self._port.write(data)
+        except PortError as error:
+            raise self._with_last_words(error) from error
 
     def _take_data(self, data: bytes, take: Callable[[Frame], None], damage: Callable[[], None]) -> None:
         self.log.data(Direction.FROM_DEVICE, data)
@@ -119,19 +122,7 @@ class Wire:
                 if self._watch is not None:
                     self._watch.text(item.data)
 
-    def _told(self) -> _WithLastWords:
-        return _WithLastWords(self.last_words)
-
-
-@dataclass(frozen=True)
-class _WithLastWords:
-    """Adds what the device said last to the error of a port that went away."""
-
-    last_words: Callable[[], str]
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, PortError):
-            remedy = f"{error.remedy}. {self.last_words()}" if error.remedy else self.last_words()
-            raise PortError(error.message, remedy) from error
+    def _with_last_words(self, error: PortError) -> PortError:
+        """The error of a port that went away, and what the device said last."""
+        remedy = f"{error.remedy}. {self.last_words()}" if error.remedy else self.last_words()
+        return PortError(error.message, remedy)

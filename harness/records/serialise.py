@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _KINDS: dict[str, type[Record]] = {"run": RunRecord, "item": ItemRecord, "sample": Sample}
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_PLAIN = frozenset((type(None), bool, int, str))
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -74,7 +75,7 @@ def load(text: str) -> dict[str, Any]:
 def to_plain(value: Any) -> Any:
     """A dataclass of the schema as dicts, lists, strings, numbers and None."""
     # A run has millions of scores, and most else is text or a whole number: those first.
-    if value is None or isinstance(value, str | int):
+    if type(value) in _PLAIN:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
@@ -85,7 +86,8 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: to_plain(element) for key, element in value.items()}
     if dataclasses.is_dataclass(value):
-        return {name: to_plain(getattr(value, name)) for name in _fields(typing.cast(type, type(value)))}
+        fields = [(name, getattr(value, name)) for name in _fields(typing.cast(type, type(value)))]
+        return {name: field if type(field) in _PLAIN else to_plain(field) for name, field in fields}
     return value
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from harness.records.directory import write_whole
 from harness.records.schema import RunRecord, Sample
 from harness.report import pictures
-from harness.report.html import render_html
 from harness.report.junit import junit_xml
 from harness.report.markdown import summary_md
 from harness.report.tables import items_csv, items_jsonl, samples_csv, samples_jsonl
@@ -31,6 +30,8 @@ def write_reports(
         OutputError: a file cannot be written; the ones before it are whole.
         DataError: an image is of another type or shape.
     """
+    from harness.report.html import render_html  # jinja2: no start-up needs it
+
     contents: dict[str, str | bytes | Iterable[str]] = {
         "items.jsonl": items_jsonl(run),
         "samples.jsonl": samples_jsonl(samples),

@@ -16,8 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from elftools.elf.elffile import ELFFile
-
 from harness.bundled import firmware_dir
 from harness.errors import BuildError, UsageError
 from harness.exclusive import exclusive
@@ -297,6 +295,8 @@ def _name_the_unit(map_file: Path) -> None:
 
 def _write_digest(elf: Path, digest: str) -> None:
     """Puts `digest` where the linked firmware has `firmware_digest`: no object can know it."""
+    from elftools.elf.elffile import ELFFile  # no start-up needs it
+
     with elf.open("r+b") as stream:
         file = ELFFile(stream)
         symbols = file.get_section_by_name(".symtab")
@@ -308,6 +308,8 @@ def _write_digest(elf: Path, digest: str) -> None:
 
 def section_sizes(elf: Path) -> dict[str, int]:
     """Bytes of code, constants, initialised and zeroed data; the stack is nobody's."""
+    from elftools.elf.elffile import ELFFile
+
     write, allocate, execute = 1, 2, 4
     sizes = {"text_bytes": 0, "rodata_bytes": 0, "data_bytes": 0, "bss_bytes": 0}
     with elf.open("rb") as stream:

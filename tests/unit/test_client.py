@@ -284,6 +284,18 @@ def test_a_device_that_keeps_lying_is_never_scored(offset: int) -> None:
         link.infer(demo_inputs(1)[0])
 
 
+@pytest.mark.parametrize("change", [-1, 1])
+def test_an_output_of_another_length_than_described_is_never_scored(change: int) -> None:
+    def resized(_: int, payload: bytes) -> bytes:
+        output = (payload[44:] + b"\1")[: len(payload) - 44 + change]
+        return payload[:16] + digest8(output) + payload[24:40] + struct.pack("<I", len(output)) + output
+
+    link = connected(PythonDevice(on_infer=resized))
+    described = link.describe().output_bytes
+    with pytest.raises(LinkError, match=f"output of {described} bytes, the device sent {described + change}"):
+        link.infer(demo_inputs(1)[0])
+
+
 def test_a_restart_in_mid_run_is_survived_and_counted() -> None:
     pending = {40, 90}
 

@@ -16,7 +16,6 @@ from harness.portable.plan import make_plan
 from harness.runtimes.base import Artifact, FloatModel, Oracle
 from harness.runtimes.planned import PlannedArtifact, PlannedRuntime, read_file
 from harness.runtimes.tflm.oracle import TflmOracle
-from harness.runtimes.tflm.reader import WEIGHTED, read
 
 
 class Tflm(PlannedRuntime):
@@ -53,6 +52,8 @@ class Tflm(PlannedRuntime):
         check_float(file)
 
     def load(self, path: Path, variant: str = "") -> PlannedArtifact:  # noqa: ARG002 - all chips take one file
+        from harness.runtimes.tflm.reader import read  # a hundred modules of tflite
+
         data = read_file(path)
         try:
             graph = read(data)
@@ -62,6 +63,8 @@ class Tflm(PlannedRuntime):
         return PlannedArtifact(**self.facts(path, data, graph, plan, _scheme(graph)))
 
     def graph(self, path: Path, variant: str = "") -> Graph:  # noqa: ARG002
+        from harness.runtimes.tflm.reader import read
+
         return read(read_file(path))
 
     def oracle(self, artifact: Artifact) -> Oracle:
@@ -71,6 +74,8 @@ class Tflm(PlannedRuntime):
 
 def _scheme(graph: Graph) -> str:
     """By the data of the layers with weights; where there are none, by any activation's."""
+    from harness.runtimes.tflm.reader import WEIGHTED
+
     weighted = [graph.tensors[o.inputs[0]] for o in graph.operators if o.op in WEIGHTED]
     computed = [graph.tensors[index] for operator in graph.operators for index in operator.outputs]
     return "int16x8" if any(tensor.info.dtype == "int16" for tensor in weighted or computed) else "int8"
