@@ -25,8 +25,8 @@ def get_runtime(name: str) -> Runtime:
     """
     family, _, scheme = name.partition(":")
     if family not in RUNTIMES:
-        hint = did_you_mean(family, RUNTIMES)
-        raise UsageError(f"unknown runtime '{family}'", f"{hint}Known: {', '.join(RUNTIMES)}")
+        hint = f"Known: {', '.join(RUNTIMES)}. {did_you_mean(family, RUNTIMES)}"
+        raise UsageError(f"unknown runtime '{family}'", hint.rstrip(". "))
     runtime = RUNTIMES[family]
     if scheme and scheme not in runtime.schemes:
         raise UsageError(f"runtime {family} has no scheme '{scheme}'", f"Known: {', '.join(runtime.schemes)}")

@@ -35,7 +35,7 @@ def refused(
         (["mnist_mlp", "--target", ","], "--target expects a comma-separated list, got ','"),
         (["mnist_mlp", "--runtime", "nope"], "unknown runtime 'nope'. Known: tflm, espdl"),
         (["mnist_mlp", "--target", "ESP32-C3"], "unknown target 'ESP32-C3'. Did you mean esp32c3?"),
-        (["mnist_mlp", "--runtime", "tfml"], "unknown runtime 'tfml'. Did you mean tflm? Known: tflm"),
+        (["mnist_mlp", "--runtime", "tfml"], "Known: tflm, espdl, espdl-v1, tvm. Did you mean tflm?"),
         (["mnist_mlp", "--data", "gone.npz"], "--data gone.npz: no such file or folder. Give an .npz"),
         (["mnist_mlp", "--calibration", "gone"], "--calibration gone: no such file or folder"),
         (["mnist_mlp", "--samples", "0"], "--samples expects a whole number of at least 1, got '0'"),
