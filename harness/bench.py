@@ -247,6 +247,8 @@ class Bench:
         entry.notes.append(f"data: {expected.samples} samples, {shown(expected.data_source)}")
         if self.settings.samples is None and expected.samples == item.model.bench_samples:
             entry.notes.append("its model.toml stops at so many; --samples all takes the whole test set")
+        if inferred := self._materials.task(item, deployment.artifact).note:
+            entry.notes.append(inferred)
         if why := self._materials.reference(item.model)[1]:
             entry.notes.append(why)
         started_s = time.process_time()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness.exclusive import discard, last_used_s
 
-FOLDERS = ("expectations", "images", "images/.objects", "projects")
+FOLDERS = ("conversions", "expectations", "images", "images/.objects", "projects")
 KEPT_S = 24 * 3600.0
 """What was used within a day stays, however large it is: a run may be using it still."""
 

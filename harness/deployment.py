@@ -16,7 +16,7 @@ import numpy as np
 from harness.boards.base import Board
 from harness.collected import Batch, Collected, Keep
 from harness.errors import IdentityError, LinkError
-from harness.expectation import Expectation, expect, tensor_digest
+from harness.expectation import Expectation, expect, for_task, model_task, tensor_digest
 from harness.items import Item
 from harness.link.client import Link
 from harness.link.codec import Capability
@@ -104,6 +104,8 @@ class Deployment(ABC):
         """
         dataset = dataset_from(images, labels, self.artifact.inputs, self.item.model.preprocess)
         expected = expect(self.artifact, self._oracle, dataset, self._reference, self._layer_samples)
+        task = model_task(self.item.model, self.artifact, dataset)
+        expected = for_task(expected, task.name, dataset)
         return self.run(expected)
 
     def oracle_layers(self, inputs: Sequence[Array]) -> list[Array]:

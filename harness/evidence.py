@@ -39,12 +39,12 @@ def keep_expectation(expected: Expectation, pixels: np.ndarray | None, run: Path
         arrays |= {f"{name}_{index}": tensor for index, tensor in enumerate(getattr(expected, name))}
     for sample, layers in enumerate(expected.layers):
         arrays |= {f"layers_{sample}_{index}": tensor for index, tensor in enumerate(layers)}
-    for name in ("reference", "labels"):
+    for name in ("reference", "labels", "real", "recordings"):
         if (values := getattr(expected, name)) is not None:
             arrays[name] = values
     if pixels is not None:
         arrays["pixels"] = pixels
-    names = ("reference_name", "data_source", "data_digest", "reference_top1_min")
+    names = ("reference_name", "data_source", "data_digest", "reference_top1_min", "task")
     about = {name: getattr(expected, name) for name in names}
     return _keep(_npz(arrays, about), ".npz", run)
 
@@ -70,6 +70,8 @@ def load_expectation(run: Path, name: str) -> tuple[Expectation, np.ndarray | No
         layers=tuple(tuple(tensors) for tensors in layers),
         reference=arrays.get("reference"),
         labels=arrays.get("labels"),
+        real=arrays.get("real"),
+        recordings=arrays.get("recordings"),
         **about,
     )
     return expected, pixels

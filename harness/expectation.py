@@ -5,6 +5,7 @@ Knows models, oracles and float references; knows nothing of boards or links.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from harness.model.dataset import Dataset
 from harness.model.reference import Reference
+from harness.model.spec import ModelSpec
+from harness.model.task import CLASSIFICATION, RECONSTRUCTION, Task, task_of
 from harness.runtimes.base import Array, Artifact, Oracle
 
 
@@ -23,7 +26,9 @@ class Expectation:
     `inputs` and `outputs` hold one array per tensor, samples first: (N, *shape).
     `layers` holds, for the first samples only, every layer's output.
     `reference` is the float model's first output, (N, elements), or None. `reference_top1_min`
-    is what model.toml promises of it, set only for the whole of the model's own test set.
+    is what model.toml promises of it, set only for the whole of the model's own test set. `task` is one of
+    `harness.model.task`; for a reconstruction `real` are the real values of the first input. `recordings` as
+    in `Dataset`.
     """
 
     inputs: tuple[Array, ...]
@@ -35,6 +40,9 @@ class Expectation:
     data_source: str
     data_digest: str
     reference_top1_min: float | None = None
+    task: str = CLASSIFICATION
+    real: NDArray[np.float32] | None = None
+    recordings: NDArray[np.int64] | None = None
 
     @property
     def samples(self) -> int:
@@ -57,7 +65,7 @@ def expect(
     layers = tuple(tuple(oracle.run_layers(one)) for one in each[:layer_samples])
     scores = None
     if reference is not None:
-        scores = reference.run(dataset.real()).reshape(samples, -1)
+        scores = reference.run(dataset.real(), like=artifact.outputs[0].shape).reshape(samples, -1)
     return Expectation(
         inputs=tuple(inputs),
         outputs=outputs,
@@ -68,6 +76,17 @@ def expect(
         data_source=dataset.source,
         data_digest=dataset.digest,
     )
+
+
+def for_task(expected: Expectation, task: str, dataset: Dataset) -> Expectation:
+    """With what a network of this task is compared by."""
+    real = dataset.real()[0] if task == RECONSTRUCTION else None
+    return dataclasses.replace(expected, task=task, real=real, recordings=dataset.recordings)
+
+
+def model_task(model: ModelSpec, artifact: Artifact, dataset: Dataset) -> Task:
+    """What a model is for, by its declaration, else its data and shapes."""
+    return task_of(model.task, model.classes, dataset.labels, artifact.inputs[0], artifact.outputs[0])
 
 
 def tensor_digest(tensor: Array) -> bytes:

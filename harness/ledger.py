@@ -98,6 +98,8 @@ class Entry:
             runtime_gap=result.runtime_gap if result else None,
             quantisation_gap=result.quantisation_gap if result else None,
             accuracy=result.accuracy if result else None,
+            reconstruction=result.reconstruction if result else None,
+            task=result.task if result else None,
             counts=result.counts if result else None,
             latency=result.latency if result else None,
             memory=self.memory,
@@ -203,8 +205,12 @@ class Ledger:
         """Where the next link to an item's board is recorded; the logs of a killed run stay beside it."""
         entry, directory = self.entry(item), self.item_directory(item)
         directory.mkdir(parents=True, exist_ok=True)
-        parts = len(self._unfinished[item.key].parts) if item.key in self._unfinished else 0
-        suffix = f"-{parts + 1}" if parts else ""
+        parts = self._unfinished[item.key].parts if item.key in self._unfinished else ()
+        kept, number = {Path(part.wire).name for part in parts}, len(parts) + 1
+        # A part without samples is void: the first that is kept may be `wire-2.bin`.
+        while f"wire-{number}.bin" in kept:
+            number += 1
+        suffix = f"-{number}" if parts else ""
         entry.wire, entry.log = directory / f"wire{suffix}.bin", directory / f"uart{suffix}.log"
         return WireLog(wire=entry.wire, text=entry.log)
 

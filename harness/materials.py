@@ -11,15 +11,18 @@ import os
 import numpy as np
 
 from harness.errors import UsageError
-from harness.expectation import Expectation, expect
+from harness.expectation import Expectation, expect, for_task, model_task
 from harness.expectation_store import remembered
 from harness.items import Item, Workshop, load_artifact, shown
 from harness.model.dataset import Dataset, load_dataset, random_dataset
 from harness.model.reference import Reference, open_reference
 from harness.model.spec import ModelSpec, load_model, zoo
+from harness.model.task import RECONSTRUCTION, REGRESSION, Task
 from harness.progress import Say, silent
 from harness.runtimes import get_runtime
 from harness.runtimes.base import Artifact
+from harness.runtimes.tflm.float_file import stored_as
+from harness.runtimes.tflm.stored_weights import FLOAT
 from harness.settings import ALL_SAMPLES, RANDOM_SAMPLES, Settings
 
 
@@ -53,8 +56,13 @@ class Materials:
         return spec
 
     def _load(self, name: str) -> ModelSpec:
-        spec, given = load_model(name), self._settings.preprocess
-        return spec if given is None else dataclasses.replace(spec, preprocess=given)
+        spec, given = load_model(name), self._settings
+        return dataclasses.replace(
+            spec,
+            preprocess=given.preprocess or spec.preprocess,
+            task=given.task or spec.task,
+            conversions=given.build_root / "conversions",
+        )
 
     def artifact(self, item: Item) -> Artifact:
         """What the item's runtime executes, read and verified; quantised where the model brings none."""
@@ -69,7 +77,11 @@ class Materials:
         artifact = self.artifact(item)
         if artifact.path.parent != self.workshop(item.model).directory:
             return None
-        return f"quantised here to {artifact.scheme}, {self._calibrated_on(item.model)}"
+        made = f"quantised here to {artifact.scheme}, {self._calibrated_on(item.model)}"
+        file = item.model.artifacts.get("tflite_float")
+        if file is None or (how := stored_as(file)) == FLOAT:
+            return made
+        return f"{made}; the {how} weights of {file.name} were taken as float32"
 
     def expectation(self, item: Item, artifact: Artifact) -> Expectation:
         """The item's data and what a correct device answers to them."""
@@ -84,11 +96,16 @@ class Materials:
                 return expect(artifact, oracle, dataset, reference, layer_samples)
 
             stored = self._settings.build_root / "expectations"
-            self._expectations[key] = dataclasses.replace(
+            known = dataclasses.replace(
                 remembered(stored, artifact, key[2], dataset, reference, layer_samples, compute),
                 reference_top1_min=item.model.reference_top1_min if whole else None,
             )
+            self._expectations[key] = for_task(known, self.task(item, artifact).name, dataset)
         return self._expectations[key]
+
+    def task(self, item: Item, artifact: Artifact) -> Task:
+        """What the item's network is for."""
+        return model_task(item.model, artifact, self.data(item, artifact))
 
     def data(self, item: Item, artifact: Artifact) -> Dataset:
         """The item's data, as many samples of them as the run takes."""
@@ -140,8 +157,10 @@ class Materials:
             some = RANDOM_SAMPLES if samples == ALL_SAMPLES else samples
             return random_dataset(artifact.inputs, some, self._settings.seed)
         elements = artifact.outputs[0].elements
+        classes = 2 if model.task == RECONSTRUCTION else elements if elements > 1 else None
+        labelled = model.task != REGRESSION
         dataset = load_dataset(
-            source, artifact.inputs, model.preprocess, elements if elements > 1 else None, model.classes
+            source, artifact.inputs, model.preprocess, classes, model.classes, labelled=labelled
         )
         return dataset.take(samples)
 

@@ -15,6 +15,7 @@ from harness.inspection.model import Inspection, inspect_model
 from harness.inspection.support import NO, QUANTISES, RUNS
 from harness.model.preprocess import parse_preprocess
 from harness.model.spec import ModelSpec, load_model, spec_text
+from harness.model.task import parse_task
 from harness.new_directory import check_new, write_new
 
 FIRST_CHOICE = "esp32c3"
@@ -58,7 +59,12 @@ class NewProject:
 
 
 def write_project(
-    directory: Path, model: str, data: Path | None, calibration: Path | None, preprocess: str = ""
+    directory: Path,
+    model: str,
+    data: Path | None,
+    calibration: Path | None,
+    preprocess: str = "",
+    task: str = "",
 ) -> NewProject:
     """Writes `directory`, which is there afterwards whole or not at all.
 
@@ -70,6 +76,8 @@ def write_project(
     """
     check_new(directory)
     spec = load_model(model)
+    if task:
+        spec = dataclasses.replace(spec, task=parse_task(task))
     if preprocess:
         spec = dataclasses.replace(spec, preprocess=parse_preprocess(preprocess))
     project = spec.artifacts.get("espdlv1")

@@ -154,6 +154,8 @@ class _ItemReplay:
             runtime_gap=result.runtime_gap,
             quantisation_gap=result.quantisation_gap,
             accuracy=result.accuracy,
+            reconstruction=result.reconstruction,
+            task=result.task,
             counts=result.counts,
             latency=result.latency,
             memory=memory,

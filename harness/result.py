@@ -15,12 +15,15 @@ from harness.expectation import Expectation
 from harness.measure import gaps
 from harness.measure.counts import count_statistics
 from harness.measure.gates import FAIL
+from harness.measure.reconstruction import reconstruction
+from harness.model.task import CLASSIFICATION
 from harness.records.schema import (
     Accuracy,
     CountStatistics,
     LayerRecord,
     Measurement,
     QuantisationGap,
+    Reconstruction,
     RuntimeGap,
     Sample,
 )
@@ -47,6 +50,8 @@ class Result:
     samples: tuple[Sample, ...]
     data_digest: str
     reference_top1_min: float | None
+    task: str
+    reconstruction: Reconstruction | None
     measurements: tuple[Measurement, ...] = ()
 
     @property
@@ -105,6 +110,7 @@ def compare(
         samples = compare_samples(artifact, expected, outputs, answers, range(total))
     device, oracle = (_scores(artifact, tensors) for tensors in (outputs, expected.outputs))
     distance, reference = _distance(outputs, expected.outputs), expected.reference
+    classifies = expected.task == CLASSIFICATION
     return Result(
         outputs=tuple(outputs),
         scores=device,
@@ -116,16 +122,24 @@ def compare(
                 f"{layer.index} {layer.op}" for layer in layers if layer.mismatching_elements
             ),
         ),
-        quantisation_gap=gaps.quantisation_gap(oracle, reference, expected.reference_name)
+        quantisation_gap=gaps.quantisation_gap(
+            oracle, reference, expected.reference_name, classifies=classifies
+        )
         if reference is not None
         else None,
-        accuracy=gaps.accuracy(expected.labels, device, oracle, reference),
+        accuracy=gaps.accuracy(expected.labels if classifies else None, device, oracle, reference),
         counts=count_statistics(counts, unit, *_apart(before, "count")) if unit else None,
         latency=count_statistics([answer.time_us for answer in answers], "us", *_apart(before, "time_us")),
         layers=layers,
         samples=tuple(samples),
         data_digest=expected.data_digest,
         reference_top1_min=expected.reference_top1_min,
+        task=expected.task,
+        reconstruction=reconstruction(
+            expected.real, device, oracle, reference, expected.labels, expected.recordings
+        )
+        if expected.real is not None
+        else None,
     )
 
 
@@ -144,7 +158,7 @@ def compare_samples(
     oracle = _scores(artifact, [tensor[part] for tensor in expected.outputs])
     distance = _distance([tensor[part] for tensor in outputs], [tensor[part] for tensor in expected.outputs])
     reference = expected.reference[part] if expected.reference is not None else None
-    several = device.shape[1] > 1
+    several = device.shape[1] > 1 and expected.task == CLASSIFICATION
     device_class, oracle_class = gaps.classes(device), gaps.classes(oracle)
     reference_class = gaps.classes(reference) if reference is not None else None
     return tuple(

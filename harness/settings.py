@@ -19,6 +19,7 @@ from harness.farm.file import Farm, find_farm
 from harness.farm.shelf import Wish
 from harness.link.chaos import FAULTS, Chaos, parse_chaos
 from harness.model.preprocess import Preprocess, parse_preprocess
+from harness.model.task import TASKS
 from harness.toolchains.esp_idf.partitions import Layout, layout_from, parse_size
 from harness.toolchains.esp_idf.sdkconfig import read_own
 
@@ -73,6 +74,14 @@ OPTIONS = (
         "HOW",
         "what pixels 0..255 of --data become, for models that do not declare it: scale=S,offset=O gives "
         "pixel x S + O; resize=bilinear scales images to the input's size, colour=bgr turns their channels",
+    ),
+    Option(
+        "task",
+        "auto",
+        "NAME",
+        "what the models are for, which decides what is compared: classification, regression (values, also "
+        "per pixel) or reconstruction (autoencoders); auto: as declared, else by labels and shapes",
+        choices=("auto", *TASKS),
     ),
     Option(
         "runtime",
@@ -222,6 +231,7 @@ class Settings:
     build_limit_bytes: int
     heavy: Heavy | None = None
     preprocess: Preprocess | None = None
+    task: str = ""
     given: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -301,6 +311,7 @@ def settings_from(
         build_root=build_root_under(root),
         build_limit_bytes=parse_size("--build-limit", texts["build_limit"]),
         preprocess=parse_preprocess(texts["preprocess"]) if texts["preprocess"] else None,
+        task="" if texts["task"] == "auto" else texts["task"],
         given={**texts, **{name: text for name, text in boards.items() if text}},
     )
 

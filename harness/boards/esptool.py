@@ -202,13 +202,15 @@ class Esptool:
         """Until esptool ends; or why it should not be waited for any longer."""
         give_up_s = time.monotonic() + timeout_s
         gone_s: float | None = None
+        # Of a port that was not there at all, esptool says so itself, however long its start takes.
+        seen = False
         while process.poll() is None:
             now_s = time.monotonic()
             if now_s > give_up_s:
                 return f"esptool did not end within {timeout_s:.0f} s"
             if self._port_exists():
-                gone_s = None
-            else:
+                seen, gone_s = True, None
+            elif seen:
                 gone_s = gone_s or now_s
                 if now_s - gone_s > _REAPPEAR_S:
                     return "the port is gone"

@@ -26,6 +26,7 @@ def add_command(commands: Parsers) -> None:
     init.add_argument(
         "--preprocess", metavar="HOW", help="what pixels of the data become, as for harness run"
     )
+    init.add_argument("--task", metavar="NAME", help="what the model is for, as for harness run")
     init.set_defaults(run=_init)
 
 
@@ -38,6 +39,7 @@ def _init(parsed: argparse.Namespace) -> int:
         data=parsed.data,
         calibration=parsed.calibration,
         preprocess=parsed.preprocess or "",
+        task=parsed.task or "",
     )
     print(f"{parsed.directory}: {', '.join(made.files)}")
     print(f"Next: cd {parsed.directory} && pytest --target {made.target}")

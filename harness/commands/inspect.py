@@ -33,6 +33,7 @@ def add_command(commands: Parsers) -> None:
     inspect.add_argument(
         "--preprocess", metavar="HOW", help="what pixels of --data become, as for harness run"
     )
+    inspect.add_argument("--task", metavar="NAME", help="what the model is for, as for harness run")
     inspect.add_argument("--json", action="store_true", help="everything as JSON, for programs")
     inspect.set_defaults(run=_inspect)
 
@@ -42,10 +43,13 @@ def _inspect(parsed: argparse.Namespace) -> int:
     from harness.inspection.support import NO
     from harness.model.preprocess import parse_preprocess
     from harness.model.spec import load_model
+    from harness.model.task import parse_task
 
     model = load_model(parsed.model)
     if parsed.preprocess:
         model = dataclasses.replace(model, preprocess=parse_preprocess(parsed.preprocess))
+    if parsed.task:
+        model = dataclasses.replace(model, task=parse_task(parsed.task))
     found = inspect_model(model, parsed.data)
     if parsed.json:
         print(json.dumps(as_json(found), indent=2, ensure_ascii=False))

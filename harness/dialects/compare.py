@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from harness.dialects.records import Inference, ParsedLog
 from harness.errors import DataError, UnsupportedError
-from harness.expectation import expect
+from harness.expectation import expect, model_task
 from harness.measure.gaps import accuracy, distance_lsb, quantisation_gap, runtime_gap
 from harness.model.dataset import load_dataset
 from harness.model.reference import open_reference
 from harness.model.spec import ModelSpec
+from harness.model.task import CLASSIFICATION, REGRESSION
 from harness.records.schema import Accuracy, QuantisationGap, RuntimeGap
 from harness.runtimes.base import Artifact, Oracle
 from harness.tensors import TensorInfo
@@ -55,7 +56,9 @@ def compare(
     if source is None:
         raise DataError(f"{model.name}: no test data are known", "Give --data FILE.npz, in the log's order")
     classes = output.elements if output.elements > 1 else None
-    dataset = load_dataset(source, artifact.inputs, model.preprocess, classes=classes)
+    labelled = model.task != REGRESSION
+    dataset = load_dataset(source, artifact.inputs, model.preprocess, classes=classes, labelled=labelled)
+    classifies = model_task(model, artifact, dataset).name == CLASSIFICATION
     count = len(parsed.inferences)
     if count > dataset.samples:
         raise DataError(
@@ -71,8 +74,8 @@ def compare(
         real = output.dequantise(device).astype(np.float64)
     whole = None
     if expected.reference is not None:
-        whole = quantisation_gap(real, expected.reference, expected.reference_name)
-    top1 = accuracy(expected.labels, real, exact, expected.reference)
+        whole = quantisation_gap(real, expected.reference, expected.reference_name, classifies=classifies)
+    top1 = accuracy(expected.labels if classifies else None, real, exact, expected.reference)
     return Comparison(model.name, str(source), count, gap, whole, top1)
 
 

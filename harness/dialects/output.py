@@ -15,7 +15,7 @@ from rich.text import Text
 from harness.dialects.compare import Comparison
 from harness.dialects.records import Inference, Latency, Number, ParsedLog, Verdict
 from harness.records.serialise import SCHEMA, dump, to_plain
-from harness.report.figures import DASH, percent, small
+from harness.report.figures import DASH, closeness, percent, small
 from harness.report.terminal import plain
 
 COLUMNS = ("kind", "item", "name", "type", "value", "unit", "line")
@@ -148,7 +148,8 @@ def _figures(comparison: Comparison | None) -> Iterator[tuple[str, str]]:
         yield "runtime gap, LSB", str(gap.max_lsb)
         yield "elements that differ", f"{gap.mismatching_elements} of {gap.elements}"
     if both := comparison.whole_gap:
-        yield f"agreement with {both.reference}", percent(both.agreement)
+        word = "SNR to" if both.agreement is None else "agreement with"
+        yield f"{word} {both.reference}", closeness(both)
         yield f"max |device - {both.reference}|", small(both.max_abs)
     if comparison.accuracy.device is not None:
         yield "top-1, device", percent(comparison.accuracy.device)

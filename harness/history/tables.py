@@ -87,16 +87,21 @@ baselines = Table(
 
 
 def prepare(connection: Connection) -> None:
-    """Makes the tables, or brings those of an older version up to this one.
+    """Makes the tables, or brings those of an older version up to this one: all of it or nothing, and one
+    process at a time.
 
     Raises:
         DataError: the database was written by a later version.
     """
-    if not inspect(connection).has_table("schema"):
+    if _version(connection) == VERSION:
+        return
+    if begin_alone := _ALONE.get(connection.dialect.name):
+        connection.exec_driver_sql(begin_alone)
+    found = _version(connection)  # another process may have been here meanwhile
+    if found is None:
         metadata.create_all(connection)
         connection.execute(schema.insert().values(version=VERSION))
         return
-    found = connection.execute(select(schema.c.version)).scalar_one()
     if found > VERSION:
         raise DataError(
             f"the history has version {found}; this harness reads up to {VERSION}", "Update the harness"
@@ -107,6 +112,16 @@ def prepare(connection: Connection) -> None:
     if found < VERSION:
         connection.execute(schema.update().values(version=VERSION))
 
+
+def _version(connection: Connection) -> int | None:
+    """None: there are no tables yet."""
+    if not inspect(connection).has_table("schema"):
+        return None
+    return connection.execute(select(schema.c.version)).scalar()
+
+
+# Without it, Python's sqlite3 commits each change of the schema by itself.
+_ALONE = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7110021)"}
 
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     1: (

@@ -41,6 +41,7 @@ def _night(entry: Entry, record: Mapping[str, Any]) -> Night:
         max_lsb=entry.max_lsb,
         top1=entry.top1,
         agreement=entry.agreement,
+        snr_db=(record["quantisation_gap"] or {}).get("snr_db"),
         count_unit=entry.count_unit,
         count_median=entry.count_median,
         flash_bytes=entry.flash_bytes,

@@ -17,11 +17,13 @@ from harness.items import brought
 from harness.model.dataset import load_dataset
 from harness.model.keras_onnx import float_onnx
 from harness.model.spec import ModelSpec
+from harness.model.task import REGRESSION
 from harness.portable.graph import Tensor
 from harness.runtimes import RUNTIMES
 from harness.runtimes.espdl.variants import VARIANTS
 from harness.runtimes.planned import PlannedRuntime
-from harness.runtimes.tflm.float_file import float_tflite, read_float
+from harness.runtimes.tflm.float_file import float_tflite, read_float, stored_as, stored_weight_bytes
+from harness.runtimes.tflm.stored_weights import MEANT
 from harness.tensors import TensorInfo
 
 FLOAT_KINDS = ("onnx", "keras", "tflite_float", "savedmodel")
@@ -102,7 +104,10 @@ def _float_facts(model: ModelSpec) -> GraphFacts:
         return float_facts(read_onnx(onnx))
     tflite = float_tflite(model)
     assert tflite is not None
-    return float_facts(read_float(tflite), macs_of_tflite)
+    facts = float_facts(read_float(tflite), macs_of_tflite)
+    return dataclasses.replace(
+        facts, quantisation=MEANT[stored_as(tflite)], weight_bytes=stored_weight_bytes(tflite)
+    )
 
 
 def _about(error: HarnessError, path: Path) -> HarnessError:
@@ -113,7 +118,7 @@ def _about(error: HarnessError, path: Path) -> HarnessError:
 
 
 def _data_facts(model: ModelSpec, path: Path, tensors: list[TensorInfo]) -> DataFacts:
-    dataset = load_dataset(path, tensors, model.preprocess)
+    dataset = load_dataset(path, tensors, model.preprocess, labelled=model.task != REGRESSION)
     real, tensor = dataset.real()[0], tensors[0]
     saturated = None
     if tensor.quantised:

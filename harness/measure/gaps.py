@@ -5,6 +5,7 @@ Plain arithmetic on arrays; it decides nothing (gates do) and knows no model, bo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,11 +81,14 @@ def runtime_gap(
     )
 
 
-def quantisation_gap(oracle: Array, reference: Array, name: str) -> QuantisationGap:
+def quantisation_gap(
+    oracle: Array, reference: Array, name: str, *, classifies: bool = True
+) -> QuantisationGap:
     """Real-valued outputs (N, elements): the oracle's, dequantised, and the float reference `name`.
 
     Differences are over all elements, in the output's own unit. The cosine is the mean of the
-    samples' cosines; a single output has no direction, so its N values count as one vector.
+    samples' cosines; a single output has no direction, so its N values count as one vector. `classifies`: the
+    elements are scores of classes, whose arg max means something.
     """
     a, b = _matrix(oracle), _matrix(reference)
     if a.shape != b.shape:
@@ -94,13 +98,21 @@ def quantisation_gap(oracle: Array, reference: Array, name: str) -> Quantisation
     cosines = _cosines(a, b) if several else _cosines(a.T, b.T)
     return QuantisationGap(
         reference=name,
-        agreement=float(np.mean(classes(a) == classes(b))) if several else None,
+        agreement=float(np.mean(classes(a) == classes(b))) if several and classifies else None,
         max_abs=float(delta.max()),
         mean_abs=float(delta.mean()),
         rmse=float(np.sqrt(np.mean(delta**2))),
         cosine=float(cosines.mean()),
         samples=len(a),
+        snr_db=_snr_db(a - b, b),
     )
+
+
+def _snr_db(noise: NDArray[np.float64], signal: NDArray[np.float64]) -> float:
+    power, lost = float(np.sum(signal**2)), float(np.sum(noise**2))
+    if not lost:
+        return math.inf
+    return 10 * math.log10(power / lost) if power else -math.inf
 
 
 def classes(scores: Array) -> NDArray[np.int64]:

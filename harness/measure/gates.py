@@ -31,7 +31,7 @@ EXACT_UNITS = ("instructions (emulated)",)
 class Figure:
     """Whether less is better; `counted`: has the unit of the device's counter; `timed`: is time;
     `samples`: the figure with the number of samples, where the figure is a share of them; `of_data`: other
-    inputs give another value.
+    inputs give another value; `decibels`: the baseline is compared by difference, not by share.
     """
 
     less_is_better: bool = True
@@ -39,6 +39,7 @@ class Figure:
     timed: bool = False
     samples: str | None = None
     of_data: bool = True
+    decibels: bool = False
 
 
 FIGURES = {
@@ -46,9 +47,12 @@ FIGURES = {
     **{f"latency_us_{name}": Figure(timed=True) for name in ("median", "maximum", "p90", "p99", "cold")},
     "top1_device": Figure(less_is_better=False, samples="top1_samples"),
     "quantisation_gap_agreement": Figure(less_is_better=False, samples="quantisation_gap_samples"),
+    "quantisation_gap_snr_db": Figure(less_is_better=False, decibels=True),
     "quantisation_gap_max_abs": Figure(),
     "quantisation_gap_rmse": Figure(),
     "runtime_gap_max_lsb": Figure(),
+    "reconstruction_auc_device": Figure(less_is_better=False),
+    "reconstruction_mse_device": Figure(),
     **{
         f"memory_{name}_bytes": Figure(of_data=False)
         for name in ("flash", "ram", "arena", "model", "stack_used")
@@ -84,6 +88,8 @@ class Declared:
         if self.regression is not None:
             points = FIGURES[self.figure].samples is not None
             worse = f"{self.regression * 100:g}{' points' if points else ' %'}"
+            if FIGURES[self.figure].decibels:
+                worse = f"{self.regression:g} dB"
             parts.append(f"at most {worse} worse than the baseline")
         return ", ".join(parts)
 
@@ -185,9 +191,11 @@ def _relative(declared: Declared, value: float, now: Measured, baseline: Measure
     if why := _unfit(declared, baseline):
         return UNSET, f"the baseline {baseline.run_id}: {why}"
     allowed, figure = declared.regression or 0.0, FIGURES[declared.figure]
+    lost = before - value
     if figure.samples:
-        lost = before - value
         return (FAIL if lost > allowed + 1e-12 else PASS), f"{value:.4f}, baseline {before:.4f}"
+    if figure.decibels:
+        return (FAIL if lost > allowed + 1e-12 else PASS), f"{value:.4g} dB, baseline {before:.4g} dB"
     change = value / before - 1 if before else float(value > 0)
     worse = change if figure.less_is_better else -change
     said = f"{value:.10g}, {change:+.2%} against {before:.10g}"

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.measure.ranking import binary_area
+
 Scores = NDArray[np.float64]
 AUC, TOP1 = "AUC", "Top-1 in percent"
 QUALITY_TARGETS = {"ad01": (AUC, 0.85), "ic01": (TOP1, 85.0), "kws01": (TOP1, 90.0), "vww01": (TOP1, 80.0)}
@@ -63,16 +65,7 @@ def area_under_curve(scores: Scores, labels: Sequence[int]) -> float | None:
     truth = np.array(labels)
     classes = scores.shape[1]
     if classes <= 2:
-        return _binary_area(scores[:, -1], truth == 1)
-    areas = [_binary_area(scores[:, index], truth == index) for index in range(classes)]
+        return binary_area(scores[:, -1], truth == 1)
+    areas = [binary_area(scores[:, index], truth == index) for index in range(classes)]
     known = [area for area in areas if area is not None]
     return float(np.mean(known)) if len(known) == classes else None
-
-
-def _binary_area(values: Scores, positive: NDArray[np.bool_]) -> float | None:
-    """The share of pairs in which the positive one has the higher value; a tie is half a pair."""
-    high, low = values[positive], np.sort(values[~positive])
-    if high.size == 0 or low.size == 0:
-        return None
-    below, not_above = np.searchsorted(low, high, "left"), np.searchsorted(low, high, "right")
-    return float((below + not_above).sum() / (2 * high.size * low.size))

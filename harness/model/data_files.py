@@ -40,6 +40,8 @@ SUFFIXES = (".npz", ".npy", ".csv", ".bin", ".raw")
 LABELS = ("label", "class", "target", "y")
 RAW_TYPES = ("int8", "uint8", "int16", "int32", "int64", "float32")
 PIXEL_MAX = 255
+RECORDINGS = "recordings"
+"""Beside `x` from a folder: (N, 2), which recording each sample is a window of, and the class of that."""
 
 # What numpy and zipfile raise on damaged files, found by fuzzing and in their sources.
 _DAMAGE = (
@@ -235,14 +237,19 @@ def _mlperf_tiny(path: Path, tensor: TensorInfo, preprocess: Preprocess | None) 
     """The bytes as the benchmark's runner sends them, each window of a file a sample with the file's class.
 
     One byte a value is a pixel where the model declares what becomes of pixels or has the zero point -128, as
-    ic01 and vww01 have; else an int8 of the input's own. Four bytes are float32 (ad01), whose class is about
-    the whole file and left out.
+    ic01 and vww01 have; else an int8 of the input's own. Four bytes are float32 (ad01): windows of a
+    recording, whose class is about the whole of it.
     """
-    rows = [(window, sample.label) for sample in read_dataset(path) for window in sample.windows]
+    samples = read_dataset(path)
+    rows = [(window, sample.label) for sample in samples for window in sample.windows]
     data, sizes = b"".join(window for window, _ in rows), {len(window) for window, _ in rows}
     shape = (-1, *_stored_shape(tensor))
     if sizes == {4 * tensor.elements}:
-        return {"x": np.frombuffer(data, "<f4").astype(np.float32).reshape(shape)}
+        recordings = [(place, each.label) for place, each in enumerate(samples) for _ in each.windows]
+        return {
+            "x": np.frombuffer(data, "<f4").astype(np.float32).reshape(shape),
+            RECORDINGS: np.array(recordings),
+        }
     if sizes != {tensor.elements} or (tensor.dtype != "int8" and preprocess is None):
         came = ", ".join(map(str, sorted(sizes)))
         raise DataError(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.model.data_files import read_arrays
+from harness.model.data_files import RECORDINGS, read_arrays
 from harness.model.digests import data_digest
 from harness.model.preprocess import Preprocess
 from harness.model.spec import ModelSpec
@@ -30,7 +30,8 @@ class Dataset:
     """`inputs[k]` is (N, *tensors[k].shape): float32 real values, or integers of the tensor's own
     dtype, which are already quantised. `labels` int64 (N,). `digest` is the SHA-256 of the file or folder,
     or of the values where there is no file. `pixels` are the images as they came, uint8 (N, H, W)
-    or (N, H, W, 3), for people to look at; None where the data are no such images.
+    or (N, H, W, 3), for people to look at; None where the data are no such images. `recordings` int64
+    (N, 2), of a data set of recordings: the number of what a sample is a window of, and the class of that.
     """
 
     tensors: tuple[TensorInfo, ...]
@@ -39,6 +40,7 @@ class Dataset:
     source: str
     digest: str
     pixels: NDArray[np.uint8] | None = None
+    recordings: NDArray[np.int64] | None = None
 
     @property
     def samples(self) -> int:
@@ -51,6 +53,7 @@ class Dataset:
             inputs=tuple(x[:samples] for x in self.inputs),
             labels=None if self.labels is None else self.labels[:samples],
             pixels=None if self.pixels is None else self.pixels[:samples],
+            recordings=None if self.recordings is None else self.recordings[:samples],
         )
 
     def quantised(self) -> list[Array]:
@@ -74,6 +77,7 @@ def load_dataset(
     preprocess: Preprocess | None = None,
     classes: int | None = None,
     class_names: Sequence[str] = (),
+    labelled: bool = True,
 ) -> Dataset:
     """Reads a file or folder as data_files.py has them. An .npz has `x` (`x0`, `x1`, ... for several
     inputs), the inputs' names, or, for one input, whatever its only array is called; optionally `y`, one
@@ -87,6 +91,7 @@ def load_dataset(
     Args:
         classes: number of output elements; labels must be below it.
         class_names: what the model calls them, where it does.
+        labelled: False leaves `y` alone: a regression has no classes, and nobody calibrates on labels.
 
     Raises:
         DataError: names the file, the key, what was expected and the numpy line that mends it.
@@ -96,9 +101,10 @@ def load_dataset(
     named = {key: arrays[key] for key in _input_keys(path, arrays, tensors)}
     checked = _checked_inputs(named, tensors, preprocess, str(path))
     samples = len(checked[0])
-    labels = _labels(arrays["y"], samples, classes, str(path)) if "y" in arrays else None
+    labels = _labels(arrays["y"], samples, classes, str(path)) if "y" in arrays and labelled else None
     pixels = _pixels(next(iter(named.values())), samples)
-    return Dataset(tensors, checked, labels, str(path), data_digest(path), pixels)
+    recordings = arrays[RECORDINGS].astype(np.int64) if path.is_dir() and RECORDINGS in arrays else None
+    return Dataset(tensors, checked, labels, str(path), data_digest(path), pixels, recordings)
 
 
 def dataset_from(
@@ -135,7 +141,7 @@ def first_sample(model: ModelSpec, tensors: Sequence[TensorInfo], data: Path | N
     if source is None:
         dataset = random_dataset(tensors, 1, seed=0)
     else:
-        dataset = load_dataset(source, tensors, model.preprocess).take(1)
+        dataset = load_dataset(source, tensors, model.preprocess, labelled=False).take(1)
     return [values[0] for values in dataset.quantised()]
 
 
@@ -273,7 +279,7 @@ def _labels(y: Array, samples: int, classes: int | None, source: str) -> NDArray
     if not np.issubdtype(y.dtype, np.integer):
         raise DataError(
             f"{source}: y is {y.dtype}, expected whole class numbers",
-            "Convert it: y = y.astype(np.int64)",
+            "Convert it: y = y.astype(np.int64); or, if they are no classes: --task regression",
         )
     labels = y.astype(np.int64).reshape(-1)
     if len(labels) != samples:

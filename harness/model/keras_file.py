@@ -38,15 +38,22 @@ _DAMAGE = (
 )
 
 
+INPUT = -1
+"""In place of a layer: the model's input."""
+
+
 @dataclass(frozen=True)
 class KerasLayer:
-    """One layer. `weights` are in Keras' order: kernel, bias, or what the layer has."""
+    """One layer. `weights` are in Keras' order: kernel, bias, or what the layer has. `reads` are places
+    in the model's layers, or INPUT; empty: the layer before.
+    """
 
     index: int
     kind: str
     name: str
     config: dict[str, Any]
     weights: tuple[NDArray[np.float32], ...]
+    reads: tuple[int, ...] = ()
 
     @property
     def where(self) -> str:
@@ -56,10 +63,13 @@ class KerasLayer:
 
 @dataclass(frozen=True)
 class KerasModel:
-    """`input_shape` is of one sample, without the batch; input layers are not among `layers`."""
+    """`input_shape` is of one sample, without the batch; input layers are not among `layers`. `output` is the
+    place of the layer that makes the output, or INPUT; None: the last one.
+    """
 
     input_shape: tuple[int, ...]
     layers: tuple[KerasLayer, ...]
+    output: int | None = None
 
 
 def read_keras(path: Path) -> KerasModel:

@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
 from harness.model.keras_file import KerasLayer
+from harness.model.onnx_chain import Chain, Point, alike
 
-OPSET = 13
-IR_VERSION = 8
-ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
+ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "elu": ("Elu", {"alpha": 1.0}),
     "leaky_relu": ("LeakyRelu", {"alpha": 0.2}),
     "relu": ("Relu", {}),
@@ -31,79 +28,6 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
 
 class NotConvertedError(Exception):
     """A setting that is not converted; the message says which."""
-
-
-class Chain:
-    """The graph so far; `shape` is Keras' shape of the tensor reached, without the batch.
-
-    A tensor of three dimensions lies channels first. `moved`, after a Flatten, holds for each place of
-    the ONNX vector its place in Keras' one; None where the two are alike.
-    """
-
-    def __init__(self, input_shape: tuple[int, ...]) -> None:
-        self.shape = input_shape
-        self.moved: NDArray[np.int64] | None = None
-        self._input_dims = self.dims
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = []
-        self._tensor = "input"
-
-    @property
-    def dims(self) -> list[int]:
-        """The tensor's shape in ONNX."""
-        if len(self.shape) == 3:
-            height, width, channels = self.shape
-            return [1, channels, height, width]
-        return [1, *self.shape]
-
-    def add(self, op: str, name: str, *constants: NDArray[np.generic], **attributes: Any) -> None:
-        """A node behind the last one; `constants` are its further inputs."""
-        name = f"{name}_{op.lower()}"
-        names = [f"{name}_{place}" for place in range(1, len(constants) + 1)]
-        self._constants += [
-            numpy_helper.from_array(np.ascontiguousarray(values), constant)
-            for values, constant in zip(constants, names, strict=True)
-        ]
-        self._nodes.append(helper.make_node(op, [self._tensor, *names], [name], name=name, **attributes))
-        self._tensor = name
-
-    def reshape(self, name: str, shape: tuple[int, ...]) -> None:
-        """Keras' Reshape: in the order of height, width, channels."""
-        if self.moved is not None:
-            self.add("Gather", name, np.argsort(self.moved), axis=1)
-            self.moved = None
-        if len(self.shape) == 3 and not _alike(self.shape):
-            self.add("Transpose", f"{name}_last", perm=[0, 2, 3, 1])
-        if len(shape) == 3 and not _alike(shape):
-            self.add("Reshape", name, np.array([1, *shape], np.int64))
-            self.add("Transpose", f"{name}_first", perm=[0, 3, 1, 2])
-            self.shape = shape
-        else:
-            self.shape = shape
-            self.add("Reshape", name, np.array(self.dims, np.int64))
-
-    def model(self) -> Any:
-        """The finished ONNX model, checked."""
-        if self.moved is not None or not self._nodes:
-            self.reshape("output", self.shape)
-        self._nodes[-1].output[0] = "output"
-        float32 = onnx.TensorProto.FLOAT
-        graph = helper.make_graph(
-            self._nodes,
-            "model",
-            [helper.make_tensor_value_info("input", float32, self._input_dims)],
-            [helper.make_tensor_value_info("output", float32, self.dims)],
-            self._constants,
-        )
-        opsets = [helper.make_opsetid("", OPSET)]
-        made = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="harness")
-        onnx.checker.check_model(made, full_check=True)
-        return made
-
-
-def _alike(shape: tuple[int, ...]) -> bool:
-    """Whether (H, W, C) has its elements in the same order channels first."""
-    return shape[2] == 1 or shape[0] * shape[1] == 1
 
 
 @dataclass(frozen=True)
@@ -152,17 +76,21 @@ def _activate(chain: Chain, name: str, activation: Any) -> None:
     if activation in ("linear", None):
         return
     if activation == "softmax":
-        if chain.moved is not None:
+        if chain.image is not None:
             chain.reshape(name, chain.shape)
         # Keras' last axis is the channels, which lie second in ONNX.
         chain.add("Softmax", name, axis=1 if len(chain.shape) == 3 else -1)
     elif activation == "relu6":
         chain.add("Clip", name, np.array(0, np.float32), np.array(6, np.float32))
+    elif activation == "hard_swish":
+        source = chain.point
+        chain.add("HardSigmoid", name, alpha=1 / 6, beta=0.5)
+        chain.add("Mul", name, beside=[source.tensor])
     elif isinstance(activation, str) and activation in ACTIVATIONS:
         op, attributes = ACTIVATIONS[activation]
         chain.add(op, name, **attributes)
     else:
-        known = ", ".join(sorted(["linear", "relu6", "softmax", *ACTIVATIONS]))
+        known = ", ".join(sorted(["hard_swish", "linear", "relu6", "softmax", *ACTIVATIONS]))
         shown = activation.get("class_name", activation) if isinstance(activation, dict) else activation
         raise NotConvertedError(f"activation {shown}: expected one of {known}")
 
@@ -217,9 +145,10 @@ def _dense(chain: Chain, layer: KerasLayer) -> None:
         )
     if chain.shape[0] != kernel.shape[0]:
         raise ValueError(f"{kernel.shape[0]} inputs expected, {chain.shape[0]} came")
-    if chain.moved is not None:
-        kernel = kernel[chain.moved]
-        chain.moved = None
+    if chain.image is not None:
+        # Its rows in the vector's order, channels first.
+        kernel = kernel.reshape(*chain.image, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
+        chain.image = None
     chain.add("Gemm", layer.name, kernel, *bias)
     chain.shape = (kernel.shape[1],)
     _activate(chain, layer.name, layer.config.get("activation", "linear"))
@@ -254,8 +183,8 @@ def _flatten(chain: Chain, layer: KerasLayer) -> None:
     if len(chain.shape) == 1:
         return
     size = int(np.prod(chain.shape))
-    if len(chain.shape) == 3 and not _alike(chain.shape):
-        chain.moved = np.arange(size).reshape(chain.shape).transpose(2, 0, 1).reshape(-1)
+    if len(chain.shape) == 3 and not alike(chain.shape):
+        chain.image = chain.shape
     chain.add("Flatten", layer.name, axis=1)
     chain.shape = (size,)
 
@@ -287,7 +216,7 @@ def _batch_normalization(chain: Chain, layer: KerasLayer) -> None:
     axis = axis[0] if isinstance(axis, list) else axis
     if axis not in (-1, len(chain.shape)):
         raise NotConvertedError(f"axis {axis}: expected the last one")
-    if chain.moved is not None:
+    if chain.image is not None:
         chain.reshape(layer.name, chain.shape)
     weights = list(layer.weights)
     channels = chain.shape[-1]
@@ -298,6 +227,70 @@ def _batch_normalization(chain: Chain, layer: KerasLayer) -> None:
     chain.add(
         "BatchNormalization", layer.name, scale, offset, mean, variance, epsilon=layer.config["epsilon"]
     )
+
+
+def _binary(op: str) -> Callable[[Chain, KerasLayer], None]:
+    def layer_of(chain: Chain, layer: KerasLayer) -> None:
+        if layer.weights:
+            (constant,) = layer.weights
+            chain.settle(layer.name)
+            if constant.size > 1:
+                constant = _in_place(chain, constant)
+            first = layer.config["constant_first"]
+            chain.add(op, layer.name, constant.reshape(constant.shape or (1,)), constants_first=first)
+            return
+        one, other = _together(chain, layer)
+        shape = np.broadcast_shapes(one.shape, other.shape)
+        if len(one.shape) != len(other.shape):
+            raise NotConvertedError(f"{one.shape} and {other.shape}: expected as many dimensions in both")
+        chain.go_to(one)
+        chain.add(op, layer.name, beside=[other.tensor])
+        chain.shape = shape
+
+    return layer_of
+
+
+def _in_place(chain: Chain, constant: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A constant beside the tensor reached, its axes as that has them in ONNX."""
+    sizes = constant.shape[1:] if constant.ndim > len(chain.shape) else constant.shape
+    sizes = (1,) * (len(chain.shape) - len(sizes)) + sizes
+    if np.broadcast_shapes(sizes, chain.shape) != chain.shape:
+        raise NotConvertedError(f"a constant of {constant.shape} beside {chain.shape}")
+    values = constant.reshape(sizes)
+    return (values.transpose(2, 0, 1) if len(sizes) == 3 else values)[np.newaxis]
+
+
+def _together(chain: Chain, layer: KerasLayer) -> list[Point]:
+    """What a layer reads, vectors in Keras' order where they are not all in the same other one."""
+    points = [chain.point, *chain.others]
+    if len({point.image for point in points}) == 1:
+        return points
+    return _settled(chain, layer)
+
+
+def _settled(chain: Chain, layer: KerasLayer) -> list[Point]:
+    """What a layer reads, vectors in Keras' order."""
+    points = []
+    for place, point in enumerate([chain.point, *chain.others]):
+        chain.go_to(point)
+        chain.settle(f"{layer.name}_{place}")
+        points.append(chain.point)
+    return points
+
+
+def _concatenate(chain: Chain, layer: KerasLayer) -> None:
+    """`axis` counts the batch, as in Keras."""
+    points = _settled(chain, layer)
+    dimensions = len(points[0].shape)
+    axis = layer.config["axis"] % (dimensions + 1)
+    if axis == 0 or any(len(point.shape) != dimensions for point in points):
+        raise NotConvertedError(f"axis {axis} of {', '.join(str(point.shape) for point in points)}")
+    chain.go_to(points[0])
+    there = {1: 2, 2: 3, 3: 1}[axis] if dimensions == 3 else axis
+    chain.add("Concat", layer.name, beside=[point.tensor for point in points[1:]], axis=there)
+    sizes = list(chain.shape)
+    sizes[axis - 1] = sum(point.shape[axis - 1] for point in points)
+    chain.shape = tuple(sizes)
 
 
 def _activation(chain: Chain, layer: KerasLayer) -> None:
@@ -333,8 +326,10 @@ def _leaky_relu(chain: Chain, layer: KerasLayer) -> None:
 
 LAYERS: dict[str, Callable[[Chain, KerasLayer], None]] = {
     "Activation": _activation,
+    "Add": _binary("Add"),
     "AveragePooling2D": _average_pool,
     "BatchNormalization": _batch_normalization,
+    "Concatenate": _concatenate,
     "Conv2D": _conv2d,
     "Dense": _dense,
     "DepthwiseConv2D": _depthwise_conv2d,
@@ -343,8 +338,10 @@ LAYERS: dict[str, Callable[[Chain, KerasLayer], None]] = {
     "GlobalAveragePooling2D": _global_average_pool,
     "LeakyReLU": _leaky_relu,
     "MaxPooling2D": _max_pool,
+    "Multiply": _binary("Mul"),
     "ReLU": _relu,
     "Reshape": _reshape,
     "Softmax": _softmax,
+    "Subtract": _binary("Sub"),
     "ZeroPadding2D": _zero_padding,
 }

@@ -1,4 +1,4 @@
-"""A Keras file, or a float .tflite that is a chain, to a float ONNX model: channels first, batch 1, opset 13.
+"""A Keras file that is a chain, or a float .tflite, to a float ONNX model: channels first, batch 1, opset 13.
 No TensorFlow.
 
 The graph is as lean as a quantiser wants it: Conv, Gemm and pools, no transposes. What a Flatten moves
@@ -17,8 +17,9 @@ from typing import Any
 import onnx
 
 from harness.errors import ModelError, UnsupportedError
-from harness.model.keras_file import KerasModel, read_keras
-from harness.model.keras_layers import LAYERS, Chain, NotConvertedError
+from harness.model.keras_file import INPUT, KerasModel, read_keras
+from harness.model.keras_layers import LAYERS, NotConvertedError
+from harness.model.onnx_chain import Chain
 from harness.model.spec import ModelSpec
 
 
@@ -41,9 +42,9 @@ def float_onnx(model: ModelSpec) -> Path | None:
 def _read(path: Path) -> KerasModel:
     if path.suffix.lower() != ".tflite":
         return read_keras(path)
-    from harness.model.tflite_chain import read_tflite_chain
+    from harness.model.tflite_layers import read_tflite_layers
 
-    return read_tflite_chain(path)
+    return read_tflite_layers(path)
 
 
 @functools.cache
@@ -66,15 +67,19 @@ def to_onnx(path: Path) -> Any:
     """
     model = _read(path)
     chain = Chain(model.input_shape)
-    for layer in model.layers:
+    points = {INPUT: chain.point}
+    for place, layer in enumerate(model.layers):
         if layer.kind not in LAYERS:
             raise UnsupportedError(
                 f"{path}: {layer.where} is not supported", f"Supported: {', '.join(sorted(LAYERS))}"
             )
+        chain.go_to(*(points[read] for read in layer.reads or (place - 1,)))
         try:
             LAYERS[layer.kind](chain, layer)
         except NotConvertedError as refused:
             raise UnsupportedError(f"{path}: {layer.where}: {refused}") from None
         except (ArithmeticError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: {layer.where} does not fit: {error}") from error
+        points[place] = chain.point
+    chain.go_to(points[len(model.layers) - 1 if model.output is None else model.output])
     return chain.model()

@@ -61,10 +61,14 @@ class Reference(ABC):
         """The first output for one sample."""
 
     def run(
-        self, inputs: Sequence[NDArray[np.float32]], progress: Progress | None = None
+        self,
+        inputs: Sequence[NDArray[np.float32]],
+        progress: Progress | None = None,
+        like: tuple[int, ...] = (),
     ) -> NDArray[np.float32]:
         """Real inputs, one array (N, *shape) per model input in the model's order, to the first
-        output as (N, elements).
+        output as (N, elements), in the order of a tensor of shape `like`: an image of channels first is
+        turned where only that fits.
 
         Raises:
             ModelError: number or shape of the inputs does not fit the model.
@@ -80,7 +84,7 @@ class Reference(ABC):
                 output = self._invoke([values[index] for values in fitted])
             except Exception as error:
                 raise ModelError(f"{self._path}: {self.name} failed: {_first_line(error)}") from error
-            outputs.append(np.asarray(output, dtype=np.float32).reshape(-1))
+            outputs.append(_turned(np.asarray(output, dtype=np.float32), like).reshape(-1))
             if progress is not None:
                 progress(index + 1, samples)
         return np.stack(outputs)
@@ -191,12 +195,12 @@ class TfliteReference(Reference):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        from harness.runtimes.tflm.float_file import read_float  # the runtimes know models
+        from harness.runtimes.tflm.float_file import float_bytes, read_float  # the runtimes know models
         from harness.runtimes.tflm.oracle import TflmOracle
 
         graph = read_float(path)
         self._inputs = [graph.tensors[index].info for index in graph.inputs]
-        self._interpreter = TflmOracle(graph, path.read_bytes())
+        self._interpreter = TflmOracle(graph, float_bytes(path))
 
     def _input_shapes(self) -> list[tuple[int | None, ...]]:
         return [tensor.shape for tensor in self._inputs]
@@ -257,6 +261,14 @@ def fit_layout(values: NDArray[np.float32], shape: tuple[int | None, ...], path:
     )
 
 
+def _turned(output: NDArray[np.float32], like: tuple[int, ...]) -> NDArray[np.float32]:
+    if output.shape != like and output.ndim == len(like) == 4:
+        for axes in ((0, 2, 3, 1), (0, 3, 1, 2)):
+            if output.transpose(axes).shape == like:
+                return output.transpose(axes)
+    return output
+
+
 def load_inputs(path: Path, tensor: TensorInfo, preprocess: Preprocess | None) -> NDArray[np.float32]:
     """An .npz file as real inputs (N, *tensor.shape) of a float model, whose channels may lie first
     where the file's lie last, and the other way round.
@@ -265,7 +277,7 @@ def load_inputs(path: Path, tensor: TensorInfo, preprocess: Preprocess | None) -
         DataError: as `load_dataset`.
     """
     try:
-        return load_dataset(path, tensor, preprocess).real()[0]
+        return load_dataset(path, tensor, preprocess, labelled=False).real()[0]
     except DataError:
         if len(tensor.shape) != 4:
             raise
@@ -273,7 +285,9 @@ def load_inputs(path: Path, tensor: TensorInfo, preprocess: Preprocess | None) -
         for axes in ((1, 2, 0), (2, 0, 1)):
             turned = dataclasses.replace(tensor, shape=(one, *(rest[axis] for axis in axes)))
             with contextlib.suppress(DataError):
-                return fit_layout(load_dataset(path, turned, preprocess).real()[0], tensor.shape, path)
+                return fit_layout(
+                    load_dataset(path, turned, preprocess, labelled=False).real()[0], tensor.shape, path
+                )
         raise
 
 

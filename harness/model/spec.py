@@ -5,6 +5,7 @@
     name = "mnist_mlp"              letters, digits, _ and -; the name in options and records
     title, description, tutorial    text; `tutorial` says where the network comes from
     classes = ["0", "1"]            optional: what the outputs mean, one per output element
+    task = "regression"             optional: classification, regression or reconstruction, see task.py
 
     [input]
     shape = [1, 784]                of one inference, batch 1 first
@@ -24,7 +25,7 @@
     keras = "model.keras"
     onnx = "model.onnx"
     tflite = "model.tflite"
-    tflite_float = "float.tflite"   a float .tflite
+    tflite_float = "float.tflite"   a float .tflite, also with float16 or dynamic-range weights
     savedmodel = "saved_model"      the directory of a SavedModel
     espdl_c = "model.c.espdl"       esp32, s2, c2, c3, c5, c6; also espdl_esp32s3, espdl_esp32p4, or
                                     espdl for a file whose chips are not said
@@ -56,6 +57,7 @@ from harness.errors import ModelError, UsageError
 from harness.model import digests
 from harness.model.measurements import Scoped, read_measurements
 from harness.model.preprocess import COLOURS, KINDS, RESIZES, Preprocess
+from harness.model.task import TASKS
 from harness.toml_file import Table, load
 
 ESPDL_KINDS = tuple(
@@ -87,7 +89,8 @@ SUFFIXES = {
 class ModelSpec:
     """What is declared about a model. A model brought as one file has only `name` and `artifacts`.
 
-    `directory` holds the model.toml; `artifacts` maps the keys of [artifacts] to files.
+    `directory` holds the model.toml; `artifacts` maps the keys of [artifacts] to files. `conversions` is
+    where files made of a SavedModel are kept; None: made anew in every process.
     """
 
     name: str
@@ -96,6 +99,7 @@ class ModelSpec:
     description: str = ""
     tutorial: str = ""
     classes: tuple[str, ...] = ()
+    task: str = ""
     input_shape: tuple[int, ...] | None = None
     preprocess: Preprocess | None = None
     test: Path | None = None
@@ -104,6 +108,7 @@ class ModelSpec:
     bench_samples: int | None = None
     measurements: tuple[Scoped, ...] = ()
     directory: Path | None = field(default=None, compare=False)
+    conversions: Path | None = field(default=None, compare=False)
 
 
 def zoo() -> list[str]:
@@ -201,7 +206,12 @@ def spec_text(model: ModelSpec, directory: Path) -> str:
 
     texts = {"name": model.name, "title": model.title, "description": model.description}
     tables: dict[str, dict[str, object]] = {
-        "": {**texts, "tutorial": model.tutorial, "classes": list(model.classes)},
+        "": {
+            **texts,
+            "tutorial": model.tutorial,
+            "classes": list(model.classes),
+            **({"task": model.task} if model.task else {}),
+        },
         "input": {"shape": list(model.input_shape or ())},
         "preprocess": {key: value for key, value in vars(model.preprocess).items() if value != ""}
         if model.preprocess
@@ -257,6 +267,7 @@ class _Reader:
             description=self._text(values, "description", ""),
             tutorial=self._text(values, "tutorial", ""),
             classes=self._classes(values),
+            task=self._task(values),
             input_shape=self._shape(values),
             preprocess=self._preprocess(values),
             artifacts={kind: directory / self._text(artifacts, kind, at="artifacts.") for kind in artifacts},
@@ -337,6 +348,12 @@ class _Reader:
             raise self._error("classes", "a list of texts", classes)
         return tuple(classes)
 
+    def _task(self, values: dict[str, Any]) -> str:
+        task = self._text(values, "task", "")
+        if task and task not in TASKS:
+            raise self._error("task", " or ".join(TASKS), task)
+        return task
+
     def _preprocess(self, values: dict[str, Any]) -> Preprocess | None:
         if "preprocess" not in values:
             return None
@@ -356,6 +373,7 @@ _OPTIONAL_TABLES = (
     "description",
     "tutorial",
     "classes",
+    "task",
     "preprocess",
     "dataset",
     "bench",

@@ -31,7 +31,9 @@ class RuntimeGap:
 class QuantisationGap:
     """Oracle (dequantised) against the float reference. Blames the quantiser.
 
-    `agreement` is the share of samples with the same arg max, 0..1.
+    `agreement` is the share of samples with the same arg max, 0..1; None where the output is no classes.
+    `snr_db` is 10 lg of the reference's power over the difference's, over all elements; infinite where
+    there is no difference, None in records of older versions.
     """
 
     reference: str
@@ -41,6 +43,7 @@ class QuantisationGap:
     rmse: float
     cosine: float
     samples: int
+    snr_db: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,22 @@ class Accuracy:
     oracle: float | None
     reference: float | None
     samples: int
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """How far the output is from the input, as a mean squared error in the input's own unit; and how well
+    that tells label 1, an anomaly, from 0: the area under the ROC curve, 0..1, over `recordings`, each with
+    the mean error of its windows. None where it does not apply.
+    """
+
+    mse_device: float
+    mse_oracle: float
+    mse_reference: float | None
+    auc_device: float | None
+    auc_oracle: float | None
+    auc_reference: float | None
+    recordings: int
 
 
 @dataclass(frozen=True)
@@ -231,6 +250,7 @@ class Night:
     max_lsb: int | None = None
     top1: float | None = None
     agreement: float | None = None
+    snr_db: float | None = None
     count_unit: str | None = None
     count_median: float | None = None
     flash_bytes: int | None = None
@@ -247,8 +267,8 @@ class Trend:
 
 @dataclass(frozen=True)
 class Sample:
-    """One inference. `label` and `reference_*` are None when there is none, classes also for a
-    single output, which has no arg max."""
+    """One inference. `label` and `reference_*` are None when there is none, classes also where
+    the task is no classification."""
 
     index: int
     label: int | None
@@ -300,11 +320,12 @@ class ItemRecord:
     `outcome` is passed, failed (a measurement is wrong) or error (the run broke;
     `error` says why and everything not reached is None). `notes` say in a sentence each what a
     reader must know to read the figures: which board and why, what data, why no float reference.
-    `scheme` is the artifact's quantisation, e.g. int8. `latency` is in us of the device's own clock, where
-    that is a clock: on silicon, and on this computer for fidelity host. `unit` tells one of several boards
-    of a target from the others. `error_kind` is the class of `harness.errors` that `error` is of.
-    `harness_s` is processor time of the harness, not of the device, from the first sample to the result.
-    `size_table` is esp-idf-size's text.
+    `scheme` is the artifact's quantisation, e.g. int8; `task` what the network is for
+    (`harness.model.task`), None in records of older versions. `latency` is in us of the device's own
+    clock, where that is a clock: on silicon, and on this computer for fidelity host. `unit` tells one of
+    several boards of a target from the others. `error_kind` is the class of `harness.errors` that
+    `error` is of. `harness_s` is processor time of the harness, not of the device, from the first
+    sample to the result. `size_table` is esp-idf-size's text.
     `trend` is None where no history could be read.
     """
 
@@ -314,6 +335,7 @@ class ItemRecord:
     kernels: str
     outcome: str
     scheme: str | None = None
+    task: str | None = None
     fidelity: str | None = None
     board: str | None = None
     unit: str = ""
@@ -324,6 +346,7 @@ class ItemRecord:
     runtime_gap: RuntimeGap | None = None
     quantisation_gap: QuantisationGap | None = None
     accuracy: Accuracy | None = None
+    reconstruction: Reconstruction | None = None
     counts: CountStatistics | None = None
     latency: CountStatistics | None = None
     memory: Memory | None = None

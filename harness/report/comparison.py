@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.records.schema import ItemRecord, RunRecord
-from harness.report.figures import count_unit
+from harness.report.figures import count_unit, decibels, percent
+
+SNR = "SNR"
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class Comparison:
     """`items` that ran to their end, of one model, target and set of inputs, in the run's order.
 
     `quality` names what they are judged by: top-1 on the device where there are labels, else the
-    agreement with the float model; `unit` is that of their counts, None where they do not share one.
+    agreement with the float model, or where the output is no classes the SNR to it, in dB; `unit` is
+    that of their counts, None where they do not share one.
     """
 
     model: str
@@ -34,10 +37,17 @@ class Comparison:
         return shares[0] if shares and self.quality == "top-1" else None
 
     def quality_of(self, item: ItemRecord) -> float | None:
-        """0..1, or None where it was not measured."""
+        """0..1, or dB; None where it was not measured."""
         if self.quality == "top-1":
             return item.accuracy.device if item.accuracy else None
-        return item.quantisation_gap.agreement if item.quantisation_gap else None
+        gap = item.quantisation_gap
+        if gap is None:
+            return None
+        return gap.snr_db if self.quality == SNR else gap.agreement
+
+    def show(self, quality: float | None) -> str:
+        """What `quality_of` gives, with its unit."""
+        return decibels(quality) if self.quality == SNR else percent(quality)
 
     def count_of(self, item: ItemRecord) -> float | None:
         """Median per inference in `unit`."""
@@ -84,4 +94,7 @@ def _found(run: RunRecord) -> Iterator[Comparison]:
         labelled = all(item.accuracy and item.accuracy.device is not None for item in items)
         units = {count_unit(item) for item in items}
         unit = units.pop() if len(units) == 1 else None
-        yield Comparison(model, target, tuple(items), "top-1" if labelled else "agreement", unit)
+        classes = any(item.quantisation_gap and item.quantisation_gap.agreement is not None for item in items)
+        known = any(item.quantisation_gap and item.quantisation_gap.snr_db is not None for item in items)
+        quality = "top-1" if labelled else SNR if known and not classes else "agreement"
+        yield Comparison(model, target, tuple(items), quality, unit)

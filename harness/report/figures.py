@@ -6,9 +6,18 @@ module formats what the records hold and computes no measurement.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
-from harness.records.schema import CountStatistics, ItemRecord, Measurement, Memory, RunRecord
+from harness.records.schema import (
+    CountStatistics,
+    ItemRecord,
+    Measurement,
+    Memory,
+    QuantisationGap,
+    Reconstruction,
+    RunRecord,
+)
 
 DASH = "–"  # noqa: RUF001 - the typographic dash that stands for "not known"
 VERDICTS = {"passed": "PASSED", "failed": "FAILED", "error": "ERROR"}
@@ -35,6 +44,31 @@ def grouped(value: float | None, digits: int = 0) -> str:
 def percent(share: float | None) -> str:
     """0.9453 as "94.53 %"; shares run 0..1."""
     return DASH if share is None else f"{share * 100:.2f}\u00a0%"
+
+
+def decibels(ratio_db: float | None) -> str:
+    """41.25 as "41.25 dB"."""
+    if ratio_db is None:
+        return DASH
+    return (
+        f"{ratio_db:.2f}\u00a0dB" if math.isfinite(ratio_db) else f"{'∞' if ratio_db > 0 else '-∞'}\u00a0dB"
+    )
+
+
+def closeness(gap: QuantisationGap | None) -> str:
+    """How near the oracle is to the float model: the share of equal classes, or where there are none the
+    signal-to-noise ratio.
+    """
+    if gap is None or gap.agreement is not None:
+        return percent(gap.agreement if gap else None)
+    return decibels(gap.snr_db)
+
+
+def closeness_value(gap: QuantisationGap | None) -> float | None:
+    """What `closeness` says, as a number."""
+    if gap is None:
+        return None
+    return gap.snr_db if gap.agreement is None else gap.agreement
 
 
 def small(value: float | None) -> str:
@@ -220,10 +254,14 @@ def quantisation_gap_explained(item: ItemRecord) -> str:
     gap = item.quantisation_gap
     if gap is None:
         return "Not measured: there was no float reference, or the run did not get so far."
-    same = "" if gap.agreement is None else f"picks the same class in {percent(gap.agreement)} of them; its "
+    found = "differs: its scores"
+    if gap.agreement is not None:
+        found = f"picks the same class in {percent(gap.agreement)} of them; its scores"
+    elif gap.snr_db is not None:
+        found = f"has a signal-to-noise ratio of {decibels(gap.snr_db)}; its values"
     return (
-        f"Against {gap.reference} over {many(gap.samples, 'sample')} the oracle {same or 'differs: its '}"
-        f"scores are off by at most {small(gap.max_abs)}. That is the price of quantisation, "
+        f"Against {gap.reference} over {many(gap.samples, 'sample')} the oracle {found} "
+        f"are off by at most {small(gap.max_abs)}. That is the price of quantisation, "
         "the same on any hardware: the firmware has no part in it."
     )
 
@@ -307,6 +345,7 @@ def flat_figures(item: ItemRecord) -> dict[str, Figure]:
         "model": item.model,
         "runtime": item.runtime,
         "scheme": item.scheme,
+        "task": item.task,
         "kernels": item.kernels,
         "board": item.board,
         "fidelity": item.fidelity,
@@ -323,9 +362,14 @@ def flat_figures(item: ItemRecord) -> dict[str, Figure]:
         (
             "quantisation_gap",
             item.quantisation_gap,
-            "reference agreement max_abs mean_abs rmse cosine samples",
+            "reference agreement max_abs mean_abs rmse cosine samples snr_db",
         ),
         ("top1", item.accuracy, "device oracle reference samples"),
+        (
+            "reconstruction",
+            item.reconstruction,
+            "mse_device mse_oracle mse_reference auc_device auc_oracle auc_reference recordings",
+        ),
         ("count", item.counts if unit else None, "minimum median maximum samples p90 p99 deviation cold"),
         ("latency_us", item.latency, "minimum median maximum p90 p99 deviation cold"),
         (
@@ -345,3 +389,13 @@ def flat_figures(item: ItemRecord) -> dict[str, Figure]:
     figures["measurements_unset"] = sum(one.verdict == "UNSET" for one in item.measurements)
     figures |= {f"wire_{name}": value for name, value in item.wire.items()}
     return figures
+
+
+def reconstruction_lines(found: Reconstruction) -> Iterator[tuple[str, str]]:
+    """Names and texts: the error of an autoencoder, and what it tells apart where there are labels."""
+    errors = (found.mse_device, found.mse_oracle, found.mse_reference)
+    yield "reconstruction", "mean squared error: device {}, oracle {}, float {}".format(*map(small, errors))
+    if found.auc_device is not None:
+        areas = (small(area) for area in (found.auc_device, found.auc_oracle, found.auc_reference))
+        of = many(found.recordings, "recording")
+        yield "AUC", "device {}, oracle {}, float {}, over ".format(*areas) + of

@@ -26,6 +26,7 @@ from harness.report.figures import (
     ISA_NOTICE,
     VERDICTS,
     byte_size,
+    closeness,
     count_range,
     count_unit,
     duration,
@@ -37,6 +38,7 @@ from harness.report.figures import (
     micros,
     own_time,
     percent,
+    reconstruction_lines,
     runtime_gap,
     runtime_label,
     small,
@@ -153,14 +155,14 @@ def _print_comparison(console: Console, comparison: Comparison) -> None:
         gap, memory = item.quantisation_gap, item.memory
         star = "*" if comparison.unbeaten(item) else " "
         figures = [
-            f"{comparison.quality} {percent(comparison.quality_of(item)):>9}",
+            f"{comparison.quality} {comparison.show(comparison.quality_of(item)):>9}",
             f"agreement {percent(gap.agreement if gap else None):>9}",
             f"max |Δ| {small(gap.max_abs if gap else None):>9}",
             f"flash {byte_size(memory.flash_bytes if memory else None):>10}",
             f"arena {byte_size(memory.arena_bytes if memory else None):>9}",
             f"{grouped(comparison.count_of(item)):>12} {comparison.unit or ''}",
         ]
-        if comparison.quality == "agreement":
+        if comparison.quality != "top-1":
             del figures[1]
         _print_indented(console, Text(f"{star} {name:<{width}}{'  '.join(figures)}".rstrip()))
 
@@ -204,9 +206,13 @@ def _block_lines(item: ItemRecord) -> Iterator[tuple[str, str]]:
         yield "layers checked", layers_checked(item)
     if item.quantisation_gap:
         gap = item.quantisation_gap
-        yield "quantisation gap", f"agreement {percent(gap.agreement)}, max |Δ| {small(gap.max_abs)}"
+        agreed = gap.agreement is not None or gap.snr_db is None  # older records know no SNR
+        first = f"{'agreement' if agreed else 'SNR'} {closeness(gap)}, max |Δ| {small(gap.max_abs)}"
+        yield "quantisation gap", first if agreed else f"{first}, RMSE {small(gap.rmse)}"
     if item.accuracy and item.accuracy.device is not None:
         yield "top-1", "device {}, oracle {}, float {}".format(*_top1(item))
+    if item.reconstruction:
+        yield from reconstruction_lines(item.reconstruction)
     if item.counts:
         yield "per inference", plain(count_range(item))
         if count_unit(item):
@@ -225,7 +231,7 @@ def _table(run: RunRecord) -> Table:
     table.add_column("target, model\nruntime/kernels", overflow="fold")
     table.add_column("verdict\nfidelity")
     table.add_column("runtime gap\nlayers checked", overflow="fold")
-    table.add_column("agreement\nmax |Δ|", justify="right")
+    table.add_column("agreement or SNR\nmax |Δ|", justify="right")
     table.add_column("top-1 device\noracle / float", justify="right")
     table.add_column("per inference: median\n\\[min … max]", justify="right")
     table.add_column("flash\narena / stack", justify="right")
@@ -240,8 +246,7 @@ def _table_cells(item: ItemRecord) -> Iterator[RenderableType]:
     yield Text(f"{plain(item.target)} {plain(item.model)}\n{plain(runtime_label(item))}")
     yield Text.assemble(_verdict(item), f"\n{plain(item.fidelity or DASH)}")
     yield f"{runtime_gap(item)}\n{layers_checked(item)}"
-    agreement = percent(quantisation.agreement if quantisation else None)
-    yield f"{agreement}\n{small(quantisation.max_abs if quantisation else None)}"
+    yield f"{closeness(quantisation)}\n{small(quantisation.max_abs if quantisation else None)}"
     yield f"{device}\n{oracle} / {reference}"
     if counts and unit:
         yield Text(

@@ -11,7 +11,7 @@ from statistics import median
 
 from harness.measure.gates import MINIMUM_EFFECT
 from harness.records.schema import ItemRecord, Night, RunRecord
-from harness.report.figures import VERDICTS, byte_size, count_unit, grouped, percent
+from harness.report.figures import VERDICTS, byte_size, count_unit, decibels, grouped, percent
 
 LEAST_NIGHTS = 5
 WINDOW = 10
@@ -49,11 +49,17 @@ def _count(night: Night) -> float | None:
     return night.count_median if _exact(night) or night.fidelity == "silicon" else None
 
 
+def _snr(night: Night) -> float | None:
+    """Of what is no classes: those are compared by their agreement."""
+    return night.snr_db if night.agreement is None else None
+
+
 FIGURES = (
     Figure("runtime gap", lambda night: night.max_lsb, _lsb),
     Figure("per inference", _count, grouped, counted=True),
     Figure("top-1", lambda night: night.top1, percent, more_is_better=True),
     Figure("agreement", lambda night: night.agreement, percent, more_is_better=True),
+    Figure("SNR to float", _snr, decibels, more_is_better=True),
     Figure("flash", lambda night: night.flash_bytes, _bytes, of_data=False),
     Figure("arena", lambda night: night.arena_bytes, _bytes, of_data=False),
 )
@@ -104,6 +110,7 @@ def present(run: RunRecord, item: ItemRecord) -> Night:
         max_lsb=item.runtime_gap.max_lsb if item.runtime_gap else None,
         top1=item.accuracy.device if item.accuracy else None,
         agreement=gap.agreement if gap else None,
+        snr_db=gap.snr_db if gap else None,
         count_unit=item.counts.unit if item.counts and unit else None,
         count_median=item.counts.median if item.counts and unit else None,
         flash_bytes=memory.flash_bytes if memory else None,
@@ -213,7 +220,9 @@ def _figures(before: Night, now: Night) -> Iterator[Change]:
     for figure in FIGURES:
         if (worse_now := got_worse(figure, before, now)) is not None:
             old, new = figure.value(before) or 0.0, figure.value(now) or 0.0
-            if figure.more_is_better:
+            if figure.show is decibels:
+                difference = f"{new - old:+.2f} dB"
+            elif figure.more_is_better:
                 difference = f"{(new - old) * 100:+.2f} points"
             else:
                 difference = f"{new / old - 1:+.2%}" if old else f"{new - old:+g}"

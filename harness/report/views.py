@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.records.schema import ItemRecord, Night, RunRecord, Sample
 from harness.report import figures, pictures, plots, series, trend
-from harness.report.comparison import Comparison, label
+from harness.report.comparison import SNR, Comparison, label
 from harness.report.pictures import Images
 from harness.report.png import data_uri
 
@@ -209,7 +209,9 @@ def compared(comparison: Comparison, views: Sequence[ItemView]) -> ComparisonVie
         for item in comparison.items
     ]
     drawn = []
-    for cost, name in ((comparison.count_of, comparison.unit or ""), (comparison.flash_of, "flash, bytes")):
+    # The plot's scale is that of shares.
+    costs = ((comparison.count_of, comparison.unit or ""), (comparison.flash_of, "flash, bytes"))
+    for cost, name in costs if comparison.quality != SNR else ():
         choices = [
             plots.Choice(row.label, known, row.quality, row.unbeaten)
             for row in rows

@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,8 +35,7 @@ def url() -> Iterator[str]:
     pytest.importorskip("psycopg", reason="needs the extra [history]")
     # Directly under /tmp: the path of a socket has 107 characters at most, and pytest's own
     # folders are closed to the user `postgres`.
-    home = Path(f"/tmp/harness-postgresql-{os.getpid()}")
-    home.mkdir(mode=0o700)
+    home = Path(tempfile.mkdtemp(prefix="harness-postgresql-", dir="/tmp"))
     if os.getuid() == 0:
         shutil.chown(home, "postgres")
     data = home / "data"

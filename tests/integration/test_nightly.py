@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from harness.replay import replay
 from tests.bench_runs import CHECKOUT, TIMEOUT_S, run_nightly
 
 MODEL = "test17_conv1x1"
+# An item of more than a second, on any machine.
+LONG = '[[matrix]]\ntargets = "esp32c3"\nmodels = "himax_cnn"\nruntimes = "tflm"\nsamples = 1000\n'
 FAILING = """\
 name = "failing"
 [input]
@@ -115,33 +119,38 @@ until = 2001-01-01
     assert "Exit code 0: all as expected" in again.output
 
 
-def started_night(reports: Path, config: Path) -> subprocess.Popen[str]:
-    """With one worker; whoever starts it ends it."""
+@contextlib.contextmanager
+def started_night(reports: Path, config: Path) -> Iterator[subprocess.Popen[str]]:
+    """With one worker."""
     command = [sys.executable, "-m", "harness.cli", "nightly", str(config), "--jobs", "1"]
-    return subprocess.Popen(
+    with subprocess.Popen(
         [*command, "--report-dir", str(reports)],
         cwd=CHECKOUT,
         env={**os.environ, "HARNESS_HISTORY_URL": f"sqlite:///{reports.parent}/h.sqlite"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
+    ) as night:
+        try:
+            yield night
+        finally:
+            night.kill()
 
 
 def test_a_worker_that_is_killed_costs_one_try_of_one_item(tmp_path: Path) -> None:
     config = tmp_path / "nightly.toml"
     config.write_text(
-        '[[matrix]]\ntargets = "esp32c3"\nruntimes = "tflm"\nsamples = 20\n'
+        '[[matrix]]\ntargets = "esp32c3"\nruntimes = "tflm"\nsamples = 400\n'
         f'models = ["mnist_mlp", "{MODEL}"]\n',
         encoding="utf-8",
     )
     reports = tmp_path / "reports"
-    night = started_night(reports, config)
-    worker, emulator = _worker_with_an_emulator(night.pid, reports)
-    os.kill(worker, signal.SIGKILL)
-    output, _ = night.communicate(timeout=TIMEOUT_S)
+    with started_night(reports, config) as night:
+        worker, emulator = _worker_stopped_in_mid_item(night.pid, reports)
+        os.kill(worker, signal.SIGKILL)
+        output, _ = night.communicate(timeout=TIMEOUT_S)
     assert night.returncode == 0, output
-    assert not Path(f"/proc/{emulator}").exists()
+    assert not _alive(emulator)
     (line,) = [line for line in output.splitlines() if "tried again" in line]
     key = line.partition(":")[0]
     assert (
@@ -170,17 +179,17 @@ def test_what_a_killed_worker_had_ended_is_in_the_report_and_not_run_again(tmp_p
         encoding="utf-8",
     )
     reports = tmp_path / "reports"
-    night = started_night(reports, config)
-    worker, _ = _worker_with_an_emulator(night.pid, reports)
-    os.kill(night.pid, signal.SIGSTOP)
-    journal = reports / "0-journal-0.jsonl"
-    deadline = time.monotonic() + TIMEOUT_S
-    while json.loads(journal.read_bytes().split(b"\n")[-2])["kind"] != "item":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(worker, signal.SIGKILL)
-    os.kill(night.pid, signal.SIGCONT)
-    output, _ = night.communicate(timeout=TIMEOUT_S)
+    with started_night(reports, config) as night:
+        worker, _ = _worker_stopped_in_mid_item(night.pid, reports)
+        os.kill(night.pid, signal.SIGSTOP)
+        os.kill(worker, signal.SIGCONT)
+        deadline = time.monotonic() + TIMEOUT_S
+        while not _ended_items(reports):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(worker, signal.SIGKILL)
+        os.kill(night.pid, signal.SIGCONT)
+        output, _ = night.communicate(timeout=TIMEOUT_S)
     assert night.returncode == 0, output
     assert "tried again" not in output
     assert "1 item in" in output.replace("\u00a0", " ")
@@ -193,12 +202,12 @@ def test_what_a_killed_worker_had_ended_is_in_the_report_and_not_run_again(tmp_p
 def test_what_does_not_fit_is_said_and_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
     config = tmp_path / "nightly.toml"
     config.write_text(
-        f'budget_minutes = 0.01\n[[matrix]]\ntargets = "esp32c3"\nmodels = "{MODEL}"\nruntimes = "tflm"\n',
+        f"budget_minutes = 0.01\n{LONG}",
         encoding="utf-8",
     )
     night = run_nightly(tmp_path / "reports", config)
     assert night.code == 4, night.output
-    assert f"  not run: out of time\n    esp32c3-{MODEL}-tflm\n" in night.output
+    assert "  not run: out of time\n    esp32c3-himax_cnn-tflm\n" in night.output
     assert "report.html" not in night.output
     assert (night.reports / "night.md").is_file()
 
@@ -206,15 +215,14 @@ def test_what_does_not_fit_is_said_and_has_an_exit_code_of_its_own(tmp_path: Pat
 def test_an_item_that_takes_too_long_is_ended_and_no_number_is_wrong(tmp_path: Path) -> None:
     config = tmp_path / "nightly.toml"
     config.write_text(
-        "item_minutes = 0.01\nretries = 0\n"
-        f'[[matrix]]\ntargets = "esp32c3"\nmodels = "{MODEL}"\nruntimes = "tflm"\n',
+        f"item_minutes = 0.01\nretries = 0\n{LONG}",
         encoding="utf-8",
     )
     night = run_nightly(tmp_path / "reports", config)
     assert night.code == 3, night.output
     said = "it took longer than the 0.01 minutes that an item may"
     assert (
-        f"  infrastructure fault\n    esp32c3-{MODEL}-tflm: {said}. Raise item_minutes, or " in night.output
+        f"  infrastructure fault\n    esp32c3-himax_cnn-tflm: {said}. Raise item_minutes, or " in night.output
     )
 
 
@@ -227,25 +235,47 @@ def test_a_wrong_file_is_one_line_and_leaves_nothing_behind(tmp_path: Path) -> N
     assert not night.reports.exists()
 
 
-def _children(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = stat.read_text()
-        except OSError:  # it has ended
-            continue
-        if int(text.rpartition(")")[2].split()[1]) == pid:
-            found.append(int(stat.parent.name))
-    return found
+def _stat(process: int) -> list[str]:
+    """Of /proc/PID/stat what follows the name: the state, the parent; nothing when it is no more."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
-def _worker_with_an_emulator(night: int, reports: Path) -> tuple[int, int]:
+def _alive(process: int) -> bool:
+    return _stat(process)[:1] not in ([], ["Z"])
+
+
+def _children(parent: int) -> list[int]:
+    found = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    return [process for process in found if _stat(process)[1:2] == [str(parent)]]
+
+
+def _is_emulator(process: int) -> bool:
+    try:
+        return "qemu" in Path(f"/proc/{process}/cmdline").read_text()
+    except OSError:
+        return False
+
+
+def _ended_items(reports: Path) -> int:
+    """Of the one worker's journal."""
+    *lines, _ = (reports / "0-journal-0.jsonl").read_text().split("\n")
+    return sum(json.loads(line)["kind"] == "item" for line in lines)
+
+
+def _worker_stopped_in_mid_item(night: int, reports: Path) -> tuple[int, int]:
+    """The night's only worker and its emulator. It is stopped: what was so when it was looked at stays so."""
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
-        if not any(path.stat().st_size for path in reports.glob("items/*/wire.bin")):
-            continue
-        for worker in _children(night):
-            for child in _children(worker):
-                if "qemu" in Path(f"/proc/{child}/cmdline").read_text():
-                    return worker, child
-    raise AssertionError("no worker started an emulator")
+        begun = [path for path in reports.glob("items/*/wire.bin") if path.stat().st_size]
+        for worker in _children(night) if begun else ():
+            for emulator in filter(_is_emulator, _children(worker)):
+                os.kill(worker, signal.SIGSTOP)
+                while _stat(worker)[:1] not in (["T"], []):
+                    os.sched_yield()
+                if _alive(emulator) and _ended_items(reports) < len(begun):
+                    return worker, emulator
+                os.kill(worker, signal.SIGCONT)
+    raise AssertionError("no worker was met in the midst of an item")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import select
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ from harness.targets import get_target
 from tests import printed_logs as printed
 from tests.himax_app import on_terminal
 
+START_S = 60
 PRINTER = """
 import sys, time
 text = sys.argv[1]
@@ -29,9 +34,15 @@ while True:
 """
 
 
-def printing(lines: list[str]) -> list[str]:
-    """A board that says the same again and again: an image that was compiled into it."""
-    return [sys.executable, "-c", PRINTER, printed.captured(lines).decode()]
+@contextlib.contextmanager
+def printing(lines: list[str]) -> Iterator[str]:
+    """The port of a board that says the same again and again: an image that was compiled into it."""
+    with on_terminal([sys.executable, "-c", PRINTER, printed.captured(lines).decode()]) as port:
+        speaking = os.open(port, os.O_RDONLY | os.O_NOCTTY)
+        begun, _, _ = select.select([speaking], [], [], START_S)
+        os.close(speaking)
+        assert begun, "the board does not start"
+        yield port
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +77,7 @@ def run(reports: Path, port: str, *arguments: str) -> tuple[int, dict[str, Any]]
 
 def test_a_compiled_in_image_is_an_item(one_image: tuple[Path, list[int]], tmp_path: Path) -> None:
     data, scores = one_image
-    with on_terminal(printing(printed.himax(scores))) as port:
+    with printing(printed.himax(scores)) as port:
         code, item = run(tmp_path, port, "--dialect", "himax", "--data", str(data))
     assert code == 0, item["error"]
     assert (item["runtime_gap"]["samples"], item["runtime_gap"]["max_lsb"]) == (1, 0)
@@ -76,7 +87,7 @@ def test_a_compiled_in_image_is_an_item(one_image: tuple[Path, list[int]], tmp_p
 def test_one_wrong_lsb_fails_the_item(one_image: tuple[Path, list[int]], tmp_path: Path) -> None:
     data, scores = one_image
     wrong = [scores[0] + 1, *scores[1:]]
-    with on_terminal(printing(printed.himax(wrong))) as port:
+    with printing(printed.himax(wrong)) as port:
         code, item = run(tmp_path, port, "--dialect", "himax", "--data", str(data))
     assert code == 1
     assert (item["outcome"], item["runtime_gap"]["mismatching_elements"]) == ("failed", 1)
@@ -84,13 +95,13 @@ def test_one_wrong_lsb_fails_the_item(one_image: tuple[Path, list[int]], tmp_pat
 
 def test_another_chip_with_such_firmware(one_image: tuple[Path, list[int]], tmp_path: Path) -> None:
     data, scores = one_image
-    with on_terminal(printing(printed.himax(scores))) as port:
+    with printing(printed.himax(scores)) as port:
         code, item = run(tmp_path, port, "--dialect", "himax", "--data", str(data), "--target", "esp32")
     assert (code, item["target"], item["fidelity"]) == (0, "esp32", None)
 
 
 def test_real_values_are_for_parse(one_image: tuple[Path, list[int]], tmp_path: Path) -> None:
-    with on_terminal(printing(printed.tutorial0([0.1] * 10))) as port:
+    with printing(printed.tutorial0([0.1] * 10)) as port:
         data = str(one_image[0])
         code, item = run(tmp_path, port, "--dialect", "tutorial0", "--runtime", "tflm", "--data", data)
     assert code == 3
@@ -127,7 +138,7 @@ def test_the_integers_that_esp_dl_v1_prints(
     image, scores = old_firmware["esp_dl_mnist"]
     for off, verdict in ((0, 0), (1, 1)):
         lines = printed.espdl_v1_tutorial([int(scores[0]) + off, *map(int, scores[1:])], 7243)
-        with on_terminal(printing(lines)) as port:
+        with printing(lines) as port:
             code, item = esp32(tmp_path, "esp_dl_mnist", port, "espdl-v1", image)
         assert (code, item["runtime"], item["runtime_gap"]["max_lsb"]) == (verdict, "espdl-v1", off)
 
@@ -137,14 +148,14 @@ def test_the_decimals_that_tutorial_0_prints(
 ) -> None:
     image, scores = old_firmware["mnist_mlp"]
     for off, verdict in ((0.0, 0), (1e-6, 1)):
-        with on_terminal(printing(printed.tutorial0([scores[0] + off, *scores[1:]]))) as port:
+        with printing(printed.tutorial0([scores[0] + off, *scores[1:]])) as port:
             code, item = esp32(tmp_path, "mnist_mlp", port, "tutorial0", image)
         assert (code, item["runtime_gap"]["mismatching_elements"]) == (verdict, verdict)
         assert any("equal in all of them counts as equal" in note for note in item["notes"])
 
 
 def test_parse_reads_the_port_for_a_time(capsys: pytest.CaptureFixture[str]) -> None:
-    with on_terminal(printing(printed.tutorial0([0.25, 0.75]))) as port:
+    with printing(printed.tutorial0([0.25, 0.75])) as port:
         assert main(["parse", "--port", port, "--seconds", "1", "--inferences", "2", "--format", "json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["dialect"] == "tutorial0"
@@ -156,7 +167,7 @@ def test_parse_compares_what_the_port_says(
 ) -> None:
     data, scores = one_image
     arguments = ["--model", "himax_cnn", "--data", str(data), "--inferences", "1", "--format", "json"]
-    with on_terminal(printing(printed.himax(scores, one_line=True))) as port:
+    with printing(printed.himax(scores, one_line=True)) as port:
         assert main(["parse", "--port", port, "--seconds", "0.6", *arguments]) == 0
     assert json.loads(capsys.readouterr().out)["comparison"]["runtime_gap"]["max_lsb"] == 0
 

@@ -4,6 +4,7 @@ does it on the way (extra [keras]).
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import subprocess
@@ -14,7 +15,9 @@ import numpy as np
 import pytest
 
 from harness.cli import main
+from harness.model.spec import load_model
 from harness.runtimes.tflm import Tflm
+from harness.runtimes.tflm.float_file import float_tflite
 from tests.bench_runs import run_harness
 from tests.tflite_builder import ModelBuilder
 
@@ -131,8 +134,11 @@ def test_a_float_tflite_becomes_one_of_integers(
         np.testing.assert_allclose(got, right(x), atol=near)
 
 
-def test_a_saved_model_runs_like_any_other_model(saved: Path, tmp_path: Path) -> None:
-    """The run makes its integers and its float reference."""
+def test_a_saved_model_runs_like_any_other_model(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run makes its integers and its float reference, which the next one finds."""
+    monkeypatch.setenv("HARNESS_BUILD_ROOT", str(tmp_path / "build"))
     x = np.random.RandomState(0).uniform(-1, 1, (30, 4, 4, 1)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
     mine = tmp_path / "mine"
@@ -146,3 +152,8 @@ def test_a_saved_model_runs_like_any_other_model(saved: Path, tmp_path: Path) ->
     assert (item["runtime_gap"]["max_lsb"], item["runtime_gap"]["samples"]) == (0, 10)
     assert item["quantisation_gap"]["reference"] == "tflite"
     assert item["quantisation_gap"]["max_abs"] < 0.01
+    (kept,) = (tmp_path / "build" / "conversions").glob("*.tflite")
+    made_ns = kept.stat().st_mtime_ns
+    again = dataclasses.replace(load_model(saved), conversions=kept.parent)
+    assert float_tflite(again) == kept
+    assert kept.stat().st_mtime_ns == made_ns

@@ -107,11 +107,12 @@ class AttachedBoard:
 
     def _step(self) -> None:
         ready, _, _ = select.select([self._master, self._lines], [], [], 0.002)
-        if self._lines in ready:
-            self._set_lines()
+        # In the order of a chip, also where this thread comes late: the straps are read before they change.
         if self._due_s is not None and time.monotonic() >= self._due_s:
             self._due_s = None
             self._come_up()
+        if self._lines in ready:
+            self._set_lines()
         if self._master in ready:
             data = os.read(self._master, 65536)
             if self._download:

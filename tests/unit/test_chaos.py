@@ -15,6 +15,7 @@ from harness.link.chaos import FAULTS, Chaos, ChaosPort, parse_chaos
 from harness.link.client import Link
 from tests.firmware_demo import demo_layers
 from tests.link_devices import PythonDevice, demo_inputs
+from tests.virtual_time import VirtualPort, VirtualTime
 
 EVERY_KIND = Chaos(
     drop=1e-3, flip=1e-3, dup=1e-3, garbage=1e-3, delay=1e-3, reset=2e-5, burst=1e-4, delay_ms=1
@@ -91,19 +92,20 @@ def test_a_wire_without_faults_changes_nothing(rate: float) -> None:
     assert not any(faults.values())
 
 
-def test_what_is_read_is_spoilt_too_and_a_late_byte_keeps_its_place() -> None:
+def test_what_is_read_is_spoilt_too_and_a_late_byte_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = VirtualTime()
+    monkeypatch.setattr("harness.link.chaos.time", clock)
     sent = SENT[:1024]
     tape = Tape([sent])
-    port = ChaosPort(tape, Chaos(delay=0.02, delay_ms=20), tape.reset)
-    started_s, got = time.monotonic(), b""
-    waits = 0
+    port = ChaosPort(VirtualPort(clock, tape), Chaos(delay=0.02, delay_ms=20), tape.reset)
+    got, waits = b"", 0
     while len(got) < len(sent):
-        before_s = time.monotonic()
+        before_s = clock.now_s
         got += port.read(0.005)
-        assert time.monotonic() - before_s < 0.2
+        assert clock.now_s - before_s < 0.0051
         waits += 1
     assert got == sent
-    assert time.monotonic() - started_s > 0.02
+    assert clock.now_s > 0.02
     # A stall may outlast a read; that one then comes back empty, in time.
     assert waits > port.faults["chaos_delay"]
 

@@ -14,9 +14,17 @@ from harness.dialects.console import Console, Images, image_frame
 from harness.errors import DeviceError, IdentityError, LinkError, SilentError
 from harness.link.wirelog import WireLog
 from tests import printed_logs as printed
+from tests.virtual_time import VirtualTime
 
 DIGEST = "ab" * 32
+TIME = VirtualTime()
 ASKS = f"image:2 bytes, model:{DIGEST}"
+
+
+@pytest.fixture(autouse=True)
+def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No machine is too slow to be told what was printed long ago."""
+    monkeypatch.setattr("harness.dialects.console.time", TIME)
 
 
 class Board:
@@ -27,8 +35,11 @@ class Board:
         self._answer = answer
         self.frames: list[bytes] = []
 
-    def read(self, timeout_s: float) -> bytes:  # noqa: ARG002 - a Port's signature
-        return self._out.pop(0) if self._out else b""
+    def read(self, timeout_s: float) -> bytes:
+        if self._out:
+            return self._out.pop(0)
+        TIME.now_s += timeout_s
+        return b""
 
     def write(self, data: bytes) -> None:
         self.frames.append(data)

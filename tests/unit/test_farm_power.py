@@ -49,7 +49,8 @@ def test_without_uhubctl_its_package_is_named(tmp_path: Path, monkeypatch: pytes
 def test_a_plug_that_is_not_there_is_named_without_its_password() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
+        # Kept, and not listened at: nobody else can have it.
         address = f"http://127.0.0.1:{free.getsockname()[1]}/cm?password=geheim"
-    with pytest.raises(PortError, match=r"the plug at 127\.0\.0\.1 does not answer") as caught:
-        HttpPlug(address, address).cycle()
+        with pytest.raises(PortError, match=r"the plug at 127\.0\.0\.1 does not answer") as caught:
+            HttpPlug(address, address).cycle()
     assert "geheim" not in str(caught.value)

@@ -15,14 +15,11 @@ from harness.model.reference import OnnxReference, TfliteReference, open_referen
 from harness.model.spec import load_model, read_spec
 from harness.runtimes.tflm import Tflm
 from harness.targets import get_target
+from tests.branched_net import net_with_branches, numbers
 from tests.tflite_builder import ModelBuilder
 
 RELU, RELU6 = 1, 3
 SAME, VALID = 0, 1
-
-
-def numbers(*shape: int) -> np.ndarray:
-    return np.random.default_rng(shape).normal(0, 0.5, shape).astype(np.float32)
 
 
 def chain() -> bytes:
@@ -95,6 +92,29 @@ def test_a_chain_becomes_onnx_with_the_same_answers(tmp_path: Path) -> None:
     np.testing.assert_allclose(OnnxReference(converted).run([x]), expected, atol=2e-6)
 
 
+def test_branches_become_onnx_with_the_same_answers(tmp_path: Path) -> None:
+    path = written(tmp_path / "net.tflite", net_with_branches())
+    (tmp_path / "net.onnx").write_bytes(to_onnx(path).SerializeToString())
+    x = np.random.default_rng(7).normal(0, 1, (5, 1, 5, 4, 3)).astype(np.float32)
+    expected = TfliteReference(path).run([x])
+    assert np.ptp(expected) > 1
+    np.testing.assert_allclose(OnnxReference(tmp_path / "net.onnx").run([x]), expected, atol=5e-6)
+
+
+def test_an_image_is_compared_in_the_layout_of_the_artifact(tmp_path: Path) -> None:
+    model = ModelBuilder()
+    x = model.input((1, 5, 4, 3), "float32")
+    y = model.tensor((1, 5, 4, 3), "float32")
+    model.operator("TANH", [x], [y])
+    path = written(tmp_path / "net.tflite", model.build([y]))
+    (tmp_path / "net.onnx").write_bytes(to_onnx(path).SerializeToString())
+    real = np.random.default_rng(7).normal(0, 1, (2, 1, 5, 4, 3)).astype(np.float32)
+    for like, axes in (((1, 5, 4, 3), (0, 1, 2, 3, 4)), ((1, 3, 5, 4), (0, 1, 4, 2, 3))):
+        expected = np.tanh(real.transpose(axes)).reshape(2, -1)
+        for reference in (TfliteReference(path), OnnxReference(tmp_path / "net.onnx")):
+            np.testing.assert_allclose(reference.run([real], like=like), expected, atol=1e-6)
+
+
 def test_inspect_says_float_and_how_to_quantise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "net.tflite", branched())
     assert main(["inspect", str(path)]) == 0
@@ -104,7 +124,9 @@ def test_inspect_says_float_and_how_to_quantise(tmp_path: Path, capsys: pytest.C
     assert (
         f"quantise it: harness quantise {path} --runtime tflm --data FILE.npz --out net_int8.tflite" in shown
     )
-    assert "operator 1 (ADD) is not the next of a chain" in " ".join(shown.split())
+    for verdict in ("tflm      quantised", "espdl     quantised", "espdl-v1  no", "tvm       quantised"):
+        assert verdict in shown
+    assert "operator 1 (Add add_1_add) is not supported: v1's layer" in " ".join(shown.split())
 
 
 def test_a_run_without_data_gives_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +145,9 @@ def test_runtimes_that_cannot_read_a_file_are_left_out_where_another_can(
     target = get_target("esp32c3")
     chained = load_model(written(tmp_path / "chain.tflite", chain()))
     assert runtimes_for(chained, target, ["all"], workshop) == ["tflm", "espdl", "espdl-v1", "tvm"]
-    net = load_model(written(tmp_path / "net.tflite", branched()))
+    branches = load_model(written(tmp_path / "branched.tflite", branched()))
+    assert runtimes_for(branches, target, ["all"], workshop) == ["tflm", "espdl", "espdl-v1", "tvm"]
+    net = load_model(written(tmp_path / "net.tflite", of_two_inputs()))
     assert runtimes_for(net, target, ["all"], workshop) == ["tflm"]
     monkeypatch.setattr("harness.items.available", lambda extra: extra != "keras")
     assert runtimes_for(net, target, ["all"], workshop) == ["espdl", "espdl-v1", "tvm"]  # each then says why
@@ -150,6 +174,23 @@ def of_no_layer() -> bytes:
     x = model.input((1, 4), "float32")
     y = model.tensor((1, 4), "float32")
     model.operator("COS", [x], [y])
+    return model.build([y])
+
+
+def of_two_inputs() -> bytes:
+    model = ModelBuilder()
+    a, b = (model.input((1, 4), "float32") for _ in range(2))
+    y = model.tensor((1, 4), "float32")
+    model.operator("ADD", [a, b], [y])
+    return model.build([y])
+
+
+def of_other_ranks() -> bytes:
+    model = ModelBuilder()
+    x = model.input((1, 3, 3, 4), "float32")
+    flat, y = model.tensor((1, 4), "float32"), model.tensor((1, 3, 3, 4), "float32")
+    model.operator("MEAN", [x, model.constant(np.array([1, 2], np.int32))], [flat], keep_dims=False)
+    model.operator("MUL", [x, flat], [y])
     return model.build([y])
 
 
@@ -181,8 +222,12 @@ def of_odd_softmax() -> bytes:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (branched, "operator 1 (ADD) is not the next of a chain"),
-        (of_no_layer, "operator 0 (COS) is not converted. Converted: AVERAGE_POOL_2D, CONV_2D"),
+        (of_two_inputs, "2 inputs and 1 outputs, expected one of each. Give what it was converted from"),
+        (of_other_ranks, "layer 1 (Multiply multiply_1): (3, 3, 4) and (4,): expected as many dimensions"),
+        (
+            of_no_layer,
+            "operator 0 (COS) is not converted. Converted: ADD, AVERAGE_POOL_2D, CONCATENATION, CONV_2D",
+        ),
         (of_odd_softmax, "operator 0 (SOFTMAX): beta 0.5, expected 1"),
         (
             of_no_stride,
@@ -193,7 +238,7 @@ def of_odd_softmax() -> bytes:
         (lambda: chain()[:999], "the .tflite file is truncated: 999 bytes"),
     ],
 )
-def test_what_is_no_chain_is_refused_by_name(
+def test_what_is_not_converted_is_refused_by_name(
     data: Callable[[], bytes], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = written(tmp_path / "net.tflite", data())

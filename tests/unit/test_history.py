@@ -29,6 +29,18 @@ def counted(median: int, **changes: object) -> ItemRecord:
     return replace(made, counts=counts, **changes)  # type: ignore[arg-type]
 
 
+def as_version_1(path: Path) -> None:
+    """As the version before wrote it: without units and times, and with the older indices."""
+    later = ("unit", "count_p90", "count_p99", "time_us_median", "time_us_p90", "time_us_p99")
+    with sqlite3.connect(path) as raw:
+        for index in ("items_by_key", "items_by_model", "runs_by_start"):
+            raw.execute(f"DROP INDEX {index}")
+        for column in later:
+            raw.execute(f"ALTER TABLE items DROP COLUMN {column}")
+        raw.execute("CREATE INDEX items_by_model ON items (model, started)")
+        raw.execute("UPDATE schema SET version = 1")
+
+
 @pytest.fixture
 def history(tmp_path: Path) -> History:
     return History(f"sqlite:///{tmp_path}/new/history.sqlite")
@@ -104,6 +116,44 @@ def test_several_writers_lose_nothing(history: History, tmp_path: Path) -> None:
     assert [entry.count_median for entry in history.entries("mlp")] == list(range(1, 29))
 
 
+@pytest.mark.parametrize("version", [None, 1])
+def test_all_who_come_first_get_in(version: int | None, tmp_path: Path) -> None:
+    """A night's workers on a new machine, or after an update: each finds no table, or old ones."""
+    url = f"sqlite:///{tmp_path}/history.sqlite"
+    if version is not None:
+        with History(url):
+            pass
+        as_version_1(tmp_path / "history.sqlite")
+    together = threading.Barrier(6)
+    said: list[str] = []
+
+    def write(number: int) -> None:
+        together.wait()
+        try:
+            with History(url) as own:
+                own.add(night(number, counted(number)))
+        except OutputError as error:
+            said.append(str(error))
+
+    writers = [threading.Thread(target=write, args=(1 + i,)) for i in range(6)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert said == []
+    with History(url) as history:
+        assert [entry.count_median for entry in history.entries("mlp")] == list(range(1, 7))
+
+
+def test_tables_that_a_killed_process_had_begun_are_made_whole(tmp_path: Path) -> None:
+    """As the versions before left them: each table came by itself."""
+    with sqlite3.connect(tmp_path / "h.sqlite") as raw:
+        raw.execute("CREATE TABLE schema (version INTEGER NOT NULL)")
+    with History(f"sqlite:///{tmp_path}/h.sqlite") as history:
+        history.add(night(1, counted(1000)))
+        assert [run.run_id for run in history.runs(5)] == ["run-01"]
+
+
 def test_a_later_version_and_no_database_are_refused(history: History, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "new" / "history.sqlite") as raw:
         raw.execute("UPDATE schema SET version = 99")
@@ -174,18 +224,10 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 def test_a_history_of_version_1_becomes_one_of_version_2(tmp_path: Path) -> None:
-    """As the version before wrote it: without units and times, and with the older indices."""
     url = f"sqlite:///{tmp_path}/old.sqlite"
     with History(url) as new:
         new.add(night(1, counted(1000)))
-    later = ("unit", "count_p90", "count_p99", "time_us_median", "time_us_p90", "time_us_p99")
-    with sqlite3.connect(tmp_path / "old.sqlite") as raw:
-        for index in ("items_by_key", "items_by_model", "runs_by_start"):
-            raw.execute(f"DROP INDEX {index}")
-        for column in later:
-            raw.execute(f"ALTER TABLE items DROP COLUMN {column}")
-        raw.execute("CREATE INDEX items_by_model ON items (model, started)")
-        raw.execute("UPDATE schema SET version = 1")
+    as_version_1(tmp_path / "old.sqlite")
     with History(url) as history:
         history.add(night(2, counted(1100)))
         first, second = history.key_entries(counted(1).key, last=5)

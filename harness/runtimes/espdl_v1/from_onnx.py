@@ -70,11 +70,15 @@ def read_samples(path: Path, graph: Graph, preprocess: Preprocess | None) -> NDA
     if len(shape) == 3:
         shape = (shape[1], shape[2], shape[0])
     try:
-        dataset = load_dataset(path, TensorInfo(graph.input, (1, *shape), "float32"), preprocess)
+        dataset = load_dataset(
+            path, TensorInfo(graph.input, (1, *shape), "float32"), preprocess, labelled=False
+        )
     except DataError:
         if shape == graph.input_shape[1:]:
             raise
-        dataset = load_dataset(path, TensorInfo(graph.input, graph.input_shape, "float32"), preprocess)
+        dataset = load_dataset(
+            path, TensorInfo(graph.input, graph.input_shape, "float32"), preprocess, labelled=False
+        )
     return fit_layout(np.asarray(dataset.inputs[0], dtype=np.float32), graph.input_shape, path)[:, 0]
 
 

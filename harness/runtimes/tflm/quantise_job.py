@@ -17,7 +17,7 @@ from typing import Any
 from harness.errors import HarnessError, ModelError, UnsupportedError
 from harness.model.dataset import load_dataset
 from harness.model.preprocess import Preprocess
-from harness.runtimes.tflm.float_file import read_float
+from harness.runtimes.tflm.float_file import float_bytes, read_float
 from harness.tensors import TensorInfo
 
 USER_ERROR = 2
@@ -46,7 +46,9 @@ def _converted(tf: Any, source: Path, data: Path | None, scheme: str, preprocess
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
     if data is None:
         return bytes(converter.convert())
-    calibration = load_dataset(data, TensorInfo("input", shape, "float32"), preprocess).real()[0]
+    calibration = load_dataset(
+        data, TensorInfo("input", shape, "float32"), preprocess, labelled=False
+    ).real()[0]
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([x] for x in calibration)
     sets, kinds = tf.lite.OpsSet, {"int8": tf.int8, "int16x8": tf.int16}
@@ -68,12 +70,12 @@ def _of_tflite(tf: Any, source: Path, data: Path, scheme: str, preprocess: Prepr
 
     graph = read_float(source)
     inputs = [graph.tensors[index].info for index in graph.inputs]
-    real = load_dataset(data, inputs, preprocess).real()
+    real = load_dataset(data, inputs, preprocess, labelled=False).real()
 
     def samples() -> Iterator[list[Any]]:
         return (list(sample) for sample in zip(*real, strict=True))
 
-    calibrator = Calibrator(source.read_bytes())
+    calibrator = Calibrator(float_bytes(source))
     if scheme == "int8":
         made = mlir_quantize(calibrator.calibrate(samples), input_data_type=tf.int8, output_data_type=tf.int8)
     else:

@@ -30,7 +30,7 @@ OPERATOR_NAMES = {
     for name, number in vars(tflite.BuiltinOperator).items()
     if name.isupper() and isinstance(number, int)
 }
-STORABLE = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")
+STORABLE = ("int8", "uint8", "int16", "int32", "int64", "float16", "float32", "bool")
 # No quotient or product of two scales between this and its inverse leaves float32.
 SMALLEST_SCALE = 1e-15
 MAX_TENSOR_BYTES = 64 << 20  # twice the largest PSRAM of any target
@@ -91,12 +91,6 @@ def read(data: bytes) -> Graph:
     graph = read_any(data)
     _check_precision(graph)
     return graph
-
-
-def is_float(graph: Graph) -> bool:
-    """Whether nothing in it is quantised, and there is something to quantise."""
-    numbers = {tensor.info.dtype for tensor in graph.tensors} & {"float32", "int8", "uint8", "int16"}
-    return numbers == {"float32"}
 
 
 def read_any(data: bytes) -> Graph:
@@ -271,6 +265,11 @@ def _check_indices(graph: Graph) -> None:
 
 def _check_precision(graph: Graph) -> None:
     """Names the conversion that made a model these kernels cannot run."""
+    for tensor in graph.tensors:
+        if tensor.info.dtype == "float16":
+            raise UnsupportedError(
+                f"tensor '{tensor.info.name}' is float16, expected int8 or int16", QUANTISE
+            )
     for operator in graph.operators:
         if operator.op not in WEIGHTED or len(operator.inputs) < 2 or min(operator.inputs[:2]) < 0:
             continue

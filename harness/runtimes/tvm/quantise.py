@@ -99,7 +99,7 @@ def check_float(onnx: Path) -> None:
 def _calibration(model: FloatModel, graph: Graph) -> NDArray[np.float32]:
     """Real inputs, (N, *shape of the ONNX input)."""
     tensor = TensorInfo(graph.input, graph.input_shape, "float32")
-    dataset = load_dataset(model.calibration, tensor, model.preprocess)
+    dataset = load_dataset(model.calibration, tensor, model.preprocess, labelled=False)
     if dataset.samples == 0:
         raise DataError(f"{model.calibration}: the calibration set is empty", "Give some 200 typical inputs")
     return dataset.real()[0]

@@ -1,6 +1,6 @@
-"""A float .tflite file as the chain of Keras layers it was made of, so that `keras_onnx.py` makes ONNX of it.
+"""A float .tflite file as the Keras layers it was made of, so that `keras_onnx.py` makes ONNX of it.
 
-Takes a chain: each operator reads what the one before it made. Nets with branches run in tflm alone.
+One input, one output, branches where the net has them; what is no layer here runs in tflm alone.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import tflite
 from numpy.typing import NDArray
 
 from harness.errors import ModelError, UnsupportedError
-from harness.model.keras_file import KerasLayer, KerasModel
+from harness.model.keras_file import INPUT, KerasLayer, KerasModel
 from harness.portable.graph import Graph, Operator
 from harness.runtimes.tflm.float_file import read_float
 
-BRANCHES = "What it was converted from, as .onnx, may have branches; runtime tflm takes this file"
+OTHERWISE = "Give what it was converted from, as .onnx; runtime tflm may take this file"
 PADDING = {tflite.Padding.SAME: "same", tflite.Padding.VALID: "valid"}
 ACTIVATIONS = {
     tflite.ActivationFunctionType.NONE: "linear",
@@ -34,49 +34,59 @@ class _OtherError(Exception):
     """An operator that is no Keras layer here; the message says why."""
 
 
-def read_tflite_chain(path: Path) -> KerasModel:
+def read_tflite_layers(path: Path) -> KerasModel:
     """Reads a float .tflite file; one operator may become several layers.
 
     Raises:
         ModelError: as `read_float`; or constants do not fit their operator.
-        UnsupportedError: the model is no chain, or an operator is not converted, by index and name.
+        UnsupportedError: several inputs or outputs, or an operator is not converted, by index and name.
     """
     graph = read_float(path)
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise UnsupportedError(
             f"{path}: {len(graph.inputs)} inputs and {len(graph.outputs)} outputs, expected one of each",
-            BRANCHES,
+            OTHERWISE,
         )
     layers: list[KerasLayer] = []
-    (reached,) = graph.inputs
+    made_by = {graph.inputs[0]: INPUT}  # tensor to the layer that makes it
     for operator in graph.operators:
         where = f"{path}: operator {operator.index} ({operator.op})"
-        read = [index for index in operator.inputs if index >= 0 and graph.tensors[index].data is None]
-        if read != [reached]:
-            raise UnsupportedError(f"{where} is not the next of a chain", BRANCHES)
         if operator.op not in LAYERS:
             raise UnsupportedError(f"{where} is not converted", f"Converted: {', '.join(sorted(LAYERS))}")
         try:
-            made = LAYERS[operator.op](_Reading(graph, operator))
+            at = _Reading(graph, operator)
+            made = LAYERS[operator.op](at)
         except _OtherError as error:
-            raise UnsupportedError(f"{where}: {error}", BRANCHES) from None
+            raise UnsupportedError(f"{where}: {error}", OTHERWISE) from None
         except (IndexError, KeyError, ValueError) as error:
             raise ModelError(f"{where} does not fit: {error}", "Convert the model again") from error
+        if unmade := [index for index in at.read if index not in made_by]:
+            raise ModelError(
+                f"{where} reads tensor {unmade[0]}, which none before it makes", "Convert it again"
+            )
+        reads = tuple(made_by[index] for index in at.read)
         for kind, config, weights in made:
-            layers.append(KerasLayer(operator.index, kind, f"{kind.lower()}_{len(layers)}", config, weights))
-        reached = operator.outputs[0]
-    if [reached] != list(graph.outputs):
-        raise UnsupportedError(f"{path}: its output is not what the last operator makes", BRANCHES)
-    return KerasModel(graph.tensors[graph.inputs[0]].info.shape[1:], tuple(layers))
+            name = f"{kind.lower()}_{len(layers)}"
+            layers.append(KerasLayer(operator.index, kind, name, config, weights, reads))
+            reads = (len(layers) - 1,)
+        made_by[operator.outputs[0]] = reads[0]
+    if graph.outputs[0] not in made_by:
+        raise ModelError(f"{path}: no operator makes its output", "Convert it again")
+    shape = graph.tensors[graph.inputs[0]].info.shape[1:]
+    return KerasModel(shape, tuple(layers), made_by[graph.outputs[0]])
 
 
 class _Reading:
-    """One operator: its options, constants and shapes."""
+    """One operator: its options, constants and shapes; `read` are the tensors it reads that are computed."""
 
     def __init__(self, graph: Graph, operator: Operator) -> None:
         self._graph = graph
         self._operator = operator
-        self.source = graph.tensors[operator.inputs[0]].info.shape
+        given = [index for index in operator.inputs if index >= 0]
+        self.read = [index for index in given if graph.tensors[index].data is None]
+        if not self.read:
+            raise _OtherError("all its inputs are constants")
+        self.source = graph.tensors[self.read[0]].info.shape
         self.target = graph.tensors[operator.outputs[0]].info.shape
         if self.source[:1] != (1,) or self.target[:1] != (1,):
             raise _OtherError(f"from {self.source} to {self.target}, expected batch 1 in both")
@@ -92,6 +102,14 @@ class _Reading:
         if data is None:
             raise _OtherError(f"its input {place} is no constant")
         return data
+
+    @property
+    def inputs(self) -> int:
+        return len(self._operator.inputs)
+
+    def is_constant(self, place: int) -> bool:
+        index = self._operator.inputs[place]
+        return index >= 0 and self._graph.tensors[index].data is not None
 
     def bias(self) -> Weights:
         given = len(self._operator.inputs) > 2 and self._operator.inputs[2] >= 0
@@ -178,24 +196,47 @@ def _softmax(at: _Reading) -> Made:
     return [("Softmax", {}, ())]
 
 
+def _binary(kind: str) -> Callable[[_Reading], Made]:
+    def layers(at: _Reading) -> Made:
+        # A constant side is the layer's weight; `constant_first` says on which side.
+        if len(at.read) == 2:
+            return [(kind, {}, ()), *_then(at.activation())]
+        place = next(place for place in (0, 1) if at.is_constant(place))
+        return [(kind, {"constant_first": place == 0}, (at.constant(place),)), *_then(at.activation())]
+
+    return layers
+
+
+def _concatenation(at: _Reading) -> Made:
+    if any(at.is_constant(place) for place in range(at.inputs)):
+        raise _OtherError("one of its inputs is a constant")
+    return [("Concatenate", {"axis": at.option("axis") % len(at.target)}, ()), *_then(at.activation())]
+
+
 def _named(activation: str) -> Callable[[_Reading], Made]:
     return lambda at: _then(activation)  # noqa: ARG005
 
 
 LAYERS: dict[str, Callable[[_Reading], Made]] = {
+    "ADD": _binary("Add"),
     "AVERAGE_POOL_2D": _pool("AveragePooling2D"),
+    "CONCATENATION": _concatenation,
     "CONV_2D": _conv2d,
     "DEPTHWISE_CONV_2D": _depthwise,
     "ELU": _named("elu"),
     "FULLY_CONNECTED": _dense,
+    "HARD_SWISH": _named("hard_swish"),
     "LEAKY_RELU": lambda at: [("LeakyReLU", {"negative_slope": at.option("alpha")}, ())],
     "LOGISTIC": _named("sigmoid"),
     "MAX_POOL_2D": _pool("MaxPooling2D"),
     "MEAN": _mean,
+    "MUL": _binary("Multiply"),
     "PAD": _pad,
     "RELU": _named("relu"),
     "RELU6": _named("relu6"),
     "RESHAPE": _reshape,
     "SOFTMAX": _softmax,
+    "SQUEEZE": _reshape,
+    "SUB": _binary("Subtract"),
     "TANH": _named("tanh"),
 }
