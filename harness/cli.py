@@ -11,14 +11,24 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from harness import __version__
-from harness.errors import HarnessError
+from harness.errors import DISK_FULL, HarnessError
 
 USAGE_ERROR = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, where argparse would put the whole usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE_ERROR, f"{self.prog}: {message}. See: {self.prog} --help\n")
+
 
 COMMANDS = {
     "run": ("harness.commands.run", "run models on boards and write a report"),
@@ -105,6 +115,10 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # Where the terminal's encoding lacks a sign (Δ, …): a question mark.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
     try:
         parsed = _parser(next((word for word in given if not word.startswith("-")), "")).parse_args(given)
         return int(parsed.run(parsed))
@@ -118,11 +132,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read the output, such as `head`, has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        print(f"harness: cannot write{where}: {error.strerror}. Free some space", file=sys.stderr)
+        return USAGE_ERROR
 
 
 def _parser(asked: str) -> argparse.ArgumentParser:
     """All commands by name, the one asked for with its options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="harness",
         description="Is my quantised network right, and how fast, on the ESP32? Runs it on a board or, "
         "where none is attached, on an emulator of the same instruction set, and compares every integer.",

@@ -6,6 +6,12 @@ that mends it. Anything else that escapes is a bug and shows its traceback.
 
 from __future__ import annotations
 
+import difflib
+import errno
+from collections.abc import Iterable
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class HarnessError(Exception):
     """A fault whose remedy is known.
@@ -22,6 +28,13 @@ class HarnessError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}. {self.remedy}" if self.remedy else self.message
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`Did you mean esp32c3? ` where one of `known` is near `name`, whatever its case; else ""."""
+    lower = {word.lower(): word for word in known}
+    near = difflib.get_close_matches(name.lower(), lower, n=1)
+    return f"Did you mean {lower[near[0]]}? " if near else ""
 
 
 class UsageError(HarnessError):

@@ -6,6 +6,7 @@ Nothing here has to do with boards.
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import numpy as np
 
@@ -28,10 +29,12 @@ from harness.settings import ALL_SAMPLES, RANDOM_SAMPLES, Settings
 class Materials:
     """The models a run was asked for, and what is made of them.
 
-    Raises, when made: ModelError for names that do not resolve, UsageError for two models of one name.
+    Raises, when made: ModelError for names that do not resolve, UsageError for two models of one name or
+    data that are not there.
     """
 
     def __init__(self, settings: Settings, say: Say = silent) -> None:
+        _check_files(settings)
         self._settings = settings
         self._say = say
         names = [name for given in settings.models for name in (zoo() if given == "zoo" else [given])]
@@ -160,6 +163,14 @@ class Materials:
             source, artifact.inputs, model.preprocess, classes, model.classes, labelled=labelled
         )
         return dataset.take(samples)
+
+
+def _check_files(settings: Settings) -> None:
+    """Ahead of all items: each would find the same."""
+    for flag, path in (("--data", settings.data), ("--calibration", settings.calibration)):
+        if path is not None and not os.access(path, os.R_OK):
+            why = "may not be read" if path.exists() else "no such file or folder"
+            raise UsageError(f"{flag} {path}: {why}", "Give an .npz, .npy, .csv, .bin or a folder of images")
 
 
 def _check_names(models: dict[str, ModelSpec]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -45,5 +46,8 @@ TARGETS = _load()
 def get_target(name: str) -> Target:
     """The chip called `name` (`esp32c3`). Raises UsageError that lists the known ones."""
     if name not in TARGETS:
-        raise UsageError(f"unknown target {name!r}", f"Known targets: {', '.join(TARGETS)}")
+        # Only as it is otherwise written, ESP32-C3: a chip of a name that is near is another chip.
+        same = re.sub(r"[\W_]", "", name).lower()
+        hint = f"Did you mean {same}? " if same in TARGETS else ""
+        raise UsageError(f"unknown target {name!r}", f"{hint}Known targets: {', '.join(TARGETS)}")
     return TARGETS[name]

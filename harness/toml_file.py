@@ -7,7 +7,6 @@ lines that `tomllib` accepts, so that it alone decides what TOML is. What the ke
 from __future__ import annotations
 
 import datetime
-import difflib
 import re
 import tomllib
 from collections.abc import Collection, Iterator
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, UsageError, did_you_mean
 
 Place = tuple[str | int, ...]
 _REQUIRED: Any = object()
@@ -74,8 +73,7 @@ class Table:
         """Raises UsageError for the first key that is none of `keys`."""
         for key in self.values:
             if key not in keys:
-                near = difflib.get_close_matches(key, keys, n=1)
-                hint = f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(sorted(keys))}"
+                hint = did_you_mean(key, keys).rstrip() or f"Known keys: {', '.join(sorted(keys))}"
                 table = ".".join(str(part) for part in self.place if isinstance(part, str))
                 where = f" in [{table}]" if table else ""
                 raise UsageError(f"{self.path}:{self.line(key)}: unknown key {key}{where}", hint)

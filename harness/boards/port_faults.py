@@ -27,6 +27,8 @@ def why_not_opened(name: str, error: object) -> PortError:
         return PortError(f"no such port: {name} (ports here: {present})", "Attach the board or change --port")
     if not may_open(name):
         return PortError(f"no permission for {name}", f"Run: {permission_remedy(name)}")
+    if not stat.S_ISCHR(os.stat(name).st_mode) or os.path.realpath(name) == os.devnull:
+        return PortError(f"{name} is no serial port: {error}", "Give its device to --port")
     if holders := port_holders(name):
         return PortError(
             f"{name} is busy, held by {', '.join(holders)}", "End that program or choose another --port"

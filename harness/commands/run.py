@@ -99,13 +99,18 @@ def _run(parsed: argparse.Namespace) -> int:
     bench = Bench(settings, reports_root=REPORTS, command=command, say=writer.line, resumed=resumed)
     if resumed is not None:
         writer.line(resumed.summary)
-    for item in bench.items():
-        record = bench.run_item(
-            item,
-            ProgressLine(item.key, writer),
-            ProgressLine(f"{item.key} flashing", writer, "bytes"),
-        )
-        writer.line(f"{item.key}: {record.outcome}")
+    try:
+        for item in bench.items():
+            record = bench.run_item(
+                item,
+                ProgressLine(item.key, writer),
+                ProgressLine(f"{item.key} flashing", writer, "bytes"),
+            )
+            writer.line(f"{item.key}: {record.outcome}")
+    except KeyboardInterrupt:
+        run_directory = shlex.quote(os.path.relpath(bench.directory.path))
+        writer.line(f"What was measured is kept. Go on with it: harness run --resume={run_directory}")
+        raise
     run = bench.finish()
     render_table(run, console)
     print(f"Report: {os.path.relpath(bench.reports['report.html'])}")

@@ -189,8 +189,6 @@ class _Reader:
 
 def parse(lines: Sequence[Line]) -> ParsedLog:
     reader = _Reader()
-    for line in lines:
-        if reader.read(line):
-            reader.found.lines_used.add(line.number)
+    reader.found.read(lines, reader.read)
     reader.end()
     return reader.found.close(NAME)

@@ -108,8 +108,6 @@ def _announced(scores: Sequence[Number]) -> str:
 
 def parse(lines: Sequence[Line]) -> ParsedLog:
     reader = _Reader()
-    for line in lines:
-        if reader.read(line):
-            reader.found.lines_used.add(line.number)
+    reader.found.read(lines, reader.read)
     reader.close(None)
     return reader.found.close(NAME)

@@ -6,7 +6,10 @@ and what was not printed is None. Equality ignores in which line of the log a th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+
+from harness.dialects.log import Line
 
 Number = int | float
 
@@ -140,6 +143,10 @@ class Findings:
 
     def note(self, line: int, text: str) -> None:
         self.notes.append(Note(text, line))
+
+    def read(self, lines: Iterable[Line], take: Callable[[Line], bool]) -> None:
+        """Shows each line to `take`, which says whether it had a use for it."""
+        self.lines_used |= {line.number for line in lines if take(line)}
 
     def close(self, dialect: str) -> ParsedLog:
         return ParsedLog(

@@ -38,7 +38,8 @@ def read_dataset(directory: Path) -> list[Sample]:
     try:
         rows = [row for row in csv.reader(labels.read_text("utf-8").splitlines()) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{labels}: expected a list of files and classes, came {error}", _REMEDY) from None
+        came = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{labels}: expected a list of files and classes, came {came}", _REMEDY) from None
     if not rows:
         raise DataError(f"{labels}: expected at least one row, came none", _REMEDY)
     return [_sample(directory, row, f"{labels}, row {number}") for number, row in enumerate(rows, 1)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.errors import UsageError
+from harness.errors import UsageError, did_you_mean
 from harness.runtimes.base import Runtime
 from harness.runtimes.espdl import Espdl
 from harness.runtimes.espdl_v1 import EspdlV1
@@ -25,7 +25,8 @@ def get_runtime(name: str) -> Runtime:
     """
     family, _, scheme = name.partition(":")
     if family not in RUNTIMES:
-        raise UsageError(f"unknown runtime '{family}'", f"Known: {', '.join(RUNTIMES)}")
+        hint = f"Known: {', '.join(RUNTIMES)}. {did_you_mean(family, RUNTIMES)}"
+        raise UsageError(f"unknown runtime '{family}'", hint.rstrip(". "))
     runtime = RUNTIMES[family]
     if scheme and scheme not in runtime.schemes:
         raise UsageError(f"runtime {family} has no scheme '{scheme}'", f"Known: {', '.join(runtime.schemes)}")

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from harness.errors import OutputError
+from harness.errors import DISK_FULL, OutputError
 from harness.toolchains.base import Image
 
 ELF = "firmware.elf"
@@ -66,6 +66,13 @@ def building(directory: Path) -> Iterator[Path]:
         yield scratch
         scratch.chmod(0o755)  # mkdtemp makes it private
         _publish(scratch, directory)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise OutputError(
+            f"cannot write the build directory {directory.parent}: {error.strerror}",
+            "Free some space, or name another: HARNESS_BUILD_ROOT=DIR",
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

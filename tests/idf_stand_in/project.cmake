@@ -3,7 +3,6 @@
 
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(IDF_TARGET esp32s3)
-set(COMPONENT_LIB __idf_main)
 
 function(idf_build_set_property property value)
     if(NOT property STREQUAL MINIMAL_BUILD)
@@ -16,7 +15,7 @@ function(esptool_py_flash_to_partition flash_target partition file)
 endfunction()
 
 function(idf_component_register)
-    cmake_parse_arguments(component "" "" "SRCS;INCLUDE_DIRS;PRIV_REQUIRES" ${ARGN})
+    cmake_parse_arguments(component "" "" "SRCS;INCLUDE_DIRS;REQUIRES;PRIV_REQUIRES" ${ARGN})
     if(component_UNPARSED_ARGUMENTS)
         message(FATAL_ERROR "idf_component_register: unexpected ${component_UNPARSED_ARGUMENTS}")
     endif()
@@ -27,11 +26,16 @@ function(idf_component_register)
     endforeach()
     add_library(${COMPONENT_LIB} STATIC ${component_SRCS})
     target_include_directories(${COMPONENT_LIB} PUBLIC ${component_INCLUDE_DIRS})
-    file(APPEND ${CMAKE_BINARY_DIR}/asked.txt "requires ${component_PRIV_REQUIRES}\n")
+    file(APPEND ${CMAKE_BINARY_DIR}/asked.txt "requires ${COMPONENT_LIB} ${component_REQUIRES} ${component_PRIV_REQUIRES}\n")
 endfunction()
 
-# As in ESP-IDF, project() also adds the components.
+# As in ESP-IDF, project() also adds the components: main and what the project's own folder holds.
 macro(project name)
     _project(${name} C CXX ASM)
-    add_subdirectory(main)
+    file(GLOB components RELATIVE ${CMAKE_SOURCE_DIR} components/*)
+    foreach(folder main ${components})
+        get_filename_component(component ${folder} NAME)
+        set(COMPONENT_LIB __idf_${component})
+        add_subdirectory(${folder})
+    endforeach()
 endmacro()

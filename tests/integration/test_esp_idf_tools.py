@@ -8,10 +8,8 @@ test_esp_idf_installed.py.
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,8 +26,8 @@ from harness.targets import get_target
 from harness.toolchains.esp_idf.engines import ENGINES
 from harness.toolchains.esp_idf.partitions import FLASH_SIZES_MB, Layout, Partition, plan, to_csv
 from harness.toolchains.esp_idf.sdkconfig import CHIPS, chip_defaults, defaults
-from tests.idf_projects import idf_project
-from tests.stand_in.idf_builds import STAND_IN, active_idf
+from tests.idf_projects import configured, idf_project, not_required
+from tests.stand_in.idf_builds import active_idf
 
 PLATFORM = firmware_dir() / "platforms/esp_idf"
 ENGINE_KERNELS = [(name, kernels) for name, engine in ENGINES.items() for kernels in engine.kernels]
@@ -183,23 +181,22 @@ def test_cmake_misses_a_source_that_is_not_there(tmp_path: Path) -> None:
         configured(project.directory, tmp_path)
 
 
-def configured(project: Path, directory: Path, *options: str) -> tuple[set[Path], list[str]]:
-    """The sources CMake would compile, and what the lists asked of ESP-IDF, over its stand-in."""
-    cmake, made = directory / "esp-idf/tools/cmake", directory / "made"
-    cmake.mkdir(parents=True)
-    shutil.copy(STAND_IN / "project.cmake", cmake)
-    known = [f"-DCMAKE_{language}_COMPILER_WORKS=1" for language in ("C", "CXX")]
-    done = subprocess.run(
-        ["cmake", "-S", str(project), "-B", str(made), *known, *options],
-        env={**os.environ, "IDF_PATH": str(directory / "esp-idf"), "ESP_DL_PATH": str(directory)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    commands = json.loads((made / "compile_commands.json").read_text(encoding="utf-8"))
-    asked = (made / "asked.txt").read_text(encoding="utf-8").splitlines()
-    return {Path(command["file"]).resolve() for command in commands}, asked
+@pytest.mark.parametrize(("runtime", "kernels"), [*ENGINE_KERNELS, ("tflm", "portable")])
+def test_every_header_of_esp_idf_is_of_a_required_component(
+    runtime: str, kernels: str, tmp_path: Path
+) -> None:
+    """The portable kernels' lists are the same for every runtime; tvm's own project: test_tvm_loop.py."""
+    _, project = idf_project(tmp_path / "project", "himax_cnn", runtime, kernels)
+    assert not_required(project.directory, tmp_path) == []
+
+
+def test_a_component_that_is_not_required_is_found(tmp_path: Path) -> None:
+    _, project = idf_project(tmp_path / "project", kernels="portable")
+    lists = project.directory / "main/CMakeLists.txt"
+    lists.write_text(lists.read_text(encoding="utf-8").replace(" esp_timer ", " "), encoding="utf-8")
+    assert not_required(project.directory, tmp_path) == [
+        "firmware/platforms/esp_idf/platform.c: esp_timer.h is of esp_timer"
+    ]
 
 
 # Partition tables.

@@ -412,6 +412,19 @@ def test_page_fits_the_screen_in_both_themes(page: Page, tmp_path: Path, width: 
         )
 
 
+def test_paper_has_every_column(page: Page) -> None:
+    """The width of an A4 page that lies, less the margins the style sheet asks for."""
+    page.screen(1032, "light")
+    page.call("Emulation.setEmulatedMedia", media="print")
+    cut = """[...document.querySelectorAll('.scroll > table')].filter(
+        table => table.offsetWidth > table.parentElement.clientWidth).map(table => table.className)"""
+    try:
+        assert page.evaluate(cut) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1032
+    finally:
+        page.call("Emulation.setEmulatedMedia", media="")
+
+
 def test_theme_button_overrides_the_system(page: Page) -> None:
     page.screen(1280, "light")
     page.evaluate("document.getElementById('theme').click(); document.getElementById('theme').click()")

@@ -19,6 +19,7 @@ from harness.model.spec import load_model
 from harness.runtimes.tvm import Tvm
 from tests.bench_runs import run_pytest
 from tests.engine_host import SANITIZERS, WARNINGS
+from tests.idf_projects import not_required
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("tvm") is None, reason="pip install -e '.[tvm]'")
 STAND_IN = Path(__file__).parents[1] / "esp_idf_stand_in"
@@ -121,6 +122,19 @@ def test_the_project_is_whole(tree: Tree) -> None:
     sources = {path.name for path in (tree.directory / "components" / "tvm_model").glob("*.c")}
     assert all(f'"{name}"' in listed for name in sources)
     assert "generated, not built" in (tree.directory / "README.md").read_text()
+
+
+def test_the_project_requires_the_component_of_every_header(tree: Tree, tmp_path: Path) -> None:
+    """And, as CMake finds, has every source its lists name. The folders of the emulator are none of it."""
+    project = tmp_path / "project"
+    shutil.copytree(tree.directory, project, ignore=shutil.ignore_patterns("firmware"))
+    assert not_required(project, tmp_path) == []
+    lists = project / "main/CMakeLists.txt"
+    lists.write_text(lists.read_text(encoding="utf-8").replace("tvm_model esp_timer", ""), encoding="utf-8")
+    assert set(not_required(project, tmp_path / "less")) == {
+        "main/app_main.c: engine.h is of tvm_model",
+        "main/app_main.c: esp_timer.h is of esp_timer",
+    }
 
 
 def _broken(kernels: str) -> str:
