@@ -244,8 +244,9 @@ def sound_frames(draw: st.DrawFn) -> bytes:
 @given(pieces=st.lists(st.binary(max_size=64) | sound_frames(), max_size=20))
 def test_whatever_comes_the_link_ends_in_time_with_an_error_of_ours(pieces: list[bytes]) -> None:
     stranger = Link(Babble(list(pieces)), timeout_s=0.05)
-    known = connected(PythonDevice(), timeout_s=0.05)
+    known = connected(PythonDevice())
     known.describe()
+    known._pipeline.timeout_s = 0.05
     known._pipeline.wire._port = Babble(pieces)
     started_s = time.monotonic()
     for link, ask in ((stranger, lambda: stranger.connect(0.05)), (known, lambda: known.infer(bytes(8)))):
