@@ -270,6 +270,9 @@ def settings_from(
         "port_location": port_location,
         "skip_autoflash": skip_autoflash,
     }
+    if port is not None and not port.strip():
+        # `--port "$PORT"` of a variable that is not set must not become a run in the emulator.
+        raise UsageError("--port is empty", "Name a port, or leave --port out for an emulator")
     for option in OPTIONS:
         if option.choices and texts[option.field] not in option.choices:
             raise UsageError(

@@ -83,8 +83,12 @@ def _settings(parsed: argparse.Namespace, resumed: Resumed | None) -> Settings:
         value,
         target=target,
         root=Path.cwd(),
-        **{name: getattr(parsed, name) or before.get(name) for name in _PORT_OPTIONS},
+        **{name: _first(getattr(parsed, name), before.get(name) or None) for name in _PORT_OPTIONS},
     )
+
+
+def _first(given: str | None, before: str | None) -> str | None:
+    return before if given is None else given
 
 
 def _run(parsed: argparse.Namespace) -> int:

@@ -67,6 +67,8 @@ def _number(name: str, text: str) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
+    if name == "scale" and number == 0:
+        raise UsageError("--preprocess scale=0 makes every pixel the same", EXAMPLE)
     if not math.isfinite(number):
         raise UsageError(f"--preprocess expects a number for {name}, got '{text}'", EXAMPLE)
     return number

@@ -178,6 +178,7 @@ def test_pixels_without_a_declaration_are_refused(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("scale=x", "expects a number for scale, got 'x'"),
+        ("scale=0", "scale=0 makes every pixel the same"),
         ("offset=nan", "expects a number for offset, got 'nan'"),
         ("resize=cubic", "expects bilinear for resize, got 'resize=cubic'"),
         ("gamma=2", "expects scale, offset, resize or colour, got 'gamma=2'"),

@@ -16,7 +16,8 @@ def parse(target: str = "esp32c3", **texts: str) -> Settings:
     def value(option: Option) -> str:
         return texts.get(option.field, option.default)
 
-    return settings_from(value, target=target, port=None, baud=texts.get("baud"), root=Path("/project"))
+    board = {"port": texts.get("port"), "baud": texts.get("baud")}
+    return settings_from(value, target=target, root=Path("/project"), **board)
 
 
 def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,6 +54,7 @@ def test_values_are_parsed() -> None:
         ("samples", "many", "--samples expects a whole number of at least 1, got 'many'"),
         ("layer_samples", "-1", "--layer-samples expects a whole number of at least 0, got '-1'"),
         ("baud", "fast", "--baud expects a whole number of at least 1, got 'fast'"),
+        ("port", "", "--port is empty. Name a port, or leave --port out for an emulator"),
         ("infer_timeout", "nan", "--infer-timeout expects seconds above 0, got 'nan'"),
         ("wait", "-1", "--wait expects seconds of at least 0, got '-1'"),
         ("lease", "0", "--lease expects seconds above 0, got '0'"),
