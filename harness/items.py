@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import __version__
-from harness.errors import DataError, ModelError, OutputError, UnsupportedError, UsageError
+from harness.errors import DataError, HarnessError, ModelError, OutputError, UnsupportedError, UsageError
 from harness.exclusive import exclusive
 from harness.extras import available, install_command
 from harness.model.digests import data_digest
@@ -207,6 +207,12 @@ def _make(model: ModelSpec, owner: Runtime, variant: str, workshop: Workshop) ->
                 os.replace(made, path)
         except OSError as error:
             raise OutputError(f"{path}: not writable: {error.strerror}") from None
+        except HarnessError as error:
+            if source.file not in model.artifacts.values():
+                # The user knows the file that was given, not the passing one it was converted to.
+                given = next(model.artifacts[kind] for kind in owner.float_kinds if kind in model.artifacts)
+                error.message = error.message.replace(str(source.file), f"{given} as ONNX")
+            raise
     return path
 
 

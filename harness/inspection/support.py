@@ -88,12 +88,14 @@ def _verdict(model: ModelSpec, runtime: Runtime, variant: str) -> tuple[str, str
 
 
 def _quantisable(model: ModelSpec, runtime: Runtime) -> tuple[str, str]:
+    file: Path | None = None
     try:
         file = runtime.float_file(model)
         assert file is not None
         runtime.check_float(file)
     except HarnessError as error:
-        return NO, _without_path(error, *model.artifacts.values())
+        # `file` may be a passing one that was converted from the model's own.
+        return NO, _without_path(error, *model.artifacts.values(), *filter(None, [file]))
     needs = []
     if model.calibration is None:
         needs.append("typical inputs: --calibration FILE")

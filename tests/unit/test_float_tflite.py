@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from harness.cli import main
-from harness.items import Workshop, runtimes_for
+from harness.errors import UnsupportedError
+from harness.items import Workshop, load_artifact, runtimes_for
 from harness.model.keras_onnx import to_onnx
 from harness.model.reference import OnnxReference, TfliteReference, open_reference
 from harness.model.spec import load_model, read_spec
@@ -126,7 +127,18 @@ def test_inspect_says_float_and_how_to_quantise(tmp_path: Path, capsys: pytest.C
     )
     for verdict in ("tflm      quantised", "espdl     quantised", "espdl-v1  no", "tvm       quantised"):
         assert verdict in shown
-    assert "operator 1 (Add add_1_add) is not supported: v1's layer" in " ".join(shown.split())
+    words = " ".join(shown.split())
+    assert "operator 1 (Add add_1_add) is not supported: v1's layer" in words
+    assert "net.onnx" not in words
+
+
+def test_an_error_of_the_passing_onnx_names_the_file_that_was_given(tmp_path: Path) -> None:
+    path = written(tmp_path / "net.tflite", branched())
+    np.save(tmp_path / "x.npy", numbers(2, 4))
+    workshop = Workshop(tmp_path, calibration=tmp_path / "x.npy")
+    with pytest.raises(UnsupportedError) as refused:
+        load_artifact(load_model(path), "espdl-v1", get_target("esp32c3"), workshop)
+    assert refused.value.message.startswith(f"{path} as ONNX: operator 1 (Add")
 
 
 def test_a_run_without_data_gives_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
