@@ -7,6 +7,7 @@ module formats what the records hold and computes no measurement.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.records.schema import (
@@ -39,6 +40,11 @@ Figure = int | float | str | None
 def grouped(value: float | None, digits: int = 0) -> str:
     """1234567 as "1 234 567" with no-break spaces."""
     return DASH if value is None else f"{value:,.{digits}f}".replace(",", "\u00a0")
+
+
+def grouped_in(text: str) -> str:
+    """A sentence with its long whole numbers grouped; what stands in names, hashes and fractions is left."""
+    return re.sub(r"(?<![\w.])\d{4,}(?![\w.]|-)", lambda found: grouped(int(found[0])), text)
 
 
 def percent(share: float | None) -> str:

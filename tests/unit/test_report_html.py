@@ -19,7 +19,14 @@ from harness.errors import DataError
 from harness.records import ItemRecord, RunRecord
 from harness.records.schema import CountStatistics, Memory
 from harness.report import plots
-from harness.report.figures import DASH, ISA_NOTICE, count_range, memory_parts, runtime_gap_explained
+from harness.report.figures import (
+    DASH,
+    ISA_NOTICE,
+    count_range,
+    grouped_in,
+    memory_parts,
+    runtime_gap_explained,
+)
 from harness.report.html import render_html
 from harness.report.png import data_uri, png
 from tests.fabricated_run import INJECTION, fabricated, item, samples
@@ -188,6 +195,20 @@ def test_what_an_attached_board_cannot_tell_is_left_out() -> None:
 def test_ram_is_shown_against_the_chips_own_where_the_chip_is_known() -> None:
     assert "of the chip&#39;s on-chip RAM (400.0\u00a0KiB)" in page_of(item("esp32c3", "mlp", samples(3)))
     assert "on-chip RAM" not in page_of(item("esp64", "mlp", samples(3)))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("376832 or less", "376\u00a0832 or less"),
+        ("14948, +0.00% against 14947", "14\u00a0948, +0.00% against 14\u00a0947"),
+        ("the baseline 20261121-210303-42f8: 752", "the baseline 20261121-210303-42f8: 752"),
+        ("0.123456 of 12345.5", "0.123456 of 12345.5"),
+        ("commit 12345ab", "commit 12345ab"),
+    ],
+)
+def test_long_whole_numbers_are_grouped_in_a_sentence(text: str, shown: str) -> None:
+    assert grouped_in(text) == shown
 
 
 def test_a_single_output_has_no_classes() -> None:
