@@ -37,6 +37,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {lower[near[0]]}? " if near else ""
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's error says, for a line of ours; its class where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class UsageError(HarnessError):
     """Wrong options, names that mean nothing, choices that do not go together."""
 

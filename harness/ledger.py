@@ -18,7 +18,7 @@ import numpy as np
 from harness.boards.base import Board
 from harness.collected import Batch, Keep
 from harness.deployment import Deployment, LinkedDeployment
-from harness.errors import HarnessError
+from harness.errors import HarnessError, first_line
 from harness.evidence import keep_artifact, keep_expectation
 from harness.expectation import Expectation
 from harness.farm.shelf import Held
@@ -72,7 +72,7 @@ class Entry:
         if isinstance(error, HarnessError):
             self.error, self.error_kind = str(error), type(error).__name__
         elif isinstance(error, AssertionError):
-            self.failures = self.failures or [str(error).splitlines()[0] if str(error) else "assert"]
+            self.failures = self.failures or [first_line(error) if str(error) else "assert"]
         else:
             self.error, self.error_kind = f"{type(error).__name__}: {error}", type(error).__name__
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, Select, create_engine, delete, event, func, or_, select
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from harness.errors import DataError, OutputError, UsageError
+from harness.errors import DataError, OutputError, UsageError, first_line
 from harness.history.tables import baselines, items, prepare, runs
 from harness.records.schema import ItemRecord, RunRecord, Sample
 from harness.records.serialise import from_plain, to_plain
@@ -254,7 +254,7 @@ class History:
             with self._engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+            reason = first_line(getattr(error, "orig", None) or error)
             raise OutputError(
                 f"the history {self._engine.url.render_as_string()} cannot be used: {reason}",
                 f"Check {VARIABLE}, or unset it to use the file beside the reports",

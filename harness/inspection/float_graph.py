@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from harness.errors import ModelError
+from harness.errors import ModelError, first_line
 from harness.portable.graph import Graph, Operator, Tensor
 from harness.runtimes.tflm.reader import WEIGHTED
 from harness.tensors import TensorInfo
@@ -32,7 +32,7 @@ def read_onnx(path: Path) -> Graph:
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}", "Check the path") from error
     except Exception as error:  # protobuf and the checker have classes of their own
-        raise ModelError(f"{path}: not a valid ONNX model: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{path}: not a valid ONNX model: {first_line(error)}") from error
 
 
 def macs_of(graph: Graph, operator: Operator) -> int:

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import DataError
+from harness.errors import DataError, first_line
 from harness.mlperf_tiny.dataset import LABELS as LABELS_FILE
 from harness.mlperf_tiny.dataset import PIXEL_ZERO_POINT, read_dataset
 from harness.model.image_folder import Form, read_images
@@ -143,7 +143,7 @@ def _not_loaded(path: Path, key: str, error: Exception) -> DataError:
             f"{path}: {key} holds Python objects (a pickle), which could run code: refused",
             f'Store numbers: np.savez("data.npz", {key}=np.asarray({key}, dtype=np.float32))',
         )
-    return DataError(f"{path}: damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+    return DataError(f"{path}: damaged: {first_line(error)}")
 
 
 def _csv(path: Path, tensor: TensorInfo, preprocess: Preprocess | None) -> dict[str, Array]:
@@ -155,7 +155,7 @@ def _csv(path: Path, tensor: TensorInfo, preprocess: Preprocess | None) -> dict[
         table = pd.read_csv(path, header=0 if names else None, dtype=np.float64, encoding="utf-8")
     except (OSError, ValueError, UnicodeError) as error:
         raise DataError(
-            f"{path}: expected a line of numbers per sample: {str(error).splitlines()[0]}",
+            f"{path}: expected a line of numbers per sample: {first_line(error)}",
             "Lines of equal length, numbers separated by commas; the first line may hold the columns' names",
         ) from None
     labels = [place for place, name in enumerate(names) if name.strip().lower() in LABELS]

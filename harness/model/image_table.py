@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import DataError
+from harness.errors import DataError, first_line
 
 LABEL = "label"
 
@@ -40,7 +40,7 @@ def read_table(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not readable as CSV: {str(error).splitlines()[0]}") from None
+        raise DataError(f"{path}: not readable as CSV: {first_line(error)}") from None
     values = table.to_numpy()
     side = round((values.shape[1] - 1) ** 0.5)
     if side < 1 or side * side != values.shape[1] - 1:

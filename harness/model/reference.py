@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import DataError, ModelError, UnsupportedError, UsageError
+from harness.errors import DataError, ModelError, UnsupportedError, UsageError, first_line
 from harness.extras import require
 from harness.model.dataset import load_dataset
 from harness.model.digests import file_digest
@@ -83,7 +83,7 @@ class Reference(ABC):
             try:
                 output = self._invoke([values[index] for values in fitted])
             except Exception as error:
-                raise ModelError(f"{self._path}: {self.name} failed: {_first_line(error)}") from error
+                raise ModelError(f"{self._path}: {self.name} failed: {first_line(error)}") from error
             outputs.append(_turned(np.asarray(output, dtype=np.float32), like).reshape(-1))
             if progress is not None:
                 progress(index + 1, samples)
@@ -109,7 +109,7 @@ class OnnxReference(Reference):
                 model or str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime has a dozen exception classes and no common base
-            raise ModelError(f"{path}: onnxruntime cannot load it: {_first_line(error)}") from error
+            raise ModelError(f"{path}: onnxruntime cannot load it: {first_line(error)}") from error
         self._inputs = self._session.get_inputs()
         for info in self._inputs:
             if info.type not in _ORT_DTYPES:
@@ -144,7 +144,7 @@ class OnnxReference(Reference):
         try:
             model = onnx.load(path)
         except Exception as error:  # protobuf's own, by version
-            raise ModelError(f"{path}: onnx cannot load it: {_first_line(error)}") from error
+            raise ModelError(f"{path}: onnx cannot load it: {first_line(error)}") from error
         names = [name for node in model.graph.node for name in node.output if name]
         known = {output.name for output in model.graph.output}
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
@@ -176,7 +176,7 @@ class KerasReference(Reference):
         try:
             self._model = keras.models.load_model(path, compile=False)
         except Exception as error:  # zip, HDF5, JSON and Keras' own: all mean the file is not readable
-            raise ModelError(f"{path}: Keras cannot load it: {_first_line(error)}") from error
+            raise ModelError(f"{path}: Keras cannot load it: {first_line(error)}") from error
         self._call = tensorflow.function(lambda inputs: self._model(inputs, training=False))
 
     def _input_shapes(self) -> list[tuple[int | None, ...]]:
@@ -289,7 +289,3 @@ def load_inputs(path: Path, tensor: TensorInfo, preprocess: Preprocess | None) -
                     load_dataset(path, turned, preprocess, labelled=False).real()[0], tensor.shape, path
                 )
         raise
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import DataError, ModelError, UsageError
+from harness.errors import DataError, ModelError, UsageError, first_line
 from harness.runtimes.espdl_v1.graph import Graph
 from harness.runtimes.espdl_v1.network import Network
 
@@ -181,4 +181,4 @@ def _session(graph: Graph, outputs: tuple[str, ...]) -> Any:
             graph.to_model(outputs).SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime has a dozen exception classes and no common base
-        raise ModelError(f"onnxruntime cannot run the model: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"onnxruntime cannot run the model: {first_line(error)}") from error

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from harness.errors import ModelError
+from harness.errors import ModelError, first_line
 
 OPSET_MIN = 7
 
@@ -107,7 +107,7 @@ def read_graph(path: Path) -> Graph:
     except OSError as error:
         raise ModelError(f"{path}: expected an .onnx file; {error.strerror}") from None
     except Exception as error:  # protobuf and the checker have classes of their own
-        raise ModelError(f"{path}: not a valid ONNX model: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{path}: not a valid ONNX model: {first_line(error)}") from error
     opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
     if opset < OPSET_MIN:
         raise ModelError(f"{path}: expected ONNX opset {OPSET_MIN} or later, came {opset}")

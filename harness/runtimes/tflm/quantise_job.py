@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError, ModelError, UnsupportedError
+from harness.errors import HarnessError, ModelError, UnsupportedError, first_line
 from harness.model.dataset import load_dataset
 from harness.model.preprocess import Preprocess
 from harness.runtimes.tflm.float_file import float_bytes, read_float
@@ -100,8 +100,7 @@ def _function(tf: Any, source: Path) -> tuple[Any, tuple[int, ...]]:
             called = lambda input: model(input, training=False)  # noqa: A006, E731
             shapes, outputs = [tuple(tensor.shape) for tensor in model.inputs], len(model.outputs)
     except Exception as error:  # zip, HDF5, protobuf and TensorFlow's own: all mean the file is not readable
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{source}: TensorFlow cannot load it: {first}") from error
+        raise ModelError(f"{source}: TensorFlow cannot load it: {first_line(error)}") from error
     if len(shapes) != 1 or outputs != 1:
         raise UnsupportedError(f"{source}: {len(shapes)} inputs and {outputs} outputs, expected one of each")
     (shape,) = shapes

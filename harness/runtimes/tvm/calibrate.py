@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import DataError, ModelError
+from harness.errors import DataError, ModelError, first_line
 from harness.runtimes.espdl_v1.calibrate import kl_threshold
 
 METHODS = ("minmax", "entropy", "mse")
@@ -113,4 +113,4 @@ def _session(model: Any, as_written: bool = False) -> Any:
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime has a dozen exception classes and no common base
-        raise ModelError(f"onnxruntime cannot run the model: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"onnxruntime cannot run the model: {first_line(error)}") from error
