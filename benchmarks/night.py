@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from harness.extras import available, install_command
+
 CHECKOUT = Path(__file__).parents[1]
 NIGHT = CHECKOUT / "docs" / "nightly" / "nightly.toml"
 
@@ -31,6 +33,8 @@ def main() -> int:
     parser.add_argument("--jobs", default=str(len(os.sched_getaffinity(0))), metavar="N")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave reports and build directory there")
     parsed = parser.parse_args()
+    if not available("tvm"):
+        print(f"without runtime tvm, which is not installed here: {install_command('tvm')}", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="night-") as scratch:
         place = (parsed.keep or Path(scratch)).resolve()
         if (place / "build").exists():
