@@ -28,9 +28,7 @@ def reconstruction(
     _, first, place = np.unique(numbers, return_index=True, return_inverse=True)
     truth = known[first] if known is not None else None
 
-    def judged(output: Array | None) -> tuple[float | None, float | None]:
-        if output is None:
-            return None, None
+    def judged(output: Array) -> tuple[float, float | None]:
         error = _flat(output) - _flat(real)
         each: NDArray[np.float64] = np.mean(error**2, axis=1)
         mean = np.bincount(place, each) / np.bincount(place)
@@ -38,9 +36,9 @@ def reconstruction(
         return float(each.mean()), area
 
     (mse_device, auc_device), (mse_oracle, auc_oracle) = judged(device), judged(oracle)
-    mse_reference, auc_reference = judged(reference)
+    mse_reference, auc_reference = judged(reference) if reference is not None else (None, None)
     return Reconstruction(
-        mse_device or 0.0, mse_oracle or 0.0, mse_reference, auc_device, auc_oracle, auc_reference, len(first)
+        mse_device, mse_oracle, mse_reference, auc_device, auc_oracle, auc_reference, len(first)
     )
 
 

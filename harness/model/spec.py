@@ -44,7 +44,6 @@ This module reads and checks; it opens no artifact, but a single .tflite file to
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -53,7 +52,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.bundled import zoo_directory
-from harness.errors import ModelError, UsageError
+from harness.errors import ModelError, UsageError, did_you_mean
 from harness.model import digests
 from harness.model.measurements import Scoped, read_measurements
 from harness.model.preprocess import COLOURS, KINDS, RESIZES, Preprocess
@@ -145,12 +144,11 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
         # Many a file is just called model.tflite; its folder says more.
         name = path.resolve().parent.name if path.stem == "model" else path.stem
         return ModelSpec(name=name, artifacts={_kind(path, SUFFIXES[suffix]): path.resolve()})
-    near = difflib.get_close_matches(name, zoo(), n=1)
-    hint = f"Did you mean {near[0]}? " if near else ""
     what = "no such file" if suffix in SUFFIXES or "/" in name else "no such model"
     raise UsageError(
         f"{name}: {what}",
-        f"{hint}The zoo has: {', '.join(zoo())}; a path to a {', '.join(SUFFIXES)} file works too",
+        f"{did_you_mean(name, zoo())}The zoo has: {', '.join(zoo())}; "
+        f"a path to a {', '.join(SUFFIXES)} file works too",
     )
 
 
@@ -286,8 +284,7 @@ class _Reader:
         known = required | optional
         for key in values:
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(sorted(known))}"
+                hint = did_you_mean(key, known).rstrip() or f"Known keys: {', '.join(sorted(known))}"
                 raise ModelError(f"{self._where(at + key)}: unknown key {at}{key}", hint)
         for key in sorted(required - set(values)):
             raise ModelError(f"{self._where(at + key)}: key {at}{key} is missing")
